@@ -1,0 +1,3 @@
+"""Rollback Watchdog."""
+
+__version__ = "0.1.0"
