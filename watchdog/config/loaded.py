@@ -1,0 +1,92 @@
+"""A loaded configuration: everything validated and compiled, nothing built yet.
+
+`watchdog.app` builds the parts from it. This module must never open a file or a connection.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from pydantic import SecretStr
+
+from watchdog.core.routing import Route
+from watchdog.core.rule import Rule
+from watchdog.core.service import Intervals, Limits, Service
+from watchdog.settings.model import ProviderSettings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Position:
+    """A place in a file; `line` and `column` count from 1."""
+
+    file: Path
+    line: int
+    column: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """One mistake (or, in `Configuration.notes`, one warning) at its place. `str()` is `FILE:LINE:COL: message`."""
+
+    at: Position
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.at.file}:{self.at.line}:{self.at.column}: {self.message}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provider:
+    """One configured provider: its kind, its validated settings, where it was written."""
+
+    kind: str
+    settings: ProviderSettings
+    at: Position
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceEntry:
+    """One service with its switch; `ready` is the readiness probe's kind and settings, with `{address}` unresolved."""
+
+    service: Service
+    traffic: Provider
+    ready: Provider | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Token:
+    """A bearer token and what it may do."""
+
+    name: str
+    role: Literal["viewer", "operator"]
+    token: SecretStr
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """Where the API listens (`host`, `port`; port 0 takes a free one)."""
+
+    host: str = "127.0.0.1"
+    port: int = 9911
+    metrics: Literal["open", "token"] = "open"
+    tokens: tuple[Token, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Configuration:
+    """Everything a configuration file and its rule files say. `notes` are warnings that do not keep it from loading."""
+
+    path: Path
+    store_url: str
+    pause_file: Path | None
+    server: Server
+    intervals: Intervals
+    limits: Limits
+    rules: dict[str, Rule]
+    services: dict[str, ServiceEntry]
+    sources: dict[str, Provider]
+    channels: dict[str, Provider]
+    routes: tuple[Route, ...]
+    notes: tuple[Problem, ...] = field(default=())

@@ -1,0 +1,103 @@
+"""Incidents: what is wrong with one service, one service's checks, or one source, now.
+
+This module must never decide what to do about it; `watchdog.core.guards` and `watchdog.core.rollback` do.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+
+import msgspec
+
+from watchdog.core.machine import Machine
+from watchdog.core.rule import Level, Rule, Severity
+
+
+class IncidentKind(StrEnum):
+    """What the incident is about."""
+
+    BREACH = "breach"  #: a service's rules are worse than ok; one per service and deployment
+    BLIND = "blind"  #: a service's checks have had no data for too long; one per service
+    SOURCE = "source"  #: a source does not answer; one per source, lists services
+    SWITCH = "switch"  #: a service's traffic switch cannot be read; one per service
+
+
+class IncidentState(StrEnum):
+    """Whether somebody is needed."""
+
+    OPEN = "open"
+    ACKNOWLEDGED = "acknowledged"
+    CLOSED = "closed"
+
+
+class IncidentEvent(StrEnum):
+    """What can happen to an incident."""
+
+    WORSENED = "worsened"
+    ACKNOWLEDGED = "acknowledged"
+    CLEARED = "cleared"
+    CLOSED_BY_PERSON = "closed_by_person"
+
+
+_S, _E = IncidentState, IncidentEvent
+
+INCIDENT = Machine(
+    name="incident",
+    table={
+        (_S.OPEN, _E.WORSENED): _S.OPEN,
+        (_S.OPEN, _E.ACKNOWLEDGED): _S.ACKNOWLEDGED,
+        (_S.OPEN, _E.CLEARED): _S.CLOSED,
+        (_S.OPEN, _E.CLOSED_BY_PERSON): _S.CLOSED,
+        (_S.ACKNOWLEDGED, _E.WORSENED): _S.ACKNOWLEDGED,
+        (_S.ACKNOWLEDGED, _E.ACKNOWLEDGED): _S.ACKNOWLEDGED,
+        (_S.ACKNOWLEDGED, _E.CLEARED): _S.CLOSED,
+        (_S.ACKNOWLEDGED, _E.CLOSED_BY_PERSON): _S.CLOSED,
+        (_S.CLOSED, _E.CLOSED_BY_PERSON): _S.CLOSED,
+    },
+)
+
+
+class Breach(msgspec.Struct, frozen=True, kw_only=True):
+    """One rule's part in an incident. The rule is the one it was opened with and stays so."""
+
+    rule: Rule
+    level: Level
+    since: datetime
+    version: str = ""
+    value: float | None = None
+    reason: str = ""
+    cleared_at: datetime | None = None
+    retired_at: datetime | None = None
+
+    @property
+    def over(self) -> bool:
+        """Whether this rule holds the incident open no longer."""
+        return self.cleared_at is not None or self.retired_at is not None
+
+
+class Incident(msgspec.Struct, frozen=True, kw_only=True):
+    """One incident. `breaches` is keyed by check; `subjects` are the affected services (source incidents)."""
+
+    id: str
+    kind: IncidentKind
+    state: IncidentState
+    subject: str
+    opened_at: datetime
+    level: Level
+    severity: Severity
+    environment: str = ""
+    deployment: str | None = None
+    version: str = ""
+    summary: str = ""
+    breaches: dict[str, Breach] = {}
+    subjects: tuple[str, ...] = ()
+    acknowledged_by: str | None = None
+    acknowledged_at: datetime | None = None
+    closed_at: datetime | None = None
+    closed_because: str = ""
+
+    @property
+    def open(self) -> bool:
+        """Whether it still wants attention (acknowledged ones are open too)."""
+        return self.state is not IncidentState.CLOSED

@@ -1,0 +1,95 @@
+"""What one poll of one check gave: a value, no data, or an error. Three different things, everywhere.
+
+Sources answer with an `Answer` (numbers as they came) or `Failed`; `watchdog.core.observe` makes an `Observation`
+of it. This module must never turn one kind into another.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+import msgspec
+
+
+class NoDataReason(StrEnum):
+    """Why there is no number although somebody answered."""
+
+    EMPTY = "empty"
+    NOT_A_NUMBER = "not_a_number"
+    SEVERAL_SERIES = "several_series"
+    STALE = "stale"
+    FUTURE = "future"
+    PARTIAL = "partial"
+
+
+class FailReason(StrEnum):
+    """Why nobody answered properly. Closed set, also the label of the metric."""
+
+    UNREACHABLE = "unreachable"
+    TIMEOUT = "timeout"
+    HTTP_STATUS = "http_status"
+    QUERY_ERROR = "query_error"
+    MALFORMED = "malformed"
+    OUT_OF_RANGE = "out_of_range"
+    UNABLE = "unable"
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """A source's answer to one question, numbers as they came.
+
+    `parts` maps a part's name to the values of its series (none, one or several):
+    `bad` and `total` are events in the window; `value` the number of a query; `events` its number of events;
+    `newest` the time of the newest raw sample (Unix seconds); `samples` raw samples in the window of the best series.
+    `evaluated_at` is the source's evaluation time; `since` the moment from which the source has data without a gap,
+    when it knows; `asked` and `answered` are for the record.
+    """
+
+    parts: dict[str, tuple[float, ...]]
+    evaluated_at: datetime
+    warnings: tuple[str, ...] = ()
+    since: datetime | None = None
+    asked: str = ""
+    answered: str = ""
+
+
+class Value(msgspec.Struct, frozen=True, kw_only=True, tag="value"):
+    """A number. `at` is the time of the newest raw sample behind it; `events`, `bad` are counts in the window."""
+
+    value: float
+    at: datetime
+    events: float | None = None
+    bad: float | None = None
+    scrape_interval: timedelta | None = None
+    since: datetime | None = None
+    asked: str = ""
+    answered: str = ""
+
+
+class Pulse(msgspec.Struct, frozen=True, kw_only=True, tag="pulse"):
+    """A probe's answer: alive or dead."""
+
+    passed: bool
+    at: datetime
+    detail: str = ""
+    asked: str = ""
+
+
+class NoData(msgspec.Struct, frozen=True, kw_only=True, tag="no_data"):
+    """Somebody answered, but there is no number to judge."""
+
+    reason: NoDataReason
+    detail: str = ""
+    asked: str = ""
+    answered: str = ""
+
+
+class Failed(msgspec.Struct, frozen=True, kw_only=True, tag="failed"):
+    """The question could not be asked or answered. Never the service's fault."""
+
+    reason: FailReason
+    detail: str = ""
+    asked: str = ""
+
+
+Observation = Value | Pulse | NoData | Failed

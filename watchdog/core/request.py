@@ -1,0 +1,45 @@
+"""Requests: what a person, CI or a webhook asks of the daemon. Stored first, answered by the reactor.
+
+This module must never carry a credential; `by` is the name of the token, not the token.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+
+class RequestKind(StrEnum):
+    """What is asked."""
+
+    DEPLOYMENT = "deployment"
+    ROLLBACK = "rollback"
+    PAUSE = "pause"
+    RESUME = "resume"
+    ACKNOWLEDGE = "acknowledge"
+    APPROVE = "approve"
+    REJECT = "reject"
+    CLOSE = "close"
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True):
+    """One request. `target` is a service's name or an incident's id; `body` are its validated parameters."""
+
+    id: str
+    kind: RequestKind
+    target: str
+    by: str
+    at: datetime
+    body: dict[str, Any] = {}
+
+
+class Reply(msgspec.Struct, frozen=True, kw_only=True):
+    """The reactor's answer. `status` is an HTTP status; `body` the record made, or `detail` why not."""
+
+    request: str
+    status: int
+    detail: str = ""
+    body: dict[str, Any] = {}

@@ -1,0 +1,230 @@
+"""Rules: what is measured, which thresholds count, how long, and on what evidence.
+
+A `Rule` is complete: defaults are filled in, percentages resolved, units gone (seconds, bytes, ratios 0..1).
+It is compiled by `watchdog.config` and frozen into every incident it opens.
+This module must never know where a rule came from.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import timedelta
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+
+class Direction(StrEnum):
+    """Which side of a threshold is the bad one. Equal is never a breach."""
+
+    ABOVE = "above"
+    BELOW = "below"
+
+
+class Unit(StrEnum):
+    """What a rule's numbers are. Thresholds are stored in the base unit."""
+
+    RATIO = "ratio"
+    SECONDS = "seconds"
+    BYTES = "bytes"
+    COUNT = "count"
+    NONE = "none"
+
+
+class Level(StrEnum):
+    """A verdict, from harmless to worst. `UNKNOWN` is beside the order, never a rank."""
+
+    UNKNOWN = "unknown"
+    OK = "ok"
+    WARNING = "warning"
+    CRITICAL = "critical"
+    ROLLBACK = "rollback"
+
+
+#: The levels a rule can have a threshold for, mildest first.
+BREACH_LEVELS = (Level.WARNING, Level.CRITICAL, Level.ROLLBACK)
+
+_RANK = {Level.UNKNOWN: -1, Level.OK: 0, Level.WARNING: 1, Level.CRITICAL: 2, Level.ROLLBACK: 3}
+
+
+def rank(level: Level) -> int:
+    """Order of badness: ok 0, warning 1, critical 2, rollback 3; unknown is -1 and worse than nothing."""
+    return _RANK[level]
+
+
+def worst(*levels: Level) -> Level:
+    """The worst of several levels; `UNKNOWN` only when nothing else is there."""
+    return max(levels, key=rank, default=Level.UNKNOWN)
+
+
+class Severity(StrEnum):
+    """How loudly people are told."""
+
+    LOW = "low"
+    MEDIUM = "medium"
+    HIGH = "high"
+    CRITICAL = "critical"
+
+
+class Ratio(msgspec.Struct, frozen=True, kw_only=True, tag="ratio"):
+    """Share of bad events: two selectors without a range."""
+
+    bad: str
+    total: str
+
+
+class Query(msgspec.Struct, frozen=True, kw_only=True, tag="query"):
+    """Raw PromQL giving one number; `events` and `freshness` are PromQL too, asked in the same round trip."""
+
+    query: str
+    events: str | None = None
+    freshness: str | None = None
+
+
+class ProbeForm(msgspec.Struct, frozen=True, kw_only=True, tag="probe"):
+    """An active check. `settings` are the validated settings of the probe of that `kind`, variables unresolved."""
+
+    kind: str
+    settings: dict[str, Any]
+
+
+Form = Ratio | Query | ProbeForm
+
+
+class Samples(msgspec.Struct, frozen=True, tag="samples"):
+    """Hold that many consecutive fresh samples."""
+
+    count: int
+
+
+class Lasting(msgspec.Struct, frozen=True, tag="lasting"):
+    """Hold for that long, spanned by at least two fresh samples."""
+
+    duration: timedelta
+
+
+Hold = Samples | Lasting
+
+
+class Thresholds(msgspec.Struct, frozen=True, kw_only=True):
+    """Absolute limits in the rule's base unit; for probes, consecutive failures. `None`: never reaches that level."""
+
+    warning: float | None = None
+    critical: float | None = None
+    rollback: float | None = None
+
+    def of(self, level: Level) -> float | None:
+        """The limit of a breach level; `None` for levels that have none."""
+        match level:
+            case Level.WARNING:
+                return self.warning
+            case Level.CRITICAL:
+                return self.critical
+            case Level.ROLLBACK:
+                return self.rollback
+            case _:
+                return None
+
+    @property
+    def mildest(self) -> float:
+        """The limit that a sample must be better than to count as clear."""
+        for limit in (self.warning, self.critical, self.rollback):
+            if limit is not None:
+                return limit
+        raise ValueError("a rule without thresholds cannot be compiled")
+
+
+class Holds(msgspec.Struct, frozen=True, kw_only=True):
+    """How long each level must last. Defaults: design §5."""
+
+    warning: Hold = Lasting(timedelta(minutes=1))
+    critical: Hold = Lasting(timedelta(minutes=1))
+    rollback: Hold = Samples(2)
+
+    def of(self, level: Level) -> Hold:
+        """The hold of a breach level."""
+        match level:
+            case Level.WARNING:
+                return self.warning
+            case Level.CRITICAL:
+                return self.critical
+            case _:
+                return self.rollback
+
+
+class Evidence(msgspec.Struct, frozen=True, kw_only=True):
+    """What must be there beside the value (design §5, "Level").
+
+    `min_events` and `min_bad` are counts in one window, `confidence` is one-sided (0..1), `excess` a share of one
+    window. `bound` says whether the Wilson bound, `min_bad` and `excess` apply (ratios) or only `min_events` (queries).
+    """
+
+    min_events: int = 20
+    min_bad: int = 10
+    confidence: float = 0.99
+    excess: float = 0.2
+    bound: bool = True
+
+
+class Severities(msgspec.Struct, frozen=True, kw_only=True):
+    """Severity of the message for each level."""
+
+    warning: Severity = Severity.MEDIUM
+    critical: Severity = Severity.HIGH
+    rollback: Severity = Severity.CRITICAL
+
+    def of(self, level: Level) -> Severity:
+        """The severity for a level; `LOW` where nothing is wrong."""
+        match level:
+            case Level.WARNING:
+                return self.warning
+            case Level.CRITICAL:
+                return self.critical
+            case Level.ROLLBACK:
+                return self.rollback
+            case _:
+                return Severity.LOW
+
+
+class Rule(msgspec.Struct, frozen=True, kw_only=True):
+    """One compiled rule. Durations: `window` is the range of rates, `interval` the poll interval."""
+
+    name: str
+    form: Form
+    thresholds: Thresholds
+    unit: Unit = Unit.NONE
+    summary: str = ""
+    source: str | None = None
+    interval: timedelta = timedelta(seconds=30)
+    window: timedelta = timedelta(minutes=1)
+    direction: Direction = Direction.ABOVE
+    hold: Holds = Holds()
+    clear: int = 3
+    evidence: Evidence | None = None
+    blind_after: timedelta = timedelta(minutes=3)
+    max_age: timedelta | None = None
+    severity: Severities = Severities()
+    tags: tuple[str, ...] = ()
+    runbook: str | None = None
+
+    @property
+    def per_version(self) -> bool:
+        """Whether the rule names `$version` or `$variant`: then it becomes one check per live version."""
+        texts = msgspec.json.encode(self.form).decode()
+        return any(name in texts for name in ("$version", "$variant"))
+
+    @property
+    def is_probe(self) -> bool:
+        """Whether the rule is an active check."""
+        return isinstance(self.form, ProbeForm)
+
+    @property
+    def can_roll_back(self) -> bool:
+        """Whether the rule has a rollback threshold at all."""
+        return self.thresholds.rollback is not None
+
+    @property
+    def hash(self) -> str:
+        """Identity of the rule's content, recorded with every decision."""
+        return hashlib.sha256(msgspec.json.encode(self, order="sorted")).hexdigest()[:16]

@@ -1,0 +1,72 @@
+"""The state of traffic as a switch reports it, and the one change a rollback makes to it.
+
+A switch is always "set the weights to B if the state is A at revision R", never "undo".
+This module must never read or write a switch.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+
+import msgspec
+
+
+class Tier(StrEnum):
+    """`A`: the target refuses a stale write. `B`: it cannot, so there must be one writer."""
+
+    A = "A"
+    B = "B"
+
+
+class VariantState(msgspec.Struct, frozen=True, kw_only=True):
+    """One variant as the switch shows it.
+
+    `weight` above 0 means live. `version` is `None` when the switch does not know it. `ready` of `total` are units of
+    capacity (servers, pods); `ready` is `None` when unknown, which is a veto for a target, never a yes.
+    `requests` is the switch's own ever-growing counter of requests sent there, where it has one.
+    `addresses` are `host:port` of the units, for a readiness probe; `note` says why something is unknown.
+    """
+
+    weight: int
+    version: str | None = None
+    ready: int | None = None
+    total: int | None = None
+    requests: int | None = None
+    addresses: tuple[str, ...] = ()
+    note: str = ""
+
+    @property
+    def live(self) -> bool:
+        """Whether it takes traffic."""
+        return self.weight > 0
+
+
+class TrafficState(msgspec.Struct, frozen=True, kw_only=True):
+    """All variants of one service at one revision. Counters and readiness are not part of the revision."""
+
+    variants: dict[str, VariantState]
+    revision: str
+    read_at: datetime
+    managed_by: str | None = None
+    mark: str | None = None
+
+    @property
+    def live(self) -> tuple[str, ...]:
+        """Names of the variants that take traffic, heaviest first."""
+        names = [name for name, variant in self.variants.items() if variant.live]
+        return tuple(sorted(names, key=lambda name: (-self.variants[name].weight, name)))
+
+
+class Change(msgspec.Struct, frozen=True, kw_only=True):
+    """What to write: exactly `target` takes traffic afterwards, every variant in `away` takes none.
+
+    Valid only while the state is at revision `expect`. `mark` (the rollback's id) and `epoch` are written into the
+    switched object by targets that can carry them (tier A).
+    """
+
+    target: str
+    away: tuple[str, ...]
+    expect: str
+    mark: str
+    epoch: int = 0

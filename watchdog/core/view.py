@@ -1,0 +1,75 @@
+"""Views: what API, commands and metrics show of the running daemon. Made by the reactor, read by everybody.
+
+A view is a value, whole and consistent; nobody reaches through it into the engine.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import msgspec
+
+from watchdog.core.check import CheckId, Verdict
+from watchdog.core.deployment import Deployment
+from watchdog.core.rollback import Rollback, Veto
+from watchdog.core.rule import Level
+from watchdog.core.service import Mode
+from watchdog.core.traffic import TrafficState
+from watchdog.core.turn import Pause, Taint
+
+
+class CheckView(msgspec.Struct, frozen=True, kw_only=True):
+    """One check now. `level` is the newest verdict, `held` what its hold confirms, `latched` what its incident shows."""
+
+    id: CheckId
+    level: Level
+    held: Level
+    latched: Level
+    verdict: Verdict | None = None
+    last_data_at: datetime | None = None
+    blind_since: datetime | None = None
+
+
+class ServiceView(msgspec.Struct, frozen=True, kw_only=True):
+    """One service now. `rollback_ready` answers "would a rollback work now?"; `not_ready` are the guards that say no."""
+
+    name: str
+    environment: str
+    mode: Mode
+    labels: dict[str, str] = {}
+    level: Level = Level.UNKNOWN
+    traffic: TrafficState | None = None
+    traffic_error: str = ""
+    deployment: Deployment | None = None
+    stable: Deployment | None = None
+    checks: tuple[CheckView, ...] = ()
+    incidents: tuple[str, ...] = ()
+    rollback: Rollback | None = None
+    paused: Pause | None = None
+    taints: dict[str, Taint] = {}
+    rollback_ready: bool = False
+    not_ready: tuple[Veto, ...] = ()
+
+
+class SourceView(msgspec.Struct, frozen=True, kw_only=True):
+    """One source now. `up` is `None` until it was asked for the first time."""
+
+    name: str
+    up: bool | None = None
+    error: str = ""
+    failing_since: datetime | None = None
+
+
+class View(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything at one moment. `turn_at` is the reactor's last progress."""
+
+    at: datetime
+    turn_at: datetime
+    leader: bool
+    epoch: int = 0
+    paused_by_file: bool = False
+    breaker: str = ""
+    store_error: str = ""
+    services: dict[str, ServiceView] = {}
+    sources: dict[str, SourceView] = {}
+    audit_head: str = ""

@@ -1,0 +1,53 @@
+"""What every source promises: numbers in, as they came, or a plain statement that there are none.
+
+A source never judges, never raises for what the outside does, and never answers later than its timeout.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Protocol
+
+import msgspec
+
+from watchdog.core.observation import Answer, Failed
+from watchdog.core.rule import Query, Ratio
+
+
+class Question(msgspec.Struct, frozen=True, kw_only=True):
+    """One rule's question with all variables filled in. `window` is the range over which rates are taken."""
+
+    form: Ratio | Query
+    window: timedelta
+
+
+class SourceReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What `doctor` shows of a source."""
+
+    ok: bool
+    detail: str
+    advice: str = ""
+
+
+class Source(Protocol):
+    """One place where numbers come from."""
+
+    async def ask(self, question: Question, *, now: datetime) -> Answer | Failed:
+        """Ask all parts of one rule at one evaluation time, in one round trip.
+
+        Never raises for an outside fault (refused, reset, timed out, bad status, garbage: `Failed`). Safe to cancel,
+        idempotent, done within the source's timeout. Asking a source that collects by itself costs no round trip.
+        """
+        ...
+
+    async def inspect(self) -> SourceReport:
+        """Say whether the source can be reached and looks usable. Changes nothing, never raises, within the timeout."""
+        ...
+
+    async def run(self) -> None:
+        """Collect until cancelled, for sources that collect by themselves; others return at once."""
+        ...
+
+    async def aclose(self) -> None:
+        """Close connections. Idempotent, never raises."""
+        ...
