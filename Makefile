@@ -1,0 +1,47 @@
+# Every target makes what it needs first: the virtual environment from the lock file, and as root Debian's servers.
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help demo test lint fmt bench clean packages
+
+# Debian keeps haproxy in /usr/sbin, which is not on every user's PATH.
+export PATH := $(PATH):/usr/sbin:/sbin
+SHELL := /bin/bash
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+CODE := watchdog tests $(wildcard benchmarks)
+# More words for the command behind `demo`, `bench` and pytest: make test ARGS="tests/core -x"
+ARGS ?=
+
+help:  ## list the targets
+	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(READY) packages  ## a bad deployment, seen and rolled back, in under a minute (ARGS=--prometheus, --json, --keep)
+	$(BIN)/watchdog demo $(ARGS)
+
+test: lint packages  ## everything that must hold: format, lint, types, import rules, tests on real servers
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(READY)  ## format, lint, types and import rules, nothing changed
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy $(CODE)
+	$(BIN)/lint-imports
+
+fmt: $(READY)  ## write the format and the fixes that are safe
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+bench: $(READY) packages  ## how fast a bad version is switched away, beside Prometheus rules and Alertmanager
+	$(BIN)/python -m benchmarks $(ARGS)
+
+clean:  ## remove the virtual environment, caches and builds
+	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage
+	find watchdog tests $(wildcard benchmarks) -name __pycache__ -prune -exec rm -rf {} +
+
+packages:
+	@.ci/packages haproxy prometheus prometheus-alertmanager
+
+$(READY): pyproject.toml requirements.lock .ci/venv
+	@.ci/venv $(VENV)
+	@touch $@
