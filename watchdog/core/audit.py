@@ -63,9 +63,7 @@ def link(head: ChainHead, draft: AuditDraft) -> AuditRecord:
     """The record that follows `head`. The body is passed through JSON first, so that what is hashed is what is read."""
     body = msgspec.json.decode(msgspec.json.encode(draft.body, order="sorted"))
     seq = head.seq + 1
-    mark = digest(
-        seq=seq, at=draft.at, kind=draft.kind, subject=draft.subject, body=body, previous=head.hash
-    )
+    mark = digest(seq=seq, at=draft.at, kind=draft.kind, subject=draft.subject, body=body, previous=head.hash)
     return AuditRecord(
         seq=seq,
         at=draft.at,
@@ -77,7 +75,9 @@ def link(head: ChainHead, draft: AuditDraft) -> AuditRecord:
     )
 
 
-def verify(records: Iterable[AuditRecord], *, start: ChainHead | None = None) -> tuple[ChainHead, ChainFault | None]:
+def verify(
+    records: Iterable[AuditRecord], *, start: ChainHead | None = None
+) -> tuple[ChainHead, ChainFault | None]:
     """Walk a chain; answers its head and the first fault, or `None` when every link holds."""
     head = start or ChainHead()
     for record in records:

@@ -35,6 +35,7 @@ class DeploymentEvent(StrEnum):
     REPLACED = "replaced"
     ROLLED_BACK = "rolled_back"
     ANNOUNCEMENT_EXPIRED = "announcement_expired"
+    NAMED_ANEW = "named_anew"
 
 
 _S, _E = DeploymentState, DeploymentEvent
@@ -53,6 +54,7 @@ DEPLOYMENT = Machine(
         (_S.ADOPTED, _E.REPLACED): _S.SUPERSEDED,
         (_S.ADOPTED, _E.ROLLED_BACK): _S.ROLLED_BACK,
         (_S.RETURN, _E.SOAKED): _S.STABLE,
+        (_S.RETURN, _E.NAMED_ANEW): _S.WATCHING,
         (_S.RETURN, _E.REPLACED): _S.SUPERSEDED,
         (_S.RETURN, _E.ROLLED_BACK): _S.ROLLED_BACK,
         (_S.STABLE, _E.SOAKED): _S.STABLE,

@@ -30,6 +30,7 @@ class MessageKind(StrEnum):
     STORE_FAILED = "store_failed"
     PAUSED = "paused"
     RESUMED = "resumed"
+    CHANNEL_FAILED = "channel_failed"
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import re
 from datetime import timedelta
+from decimal import Decimal
 
 from watchdog.core.rule import Hold, Lasting, Samples, Unit
 
@@ -40,8 +41,8 @@ _EXAMPLES = {
     Unit.COUNT: "1000",
     Unit.NONE: "0.5",
 }
-_COUNTED = re.compile(r"(\d+)\s+(samples?|failures?)")
-_RATE = re.compile(r"(\d+)\s+per\s+(\S+)")
+_COUNTED = re.compile(r"(\d{1,9})\s+(samples?|failures?)")
+_RATE = re.compile(r"(\d{1,9})\s+per\s+(\S+)")
 #: Longest duration anybody can mean here; keeps timedelta arithmetic away from its limits.
 _LONGEST = timedelta(days=3660)
 
@@ -53,11 +54,13 @@ def parse_duration(text: str) -> timedelta:
         return timedelta()
     parts = _DURATION_PART.findall(stripped)
     if not parts or "".join(number + unit for number, unit in parts) != stripped:
-        raise ValueError(f"{text!r} is not a duration; write a number with a unit such as 30s, 5m, 1h or 500ms")
-    duration = timedelta(seconds=sum(float(number) * _SECONDS[unit] for number, unit in parts))
-    if duration > _LONGEST:
+        raise ValueError(
+            f"{text!r} is not a duration; write a number with a unit such as 30s, 5m, 1h or 500ms"
+        )
+    seconds = sum(float(number) * _SECONDS[unit] for number, unit in parts)
+    if seconds > _LONGEST.total_seconds():
         raise ValueError(f"{text!r} is longer than ten years")
-    return duration
+    return timedelta(seconds=seconds)
 
 
 def format_duration(duration: timedelta) -> str:
@@ -82,16 +85,21 @@ def parse_number(text: str | float, unit: Unit) -> float:
     scales = _SCALES[unit]
     if match.group(2) not in scales:
         written = match.group(2) or "no unit"
-        raise ValueError(f"{text!r} has {written}, which does not fit unit {unit}; write for example {_EXAMPLES[unit]}")
-    return float(match.group(1)) * scales[match.group(2)]
+        raise ValueError(
+            f"{text!r} has {written}, which does not fit unit {unit}; write for example {_EXAMPLES[unit]}"
+        )
+    number = _scaled(match.group(1), scales[match.group(2)])
+    if not math.isfinite(number):
+        raise ValueError(f"{text!r} is too large")
+    return number
 
 
 def parse_percentage(text: str) -> float:
     """`150%` is 1.5. Only a percentage will do."""
     match = _NUMBER.fullmatch(text.strip())
-    if match is None or match.group(2) != "%":
+    if match is None or match.group(2) != "%" or not math.isfinite(float(match.group(1))):
         raise ValueError(f"{text!r} is not a percentage such as 20%")
-    return float(match.group(1)) / 100
+    return _scaled(match.group(1), 0.01)
 
 
 def is_percentage(text: object) -> bool:
@@ -106,7 +114,9 @@ def parse_hold(text: str) -> Hold:
         try:
             return Lasting(parse_duration(text))
         except ValueError:
-            raise ValueError(f"{text!r} is neither a duration such as 1m nor a count such as 2 samples") from None
+            raise ValueError(
+                f"{text!r} is neither a duration such as 1m nor a count such as 2 samples"
+            ) from None
     if not counted.group(2).startswith("sample"):
         raise ValueError(f"{text!r} counts failures; a hold counts samples")
     return Samples(_positive(counted.group(1), text))
@@ -128,6 +138,11 @@ def parse_rate(text: str) -> tuple[int, timedelta]:
     if match is None:
         raise ValueError(f"{text!r} is not a rate such as 3 per 10m")
     return int(match.group(1)), parse_duration(match.group(2))
+
+
+def _scaled(number: str, scale: float) -> float:
+    """In decimal: `0.7%` is 0.007, not 0.006999999999999999. Too small to be told from 0 is 0."""
+    return float(Decimal(number) * Decimal(str(scale))) if float(number) else 0.0
 
 
 def _count(text: str, noun: str) -> int:

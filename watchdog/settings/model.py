@@ -18,7 +18,9 @@ def _duration(value: Any) -> timedelta:
     if isinstance(value, timedelta):
         return value
     if isinstance(value, bool) or not isinstance(value, str | int):
-        raise ValueError(f"{value!r} is not a duration; write a number with a unit such as 30s, 5m, 1h or 500ms")
+        raise ValueError(
+            f"{value!r} is not a duration; write a number with a unit such as 30s, 5m, 1h or 500ms"
+        )
     return parse_duration(str(value))
 
 
@@ -41,7 +43,9 @@ Secret = Annotated[SecretStr, BeforeValidator(_secret)]
 class Settings(BaseModel):
     """Base of all settings: unknown keys are errors, no value changes after loading."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, hide_input_in_errors=True, use_attribute_docstrings=True
+    )
 
 
 class ProviderSettings(Settings):

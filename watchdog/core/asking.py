@@ -1,0 +1,105 @@
+"""Requests from people, CI and webhooks: each one answered, with a status and a sentence. Works on a draft."""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from watchdog.core import telling
+from watchdog.core.announce import announce
+from watchdog.core.deciding import approve, requested
+from watchdog.core.draft import Draft, plain
+from watchdog.core.incident import INCIDENT, Incident, IncidentEvent
+from watchdog.core.judging import close
+from watchdog.core.request import Reply, Request, RequestKind
+from watchdog.core.rollback import Rollback, RollbackEvent, RollbackState
+from watchdog.core.turn import Pause
+
+_ABOUT_INCIDENTS = frozenset(
+    {RequestKind.ACKNOWLEDGE, RequestKind.APPROVE, RequestKind.REJECT, RequestKind.CLOSE}
+)
+
+
+def about_incident(request: Request) -> bool:
+    """Whether the request's target is an incident rather than a service."""
+    return request.kind in _ABOUT_INCIDENTS
+
+
+def answer(draft: Draft, request: Request) -> Reply:
+    """Carry out a request about one service or one of its incidents."""
+    match request.kind:
+        case RequestKind.DEPLOYMENT:
+            return announce(draft, request)
+        case RequestKind.ROLLBACK:
+            return requested(draft, request)
+        case RequestKind.PAUSE | RequestKind.RESUME:
+            return _pause(draft, request, paused=request.kind is RequestKind.PAUSE)
+        case RequestKind.ACKNOWLEDGE | RequestKind.CLOSE:
+            return _take(draft, request)
+        case RequestKind.APPROVE | RequestKind.REJECT:
+            return _settle(draft, request)
+
+
+def _pause(draft: Draft, request: Request, *, paused: bool) -> Reply:
+    """The kill switch by API; setting it twice keeps the first."""
+    reason = str(request.body.get("reason") or "")
+    changed = paused is not (draft.service.paused is not None)
+    if changed:
+        pause = Pause(by=request.by, at=draft.now, reason=reason) if paused else None
+        draft.change_service(paused=pause)
+        draft.note("paused" if paused else "resumed", by=request.by, reason=reason)
+        draft.tell(
+            telling.pause_changed(
+                draft.service.service, by=request.by, reason=reason, paused=paused, now=draft.now
+            )
+        )
+    body = {"service": draft.service.name, "paused": plain(draft.service.paused)}
+    return Reply(request=request.id, status=200, body=body)
+
+
+def _take(draft: Draft, request: Request) -> Reply:
+    """Acknowledge or close an incident."""
+    incident = draft.service.incidents.get(request.target)
+    if incident is None:
+        return Reply(request=request.id, status=409, detail=f"incident {request.target} is closed already")
+    if request.kind is RequestKind.CLOSE:
+        return _close(draft, request, incident)
+    event = IncidentEvent.ACKNOWLEDGED
+    taken = replace(
+        incident,
+        state=INCIDENT.step(incident.state, event),
+        acknowledged_by=incident.acknowledged_by or request.by,
+        acknowledged_at=incident.acknowledged_at or draft.now,
+    )
+    if taken != incident:
+        draft.set_incident(taken)
+        draft.note("incident_acknowledged", incident=taken.id, by=request.by)
+        draft.tell(telling.acknowledged(taken, now=draft.now, service=draft.service.service))
+    return Reply(request=request.id, status=200, body=plain(taken))
+
+
+def _close(draft: Draft, request: Request, incident: Incident) -> Reply:
+    why = f"closed by {request.by}" + (f": {request.body['reason']}" if request.body.get("reason") else "")
+    closed = close(draft, incident, IncidentEvent.CLOSED_BY_PERSON, why)
+    return Reply(request=request.id, status=200, body=plain(closed))
+
+
+def _settle(draft: Draft, request: Request) -> Reply:
+    """Approve or reject the rollback that waits for it."""
+    waiting = _waiting(draft, request.target)
+    if waiting is None:
+        return Reply(
+            request=request.id, status=409, detail=f"no rollback of {request.target} waits for approval"
+        )
+    if request.kind is RequestKind.APPROVE:
+        return approve(draft, request, waiting)
+    why = f"rejected by {request.by}" + (f": {request.body['reason']}" if request.body.get("reason") else "")
+    moved = draft.move_rollback(waiting, RollbackEvent.LAPSED, why)
+    draft.note("rollback_rejected", rollback=moved.id, by=request.by)
+    return Reply(request=request.id, status=200, body=plain(moved))
+
+
+def _waiting(draft: Draft, incident: str) -> Rollback | None:
+    for rollback in draft.service.rollbacks.values():
+        if rollback.incident == incident and rollback.state is RollbackState.AWAITING_APPROVAL:
+            return rollback
+    return None

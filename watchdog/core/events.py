@@ -1,0 +1,88 @@
+"""Everything that can happen to the reactor. There is one door in, and these are what comes through it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+
+import msgspec
+
+from watchdog.core.check import CheckId
+from watchdog.core.observation import Observation
+from watchdog.core.request import Request
+from watchdog.core.rollback import Veto
+from watchdog.core.traffic import TrafficState
+
+
+class Observed(msgspec.Struct, frozen=True, kw_only=True):
+    """A poll of a check ended. `arrived_at` is when the answer was in our hands."""
+
+    check: CheckId
+    observation: Observation
+    arrived_at: datetime
+
+
+class TrafficSeen(msgspec.Struct, frozen=True, kw_only=True):
+    """A switch was read."""
+
+    service: str
+    state: TrafficState
+
+
+class TrafficUnseen(msgspec.Struct, frozen=True, kw_only=True):
+    """A switch could not be read."""
+
+    service: str
+    error: str
+
+
+class Asked(msgspec.Struct, frozen=True, kw_only=True):
+    """A stored request is to be answered."""
+
+    request: Request
+
+
+class Ticked(msgspec.Struct, frozen=True, kw_only=True):
+    """Time passed. Carries what only I/O can know: the pause file and the leadership."""
+
+    paused_by_file: str = ""
+    leader: bool = True
+    epoch: int = 0
+
+
+class OutcomeKind(StrEnum):
+    """What became of an intent."""
+
+    APPLIED = "applied"  #: the switch acknowledged; `state` was read back
+    FOUND_DONE = "found_done"  #: after a restart: the end state is in place
+    OVERTAKEN = "overtaken"  #: the world is neither as it was nor as it should be
+    VETOED = "vetoed"  #: a guard said no right before the write
+    REFUSED = "refused"  #: the target refused; nothing was changed
+    HALF_DONE = "half_done"  #: a part of the change is in place and cannot be finished
+    LAPSED = "lapsed"  #: the intent expired before it could be carried out
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """The executor's word on one rollback."""
+
+    rollback: str
+    service: str
+    kind: OutcomeKind
+    at: datetime
+    state: TrafficState | None = None
+    before: TrafficState | None = None
+    detail: str = ""
+    vetoes: tuple[Veto, ...] = ()
+    attempts: int = 0
+
+
+class ChannelDead(msgspec.Struct, frozen=True, kw_only=True):
+    """A message was given up on one channel; somebody must hear of it another way."""
+
+    channel: str
+    key: str
+    headline: str
+    reason: str
+
+
+Event = Observed | TrafficSeen | TrafficUnseen | Asked | Ticked | Outcome | ChannelDead

@@ -1,0 +1,199 @@
+"""Gathers what the guards may look at, from the world and a traffic state just read. Pure.
+
+This module must never judge; `watchdog.core.guards` does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+from msgspec.structs import replace
+
+from watchdog.core.check import CheckId, CheckState
+from watchdog.core.deployment import Deployment
+from watchdog.core.guards import BASELINE_WITHIN, GuardFacts
+from watchdog.core.known import newest_before
+from watchdog.core.rollback import Rollback
+from watchdog.core.rule import Level, Rule, rank
+from watchdog.core.targets import choose
+from watchdog.core.traffic import TrafficState
+from watchdog.core.world import ServiceWorld, World
+
+DAY = timedelta(hours=24)
+
+
+def gather(
+    world: World,
+    service: ServiceWorld,
+    *,
+    now: datetime,
+    automatic: bool,
+    bad: Deployment | None,
+    rule: Rule | None = None,
+    wanted: str | None = None,
+    target_variant: str | None = None,
+    approved: bool = False,
+    attributable: bool = True,
+    own: Rollback | None = None,
+) -> GuardFacts:
+    """Facts for the rollback of `bad` because of `rule`. `own` is the rollback itself, which does not count against it.
+
+    `target_variant` binds the question to the target that was decided on; otherwise the best one is chosen.
+    """
+    state = service.traffic
+    target = choose(service, bad, wanted=wanted)
+    found = target.deployment
+    problem, detail = target.problem, target.detail
+    if found is not None and target_variant is not None and found.variant != target_variant:
+        problem, detail = (
+            "target_changed",
+            f"the decision was for {target_variant}, now {found.variant} is better",
+        )
+    known = (
+        newest_before(service.known[rule.name], bad.started_at, within=BASELINE_WITHIN)
+        if (rule is not None and bad is not None and rule.name in service.known)
+        else None
+    )
+    spot = state.variants.get(found.variant) if state and found else None
+    return GuardFacts(
+        now=now,
+        automatic=automatic,
+        policy=service.service.rollback,
+        mode=service.service.mode,
+        approved=approved,
+        paused=_paused(world, service),
+        leader=world.leader,
+        from_version=bad.version if bad else "",
+        from_variant=bad.variant if bad else "",
+        from_live=_is_live(service, bad),
+        live=tuple(_name(service, variant) for variant in (state.live if state else ())),
+        attributable=attributable,
+        deployment_state=bad.state if bad else None,
+        armed=bad.armed if bad else False,
+        started_at=bad.started_at if bad else None,
+        forbidden=bad is not None and not bad.rollback_allowed,
+        target_version=found.version if found else "",
+        target_variant=found.variant if found else "",
+        target_problem=problem,
+        target_detail=detail,
+        target_ready=spot.ready if spot else None,
+        target_note=spot.note if spot else "",
+        live_capacity=_capacity(state),
+        rule=rule.name if rule else "",
+        known_before=known[0] if known else None,
+        known_before_at=known[1] if known else None,
+        previous_bad=_equally_bad(service, bad, rule) if bad and rule else "",
+        switched_at=_last_switch(service, own),
+        rollbacks_today=_automatic_since(service.rollbacks.values(), now - DAY, own),
+        recent_rollbacks=_automatic_since(world.rollbacks(), now - world.limits.per, own),
+        max_rollbacks=world.limits.max_rollbacks,
+        max_rollbacks_per=world.limits.per,
+        breaching=world.breaching(),
+        services=len(world.services),
+        max_share=world.limits.max_share,
+        max_share_at_least=world.limits.at_least,
+        confirming=_confirming(service, now),
+        managed_by=state.managed_by if state else None,
+        gitops=service.service.gitops,
+    )
+
+
+def facts_before_write(
+    world: World, rollback: Rollback, state: TrafficState, *, now: datetime, paused_by_file: str
+) -> GuardFacts:
+    """The facts once more, on a state just read and a pause file just looked at."""
+    service = world.services[rollback.service]
+    seen = replace(service, traffic=state)
+    fresh = replace(world, paused_by_file=paused_by_file)
+    bad = seen.deployments.get(rollback.deployment)
+    return gather(
+        fresh,
+        seen,
+        now=now,
+        automatic=rollback.automatic,
+        bad=bad,
+        wanted=rollback.to_version,
+        target_variant=rollback.to_variant,
+        approved=True,
+        own=rollback,
+    )
+
+
+def _paused(world: World, service: ServiceWorld) -> str:
+    if world.paused_by_file:
+        return world.paused_by_file
+    if service.paused is not None:
+        why = f": {service.paused.reason}" if service.paused.reason else ""
+        return f"paused by {service.paused.by}{why}"
+    return ""
+
+
+def _is_live(service: ServiceWorld, bad: Deployment | None) -> bool:
+    """Whether this deployment takes traffic: its variant is live and still carries it."""
+    if bad is None or service.traffic is None:
+        return False
+    spot = service.traffic.variants.get(bad.variant)
+    if spot is None or not spot.live:
+        return False
+    serving = service.serving(bad.variant)
+    carried = serving is not None and serving.id == bad.id
+    return carried and spot.version in (None, bad.version)
+
+
+def _name(service: ServiceWorld, variant: str) -> str:
+    deployment = service.serving(variant)
+    return deployment.version if deployment else variant
+
+
+def _capacity(state: TrafficState | None) -> int | None:
+    """Capacity that is live now: what the target must be able to stand in for."""
+    if state is None:
+        return None
+    sizes = [state.variants[name].total or state.variants[name].ready or 1 for name in state.live]
+    return sum(sizes)
+
+
+def _equally_bad(service: ServiceWorld, bad: Deployment, rule: Rule) -> str:
+    """Another live version on which the same rule is critical or worse now."""
+    for variant in service.traffic.live if service.traffic else ():
+        other = service.serving(variant)
+        if other is None or variant == bad.variant:
+            continue
+        check = CheckId(service=service.name, rule=rule.name, version=other.version, variant=variant)
+        state = service.checks.get(check, CheckState())
+        if state.known is not None and rank(state.known.level) >= rank(Level.CRITICAL):
+            return other.version
+    return ""
+
+
+def _last_switch(service: ServiceWorld, own: Rollback | None) -> datetime | None:
+    moments = [
+        rollback.applied_at
+        for rollback in service.rollbacks.values()
+        if rollback.applied_at is not None and (own is None or rollback.id != own.id)
+    ]
+    return max(moments, default=None)
+
+
+def _automatic_since(rollbacks: Iterable[Rollback], since: datetime, own: Rollback | None) -> int:
+    """Automatic rollbacks whose intent was written since then; the write may have happened, so the intent counts."""
+    count = 0
+    for rollback in rollbacks:
+        if not rollback.automatic or rollback.intended_at is None or rollback.intended_at < since:
+            continue
+        count += own is None or rollback.id != own.id
+    return count
+
+
+def _confirming(service: ServiceWorld, now: datetime) -> dict[str, Level]:
+    """The newest level of every confirming rule; unknown when it is older than its window and three intervals."""
+    levels: dict[str, Level] = {}
+    for check, state in service.checks.items():
+        if check.rule not in service.service.rollback.confirm or state.verdict is None:
+            continue
+        rule = service.rules[check.rule]
+        fresh_for = max(rule.window, 3 * rule.interval)
+        level = state.verdict.level if now - state.verdict.at <= fresh_for else Level.UNKNOWN
+        levels[check.rule] = max(levels.get(check.rule, Level.UNKNOWN), level, key=rank)
+    return levels

@@ -1,0 +1,271 @@
+"""From an observation to incidents: the check's verdict, the deployment's soak, the incident's life.
+
+Works on a draft. Whether to roll back is `watchdog.core.deciding`'s, what happens after a switch `verifying`'s.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from msgspec.structs import replace
+
+from watchdog.core import telling
+from watchdog.core.check import CheckId, CheckState, KnownLog, Reason, Verdict
+from watchdog.core.deciding import consider
+from watchdog.core.deployment import Deployment, DeploymentState
+from watchdog.core.draft import Draft, identity, plain
+from watchdog.core.evaluate import Evaluated, evaluate
+from watchdog.core.events import Observed
+from watchdog.core.incident import INCIDENT, Breach, Incident, IncidentEvent, IncidentKind, IncidentState
+from watchdog.core.known import remember
+from watchdog.core.observation import Pulse
+from watchdog.core.rollback import Rollback, RollbackState
+from watchdog.core.rule import Level, Rule, rank
+from watchdog.core.sightings import soak
+from watchdog.core.verifying import settling
+
+
+def observed(draft: Draft, event: Observed) -> None:
+    """Judge one observation and everything that follows from it."""
+    check = event.check
+    rule = rule_for(draft, check)
+    if rule is None:
+        return
+    before = draft.service.checks.get(check, CheckState())
+    deployment = draft.service.deployment_of(check)
+    quiet = _too_early(draft, check, deployment)
+    if quiet and not _counts_anyway(event):
+        draft.set_check(check, replace(before, verdict=_too_early_verdict(draft, quiet)))
+        return
+    result = evaluate(rule, before, event.observation, now=event.arrived_at)
+    draft.set_check(check, result.state, store=result.state.latched is not before.latched)
+    _remember(draft, rule, result.verdict, deployment)
+    if deployment is not None:
+        _soak(draft, rule, check, result.verdict, deployment)
+    incident = _incident(draft, check, rule, result, deployment)
+    if result.verdict.level is Level.ROLLBACK and result.counted and result.state.held is Level.ROLLBACK:
+        consider(draft, check=check, rule=rule, before=before, event=event, result=result, incident=incident)
+
+
+def rule_for(draft: Draft, check: CheckId) -> Rule | None:
+    """The rule a check runs by: an open incident keeps the rule it was opened with."""
+    for incident in draft.service.incidents.values():
+        breach = incident.breaches.get(str(check))
+        if breach is not None and not breach.over:
+            return breach.rule
+    return draft.service.rules.get(check.rule)
+
+
+def _too_early(draft: Draft, check: CheckId, deployment: Deployment | None) -> str:
+    """Why verdicts do not count yet: the deployment warms up, or a switch was made a moment ago."""
+    policy = draft.service.service.rollback
+    if settling(draft.service, draft.now):
+        return "traffic was moved a moment ago"
+    young = deployment is not None and draft.now < deployment.started_at + policy.warmup
+    if young and deployment is not None and deployment.armed and deployment.state is DeploymentState.WATCHING:
+        return f"{deployment.version} is still warming up"
+    return ""
+
+
+def _counts_anyway(event: Observed) -> bool:
+    """A probe that says dead counts even during the warm-up."""
+    return isinstance(event.observation, Pulse) and not event.observation.passed
+
+
+def _too_early_verdict(draft: Draft, why: str) -> Verdict:
+    return Verdict(level=Level.UNKNOWN, reason=Reason.WARMING_UP, at=draft.now, explanation=why)
+
+
+def _remember(draft: Draft, rule: Rule, verdict: Verdict, deployment: Deployment | None) -> None:
+    """Keep the known verdicts of the last day: what a later deployment is compared with."""
+    if verdict.level is Level.UNKNOWN:
+        return
+    log = draft.service.known.get(rule.name, KnownLog())
+    version = deployment.version if deployment else ""
+    kept = remember(log, verdict, version)
+    draft.service = replace(draft.service, known=draft.service.known | {rule.name: kept})
+
+
+def _soak(draft: Draft, rule: Rule, check: CheckId, verdict: Verdict, deployment: Deployment) -> None:
+    """Count the time in which something was known ok and nothing was worse."""
+    others_worse = any(
+        state.verdict is not None and rank(state.verdict.level) > rank(Level.OK)
+        for other, state in draft.service.checks.items()
+        if other != check and other.version in ("", deployment.version)
+    )
+    soak(
+        draft,
+        deployment,
+        ok=verdict.level is Level.OK,
+        worse=others_worse or rank(verdict.level) > rank(Level.OK),
+        longest_gap=max(3 * rule.interval, timedelta(seconds=5)),
+    )
+
+
+def _incident(
+    draft: Draft,
+    check: CheckId,
+    rule: Rule,
+    result: Evaluated,
+    deployment: Deployment | None,
+) -> Incident | None:
+    """Open, worsen or clear the incident this check belongs to; answers it while it is open."""
+    incident = _holding(draft, check, deployment)
+    latched = result.state.latched
+    if latched is Level.OK:
+        if incident is not None and result.state.clears >= rule.clear:
+            _clear(draft, incident, check)
+        return incident
+    breach = incident.breaches.get(str(check)) if incident else None
+    if breach is not None and not breach.over and rank(latched) <= rank(breach.level):
+        return incident
+    if not result.counted:
+        return incident
+    return _worsen(draft, check, rule, result, deployment, incident)
+
+
+def _holding(draft: Draft, check: CheckId, deployment: Deployment | None) -> Incident | None:
+    """The open incident of this check's deployment, or the one that already lists the check."""
+    for incident in draft.service.incidents.values():
+        if incident.kind is IncidentKind.BREACH and str(check) in incident.breaches:
+            return incident
+    return draft.service.incident_of(IncidentKind.BREACH, deployment.id if deployment else "")
+
+
+def _worsen(
+    draft: Draft,
+    check: CheckId,
+    rule: Rule,
+    result: Evaluated,
+    deployment: Deployment | None,
+    incident: Incident | None,
+) -> Incident:
+    level, verdict = result.state.latched, result.verdict
+    breach = Breach(
+        rule=rule,
+        level=level,
+        since=result.state.breached_at or draft.now,
+        version=check.version or (deployment.version if deployment else ""),
+        value=verdict.value,
+        reason=verdict.explanation,
+    )
+    opened = incident is None
+    if incident is None:
+        incident = _new_incident(draft, deployment, level)
+    else:
+        incident = replace(incident, state=INCIDENT.step(incident.state, IncidentEvent.WORSENED))
+    louder = opened or rank(level) > rank(incident.level)
+    incident = replace(
+        incident,
+        breaches=incident.breaches | {str(check): breach},
+        level=level if louder else incident.level,
+        summary=telling.summary_of(breach) if louder else incident.summary,
+    )
+    incident = replace(incident, severity=telling.severity_of(incident))
+    draft.set_incident(incident)
+    draft.note(
+        "incident_opened" if opened else "incident_worsened",
+        incident=incident.id,
+        check=str(check),
+        rule=rule.name,
+        rule_hash=rule.hash,
+        level=level,
+        verdict=plain(verdict),
+    )
+    if louder:
+        draft.tell(
+            telling.incident_opened(draft.service.service, incident, now=draft.now, worsened=not opened)
+        )
+    return incident
+
+
+def _new_incident(draft: Draft, deployment: Deployment | None, level: Level) -> Incident:
+    target = deployment.id if deployment else ""
+    return Incident(
+        id=identity("inc", IncidentKind.BREACH, draft.service.name, target, draft.now.isoformat()),
+        kind=IncidentKind.BREACH,
+        state=IncidentState.OPEN,
+        subject=draft.service.name,
+        environment=draft.service.service.environment,
+        deployment=target,
+        version=deployment.version if deployment else "",
+        opened_at=draft.now,
+        level=level,
+        severity=draft.service.rules[next(iter(draft.service.rules))].severity.of(level),
+    )
+
+
+def _clear(draft: Draft, incident: Incident, check: CheckId) -> None:
+    """One check is ok again."""
+    breach = incident.breaches.get(str(check))
+    if breach is None or breach.over:
+        return
+    cleared = replace(breach, cleared_at=draft.now)
+    draft.set_incident(replace(incident, breaches=incident.breaches | {str(check): cleared}))
+    draft.note("check_cleared", incident=incident.id, check=str(check))
+
+
+def retire_breaches(draft: Draft) -> None:
+    """Checks of versions without traffic hold nothing open."""
+    alive = {str(check) for check in draft.service.checks}
+    live = draft.service.traffic.live if draft.service.traffic else ()
+    for incident in list(draft.service.incidents.values()):
+        if incident.kind is not IncidentKind.BREACH:
+            continue
+        gone = {
+            key: replace(breach, retired_at=draft.now)
+            for key, breach in incident.breaches.items()
+            if not breach.over and "@" in key and key not in alive and _version_gone(draft, breach, live)
+        }
+        if gone:
+            draft.set_incident(replace(incident, breaches=incident.breaches | gone))
+            draft.note("checks_retired", incident=incident.id, checks=sorted(gone))
+
+
+def _version_gone(draft: Draft, breach: Breach, live: tuple[str, ...]) -> bool:
+    serving = [draft.service.serving(variant) for variant in live]
+    return all(deployment is None or deployment.version != breach.version for deployment in serving)
+
+
+def close_cleared(draft: Draft) -> None:
+    """Close every incident whose checks are all over and whose rollback, if any, has ended."""
+    for incident in list(draft.service.incidents.values()):
+        if incident.kind is not IncidentKind.BREACH or not incident.breaches:
+            continue
+        if all(breach.over for breach in incident.breaches.values()) and not _busy(draft, incident):
+            close(draft, incident, IncidentEvent.CLEARED, _why_over(draft, incident))
+
+
+def _busy(draft: Draft, incident: Incident) -> bool:
+    waiting = (RollbackState.BLOCKED, RollbackState.AWAITING_APPROVAL)
+    return any(
+        rollback.incident == incident.id and not rollback.over and rollback.state not in waiting
+        for rollback in draft.service.rollbacks.values()
+    )
+
+
+def _why_over(draft: Draft, incident: Incident) -> str:
+    done = _rollback_of(draft, incident)
+    if done is not None and done.state is RollbackState.COMPLETED:
+        return f"recovered after the rollback to {done.to_version}"
+    if all(breach.retired_at is not None for breach in incident.breaches.values()):
+        return "the version takes no traffic any more"
+    return "every check is ok again"
+
+
+def _rollback_of(draft: Draft, incident: Incident) -> Rollback | None:
+    for rollback in reversed(draft.service.rollbacks.values()):
+        if rollback.incident == incident.id:
+            return rollback
+    return None
+
+
+def close(draft: Draft, incident: Incident, event: IncidentEvent, why: str) -> Incident:
+    """Close an incident and say so on every channel that heard of it."""
+    closed = replace(
+        incident, state=INCIDENT.step(incident.state, event), closed_at=draft.now, closed_because=why
+    )
+    draft.set_incident(closed)
+    draft.note("incident_closed", incident=closed.id, why=why)
+    draft.tell(telling.incident_closed(closed, now=draft.now, service=draft.service.service))
+    return closed

@@ -1,0 +1,41 @@
+"""What to do with an intent, given only what is on disk and what the switched object shows: one total function.
+
+This is the whole of crash recovery (failure catalogue §1.3), and the executor's normal path as well: there is no second
+way. This module must never know whether a crash happened, only whether this process has seen the intent from its start.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from watchdog.core.rollback import Rollback
+from watchdog.core.traffic import TrafficState
+
+
+class Next(StrEnum):
+    """The executor's next move."""
+
+    DONE = "done"  #: the end state is in place
+    WRITE = "write"  #: the state is as it was: ask the guards and write
+    FINISH = "finish"  #: the target is live beside the bad variant: write again, forward only
+    FOREIGN = "foreign"  #: neither: somebody else changed it
+    LAPSED = "lapsed"  #: too late to begin
+
+
+def next_move(rollback: Rollback, state: TrafficState, *, expired: bool, ours: bool) -> Next:
+    """What to do about an intent. `ours` says that this process or an earlier one may have written it already.
+
+    An end state that is in place although nothing was written is a person's work (`FOREIGN`), not ours.
+    """
+    target = state.variants.get(rollback.to_variant)
+    bad = state.variants.get(rollback.from_variant)
+    if target is None or bad is None:
+        return Next.FOREIGN
+    marked = state.mark is not None and state.mark == rollback.id
+    if target.live and not bad.live:
+        return Next.DONE if ours or marked else Next.FOREIGN
+    if not bad.live:
+        return Next.FOREIGN
+    if expired:
+        return Next.LAPSED
+    return Next.FINISH if target.live else Next.WRITE

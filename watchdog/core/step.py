@@ -1,0 +1,324 @@
+"""The reactor's step: one event and the world give the next world and everything that must be written. Pure.
+
+The daemon, rule tests and back-tests all drive this function; there is no second implementation.
+This module must never do anything but put the pieces in order.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import msgspec
+from msgspec.structs import replace
+
+from watchdog.core import asking, blindness, deciding, judging, sightings, telling, verifying
+from watchdog.core.audit import AuditDraft
+from watchdog.core.check import CheckId
+from watchdog.core.deployment import Deployment, DeploymentState
+from watchdog.core.draft import Draft, plain
+from watchdog.core.events import (
+    Asked,
+    ChannelDead,
+    Event,
+    Observed,
+    Outcome,
+    Ticked,
+    TrafficSeen,
+    TrafficUnseen,
+)
+from watchdog.core.incident import INCIDENT, Incident, IncidentEvent
+from watchdog.core.message import Message
+from watchdog.core.observation import Failed
+from watchdog.core.request import Reply, Request, RequestKind
+from watchdog.core.rollback import Rollback, RollbackState
+from watchdog.core.turn import CheckRecord, ServiceRecord
+from watchdog.core.world import ServiceWorld, SourceWorld, World
+
+#: Rollbacks are remembered this long for the limits per day.
+REMEMBERED = timedelta(hours=24)
+
+
+class Stepped(msgspec.Struct, frozen=True, kw_only=True):
+    """What one event came to. `looks` are services whose traffic should be read at once."""
+
+    world: World
+    services: tuple[ServiceRecord, ...] = ()
+    deployments: tuple[Deployment, ...] = ()
+    incidents: tuple[Incident, ...] = ()
+    rollbacks: tuple[Rollback, ...] = ()
+    checks: tuple[CheckRecord, ...] = ()
+    forgotten: tuple[CheckId, ...] = ()
+    audit: tuple[AuditDraft, ...] = ()
+    messages: tuple[Message, ...] = ()
+    replies: tuple[Reply, ...] = ()
+    looks: tuple[str, ...] = ()
+
+
+def step(world: World, event: Event, now: datetime) -> Stepped:
+    """Take one event in. Raises `TransitionError` only for a fault of ours."""
+    match event:
+        case Observed():
+            world = _source_heard(world, event, now)
+            return _on_service(world, event.check.service, event, now)
+        case TrafficSeen(service=name) | TrafficUnseen(service=name) | Outcome(service=name):
+            return _on_service(world, name, event, now)
+        case Asked(request=request):
+            return _on_request(world, request, now)
+        case ChannelDead():
+            message = telling.channel_dead(
+                event.channel, event.headline, event.reason, key=event.key, now=now
+            )
+            return Stepped(world=world, messages=(message,))
+        case Ticked():
+            return _on_tick(world, event, now)
+
+
+def _on_service(world: World, name: str, event: Event, now: datetime) -> Stepped:
+    service = world.services.get(name)
+    if service is None:
+        return Stepped(world=world)
+    draft = Draft(world=world, now=now, service=service)
+    match event:
+        case Observed():
+            judging.observed(draft, event)
+        case TrafficSeen():
+            _traffic_seen(draft, event)
+        case TrafficUnseen(error=error):
+            failures = draft.service.traffic_failures + 1
+            draft.service = replace(draft.service, traffic_failures=failures, traffic_error=error)
+            blindness.switch_readable(draft)
+        case Outcome():
+            verifying.outcome(draft, event)
+        case _:
+            pass
+    _follow_up(draft)
+    return _finish(draft)
+
+
+def _traffic_seen(draft: Draft, event: TrafficSeen) -> None:
+    """Take in a read, unless an intent is being carried out: then the executor's own reads count."""
+    draft.service = replace(draft.service, traffic_failures=0, traffic_error="")
+    blindness.switch_readable(draft)
+    if any(one.state is RollbackState.INTENDED for one in draft.service.rollbacks.values()):
+        return
+    known = draft.service.traffic
+    if known is not None and event.state.read_at < known.read_at:
+        return
+    verifying.traffic_seen(draft, event.state)
+    _notice_undone(draft, event)
+    sightings.see(draft, event.state)
+
+
+def _notice_undone(draft: Draft, event: TrafficSeen) -> None:
+    """Long after a rollback, traffic is back on the version that was taken away: nobody may miss that."""
+    before = draft.service.traffic
+    if before is None or verifying.verifying(draft.service) is not None:
+        return
+    for rollback in draft.service.rollbacks.values():
+        spot = event.state.variants.get(rollback.from_variant)
+        was = before.variants.get(rollback.from_variant)
+        carried = draft.service.on_variant(rollback.from_variant)
+        same = carried is not None and carried.id == rollback.deployment
+        if (
+            rollback.state is RollbackState.COMPLETED
+            and same
+            and spot
+            and spot.live
+            and not (was and was.live)
+        ):
+            draft.note("switch_undone", rollback=rollback.id, state=event.state)
+            draft.tell(telling.switch_undone(draft.service.service, rollback, now=draft.now))
+
+
+def _follow_up(draft: Draft) -> None:
+    """What any change on a service may entail."""
+    judging.retire_breaches(draft)
+    verifying.progress(draft)
+    deciding.unbreached(draft)
+    judging.close_cleared(draft)
+
+
+def _on_request(world: World, request: Request, now: datetime) -> Stepped:
+    if not asking.about_incident(request):
+        service = world.services.get(request.target)
+    else:
+        service = next((one for one in world.services.values() if request.target in one.incidents), None)
+        if service is None:
+            return _on_source_incident(world, request, now)
+    if service is None:
+        known = ", ".join(sorted(world.services)) or "none"
+        detail = f"there is no service {request.target!r}; known: {known}"
+        return Stepped(world=world, replies=(Reply(request=request.id, status=404, detail=detail),))
+    draft = Draft(world=world, now=now, service=service)
+    draft.replies.append(asking.answer(draft, request))
+    _follow_up(draft)
+    return _finish(draft)
+
+
+def _on_source_incident(world: World, request: Request, now: datetime) -> Stepped:
+    """Acknowledge or close the incident of a source, or say that there is no such incident."""
+    for source in world.sources.values():
+        incident = source.incident
+        if incident is None or incident.id != request.target:
+            continue
+        if request.kind not in (RequestKind.ACKNOWLEDGE, RequestKind.CLOSE):
+            break
+        closing = request.kind is RequestKind.CLOSE
+        event = IncidentEvent.CLOSED_BY_PERSON if closing else IncidentEvent.ACKNOWLEDGED
+        moved = replace(incident, state=INCIDENT.step(incident.state, event))
+        if closing:
+            moved = replace(moved, closed_at=now, closed_because=f"closed by {request.by}")
+        else:
+            moved = replace(moved, acknowledged_by=request.by, acknowledged_at=now)
+        note = AuditDraft(
+            at=now,
+            kind=f"incident_{event}",
+            subject=source.name,
+            body={"incident": moved.id, "by": request.by},
+        )
+        kept = replace(source, incident=moved if moved.open else None)
+        return Stepped(
+            world=replace(world, sources=world.sources | {source.name: kept}),
+            incidents=(moved,),
+            audit=(note,),
+            replies=(Reply(request=request.id, status=200, body=plain(moved)),),
+        )
+    detail = f"there is no open incident {request.target}"
+    return Stepped(world=world, replies=(Reply(request=request.id, status=404, detail=detail),))
+
+
+def _source_heard(world: World, event: Observed, now: datetime) -> World:
+    """Whether a source answers is known from every poll."""
+    service = world.services.get(event.check.service)
+    rule = service.rules.get(event.check.rule) if service else None
+    if rule is None or rule.is_probe or rule.source is None:
+        return world
+    source = world.sources.get(rule.source, SourceWorld(name=rule.source))
+    if isinstance(event.observation, Failed):
+        heard = replace(
+            source, up=False, error=event.observation.detail, failing_since=source.failing_since or now
+        )
+    else:
+        heard = replace(source, up=True, error="", failing_since=None)
+    return world if heard == source else replace(world, sources=world.sources | {source.name: heard})
+
+
+def _on_tick(world: World, event: Ticked, now: datetime) -> Stepped:
+    """Time passed: deadlines, expiries, blindness, for every service; then what concerns all of them."""
+    world = replace(world, paused_by_file=event.paused_by_file, leader=event.leader, epoch=event.epoch)
+    total = Stepped(world=world)
+    for name in world.services:
+        draft = Draft(world=total.world, now=now, service=total.world.services[name])
+        sightings.expire_announcements(draft)
+        blindness.look(draft)
+        _forget_old(draft)
+        _follow_up(draft)
+        total = _merge(total, _finish(draft))
+    return _breaker(_sources(total, now), now)
+
+
+def _forget_old(draft: Draft) -> None:
+    """Drop rollbacks of more than a day ago; the store keeps them."""
+    kept = {
+        key: one
+        for key, one in draft.service.rollbacks.items()
+        if not one.over or draft.now - one.decided_at < REMEMBERED or _guards_deployment(draft, one)
+    }
+    if len(kept) != len(draft.service.rollbacks):
+        draft.service = replace(draft.service, rollbacks=kept)
+
+
+def _guards_deployment(draft: Draft, rollback: Rollback) -> bool:
+    """Its key still keeps a live deployment from being rolled back twice."""
+    deployment = draft.service.deployments.get(rollback.deployment)
+    return deployment is not None and deployment.state in (DeploymentState.WATCHING, DeploymentState.STABLE)
+
+
+def _sources(total: Stepped, now: datetime) -> Stepped:
+    """Open, widen or close the incidents of sources."""
+    world = total.world
+    for source in list(world.sources.values()):
+        affected, why = blindness.blind_services(world.services, source.name, now)
+        incident = blindness.source_incident(source, affected, why, now=now)
+        if incident is source.incident or incident is None:
+            continue
+        world = replace(
+            world,
+            sources=world.sources
+            | {source.name: replace(source, incident=incident if incident.open else None)},
+        )
+        new = source.incident is None
+        kind = "source_down" if new else "source_changed" if incident.open else "source_back"
+        note = AuditDraft(at=now, kind=kind, subject=source.name, body=plain({"incident": incident}))
+        message = (
+            telling.source_down(incident, now=now)
+            if incident.open
+            else telling.incident_closed(incident, now=now)
+        )
+        told = () if incident.open and not new else (message,)
+        total = replace(
+            total,
+            incidents=(*total.incidents, incident),
+            audit=(*total.audit, note),
+            messages=(*total.messages, *told),
+        )
+    return replace(total, world=world)
+
+
+def _breaker(total: Stepped, now: datetime) -> Stepped:
+    """One aggregated message when the limits stop rollbacks, not one per service."""
+    world = total.world
+    blocked = [
+        (rollback.service, veto.detail)
+        for rollback in world.rollbacks()
+        if rollback.state is RollbackState.BLOCKED
+        for veto in rollback.vetoes
+        if veto.guard == "breaker"
+    ]
+    if not blocked:
+        return replace(total, world=replace(world, breaker="")) if world.breaker else total
+    if world.breaker:
+        return total
+    names = sorted({name for name, _ in blocked})
+    why = f"{blocked[0][1]} ({len(names)} waiting: {', '.join(names[:10])})"
+    note = AuditDraft(at=now, kind="breaker_open", subject="", body={"why": why, "services": names})
+    return replace(
+        total,
+        world=replace(world, breaker=why),
+        audit=(*total.audit, note),
+        messages=(*total.messages, telling.breaker_open(why, now=now)),
+    )
+
+
+def _finish(draft: Draft) -> Stepped:
+    world = draft.world
+    if world.services.get(draft.service.name) is not draft.service:
+        world = replace(world, services={**world.services, draft.service.name: draft.service})
+    return Stepped(
+        world=world,
+        services=(draft.service.record(),) if draft.service_changed else (),
+        deployments=tuple(draft.deployments.values()),
+        incidents=tuple(draft.incidents.values()),
+        rollbacks=tuple(draft.rollbacks.values()),
+        checks=tuple(CheckRecord(id=check, state=state) for check, state in draft.checks.items()),
+        forgotten=tuple(sorted(draft.forgotten)),
+        audit=tuple(draft.audit),
+        messages=tuple(draft.messages),
+        replies=tuple(draft.replies),
+        looks=tuple(sorted(draft.looks)),
+    )
+
+
+def _merge(first: Stepped, second: Stepped) -> Stepped:
+    """Two steps one after the other as one."""
+    joined = {
+        field: (*getattr(first, field), *getattr(second, field))
+        for field in Stepped.__struct_fields__
+        if field != "world"
+    }
+    return Stepped(world=second.world, **joined)
+
+
+def memory(service: ServiceWorld) -> tuple[CheckRecord, ...]:
+    """Every check's memory of a service, for the store."""
+    return tuple(CheckRecord(id=check, state=state) for check, state in service.checks.items())

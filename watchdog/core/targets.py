@@ -1,0 +1,74 @@
+"""Which version a rollback would go to, and why not another. Never "the previous one": the newest proven one.
+
+This module must never decide whether to go there; the guards do.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from watchdog.core.deployment import Deployment, DeploymentState
+from watchdog.core.world import ServiceWorld
+
+
+class Target(msgspec.Struct, frozen=True, kw_only=True):
+    """A candidate, or the reason (fixed word and sentence) why there is none."""
+
+    deployment: Deployment | None = None
+    problem: str = ""
+    detail: str = ""
+
+
+def choose(service: ServiceWorld, bad: Deployment | None, *, wanted: str | None = None) -> Target:
+    """The newest stable, untainted version on another variant; `wanted` names a version a person asked for.
+
+    A variant that carries a later deployment is no target for its earlier version.
+    """
+    problems: list[tuple[str, str]] = []
+    good: list[Deployment] = []
+    for variant in service.traffic.variants if service.traffic else ():
+        if bad is not None and variant == bad.variant:
+            continue
+        candidate, problem = _candidate(service, variant, bad)
+        if wanted is not None and (candidate is None or candidate.version != wanted):
+            continue
+        if candidate is None:
+            problems.append(problem)
+        elif candidate.version in service.taints:
+            why = service.taints[candidate.version].reason
+            problems.append(("tainted", f"version {candidate.version} on {variant} is tainted: {why}"))
+        else:
+            good.append(candidate)
+    if good:
+        return Target(deployment=max(good, key=lambda one: (one.started_at, one.recorded_at)))
+    if wanted is not None and not problems:
+        return Target(problem="unknown_version", detail=f"no variant is known to carry a stable {wanted}")
+    if not problems:
+        return Target(problem="no_variant", detail="there is no other variant")
+    return Target(problem=problems[0][0], detail="; ".join(detail for _, detail in problems))
+
+
+def _candidate(
+    service: ServiceWorld, variant: str, bad: Deployment | None
+) -> tuple[Deployment | None, tuple[str, str]]:
+    """The stable deployment that a variant still carries, or why it carries none."""
+    occupant = service.on_variant(variant)
+    if occupant is None:
+        return None, ("never_seen", f"nothing is known of what {variant} carries")
+    reported = service.traffic.variants[variant].version if service.traffic else None
+    if reported is not None and reported != occupant.version:
+        return None, ("replaced", f"{variant} now carries {reported}, not {occupant.version}")
+    if bad is not None and occupant.version == bad.version:
+        return None, ("same_version", f"{variant} carries the same version {bad.version}")
+    stable: Deployment | None = None
+    for deployment in service.deployments.values():
+        if deployment.variant != variant:
+            continue
+        if deployment.version != occupant.version:
+            stable = None
+        elif deployment.state is DeploymentState.STABLE:
+            stable = deployment
+    if stable is None:
+        state = occupant.state
+        return None, ("not_stable", f"version {occupant.version} on {variant} was never stable ({state})")
+    return stable, ("", "")

@@ -1,0 +1,143 @@
+"""The world as the reactor knows it: one value, replaced by every turn, rebuilt from the store after a restart.
+
+This module must never change anything; `watchdog.core.step` makes the next world.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+
+import msgspec
+
+from watchdog.core.check import CheckId, CheckState, KnownLog
+from watchdog.core.deployment import Deployment, DeploymentState
+from watchdog.core.incident import Incident, IncidentKind
+from watchdog.core.rollback import Rollback
+from watchdog.core.routing import Route
+from watchdog.core.rule import Level, Rule, rank
+from watchdog.core.service import Limits, Service
+from watchdog.core.traffic import TrafficState
+from watchdog.core.turn import Pause, ServiceRecord, Taint
+
+
+class ServiceWorld(msgspec.Struct, frozen=True, kw_only=True):
+    """One service: what was configured, what is live, what is wrong, what is being done about it.
+
+    `deployments` are ordered by the time they were recorded; `incidents` are open ones; `rollbacks` are those under
+    way and those of the last day. `seen_at` is the last successful read of the switch.
+    """
+
+    service: Service
+    rules: dict[str, Rule]
+    traffic: TrafficState | None = None
+    traffic_error: str = ""
+    traffic_failures: int = 0
+    deployments: dict[str, Deployment] = {}
+    incidents: dict[str, Incident] = {}
+    rollbacks: dict[str, Rollback] = {}
+    checks: dict[CheckId, CheckState] = {}
+    known: dict[str, KnownLog] = {}
+    paused: Pause | None = None
+    taints: dict[str, Taint] = {}
+
+    @property
+    def name(self) -> str:
+        """The service's name."""
+        return self.service.name
+
+    def on_variant(self, variant: str) -> Deployment | None:
+        """The newest deployment recorded on a variant, whatever became of it."""
+        found = None
+        for deployment in self.deployments.values():
+            if deployment.variant == variant:
+                found = deployment
+        return found
+
+    def serving(self, variant: str) -> Deployment | None:
+        """The newest deployment on a variant that ever took traffic."""
+        idle = (DeploymentState.PENDING, DeploymentState.FAILED)
+        found = None
+        for deployment in self.deployments.values():
+            if (
+                deployment.variant == variant
+                and deployment.state not in idle
+                and deployment.live_at is not None
+            ):
+                found = deployment
+        return found
+
+    def current(self) -> Deployment | None:
+        """The deployment that takes traffic now; of several live ones the newest."""
+        live = [self.serving(variant) for variant in (self.traffic.live if self.traffic else ())]
+        present = [deployment for deployment in live if deployment is not None]
+        return max(
+            present, key=lambda deployment: (deployment.started_at, deployment.recorded_at), default=None
+        )
+
+    def deployment_of(self, check: CheckId) -> Deployment | None:
+        """The deployment a check judges: that of its variant, else the current one."""
+        return self.serving(check.variant) if check.variant else self.current()
+
+    def active_rollback(self) -> Rollback | None:
+        """The rollback that is under way or waits, newest first; `None` when there is none."""
+        open_ones = [rollback for rollback in self.rollbacks.values() if not rollback.over]
+        return max(open_ones, key=lambda rollback: rollback.decided_at, default=None)
+
+    def incident_of(self, kind: IncidentKind, deployment: str | None = None) -> Incident | None:
+        """The open incident of a kind (and deployment)."""
+        for incident in self.incidents.values():
+            if incident.kind is kind and (deployment is None or incident.deployment == deployment):
+                return incident
+        return None
+
+    @property
+    def level(self) -> Level:
+        """The worst that any check shows now."""
+        levels = [state.latched for state in self.checks.values() if state.known is not None]
+        return max(levels, key=rank, default=Level.UNKNOWN)
+
+    def record(self) -> ServiceRecord:
+        """What of this is stored in the service's own row."""
+        return ServiceRecord(
+            name=self.name, paused=self.paused, taints=self.taints, traffic=self.traffic, known=self.known
+        )
+
+
+class SourceWorld(msgspec.Struct, frozen=True, kw_only=True):
+    """One source: whether it answers, and its open incident."""
+
+    name: str
+    up: bool | None = None
+    error: str = ""
+    failing_since: datetime | None = None
+    incident: Incident | None = None
+
+
+class World(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything. `paused_by_file` is the reason the pause file gives, or empty."""
+
+    services: dict[str, ServiceWorld]
+    sources: dict[str, SourceWorld] = {}
+    limits: Limits = Limits()
+    routes: tuple[Route, ...] = ()
+    paused_by_file: str = ""
+    leader: bool = True
+    epoch: int = 0
+    breaker: str = ""
+    recheck: timedelta = timedelta(seconds=5)
+
+    def rollbacks(self) -> Iterator[Rollback]:
+        """Every known rollback of every service."""
+        for service in self.services.values():
+            yield from service.rollbacks.values()
+
+    def breaching(self) -> int:
+        """How many services have an open incident at critical or worse."""
+        return sum(
+            any(
+                incident.kind is IncidentKind.BREACH and rank(incident.level) >= rank(Level.CRITICAL)
+                for incident in service.incidents.values()
+            )
+            for service in self.services.values()
+        )
