@@ -1,0 +1,261 @@
+"""One rig for each traffic switch that must keep the contract: the switch, and a hand on the real thing behind it.
+
+A new switch adds a class here and a line to `RIGS`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from pydantic import SecretStr
+
+from tests.eventually import eventually
+from tests.servers.haproxy import HAProxy, Server
+from tests.traffic.backend import Backend
+from watchdog.core.traffic import Tier, VariantState
+from watchdog.testing.traffic import FakeSwitch
+from watchdog.traffic.command import CommandSettings, CommandSwitch
+from watchdog.traffic.haproxy import HAProxySettings, HAProxySwitch
+from watchdog.traffic.interface import TrafficSwitch
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+TIMEOUT = timedelta(milliseconds=600)
+SECRET = "canary-secret-4711"
+SCRIPT = Path(__file__).parents[1] / "traffic" / "state_file_switch.py"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tools:
+    """What a rig may build itself from."""
+
+    folder: Path
+    start_haproxy: Callable[[Mapping[str, Sequence[Server]]], HAProxy]
+
+
+class Rig(ABC):
+    """`blue` is live at weight 100 in the beginning, `green` a ready standby. Never touches the switch's own calls."""
+
+    switch: TrafficSwitch
+
+    @classmethod
+    @abstractmethod
+    def open(cls, tools: Tools) -> Any:
+        """An async context manager that gives the rig."""
+
+    @abstractmethod
+    def again(self) -> TrafficSwitch:
+        """Another switch with the same settings."""
+
+    @abstractmethod
+    def move(self, to: str) -> None:
+        """A person moves all traffic to this variant, by the target's own means."""
+
+    @abstractmethod
+    def stir(self) -> None:
+        """Change what moves by itself: counters or readiness."""
+
+    @abstractmethod
+    def effects(self) -> int:
+        """How many changes the target has seen so far, of whomever."""
+
+    @abstractmethod
+    def hang(self) -> None:
+        """From now on the target answers nobody."""
+
+    @abstractmethod
+    def recover(self) -> None:
+        """The end of `hang`."""
+
+    @abstractmethod
+    def vanish(self) -> None:
+        """From now on the target is gone."""
+
+
+class FakeRig(Rig):
+    tier = Tier.A
+
+    def __init__(self) -> None:
+        self._fake = self._make()
+        self.switch = self._fake
+        self._never = asyncio.Event()
+
+    def _make(self) -> FakeSwitch:
+        return FakeSwitch(
+            {
+                "blue": VariantState(weight=100, ready=1, total=1, requests=10),
+                "green": VariantState(weight=0, ready=1, total=1, requests=0),
+            },
+            tier=self.tier,
+            clock=lambda: NOW,
+            timeout=TIMEOUT,
+        )
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, tools: Tools) -> AsyncIterator[Rig]:
+        yield cls()
+
+    def again(self) -> TrafficSwitch:
+        return self._make()
+
+    def move(self, to: str) -> None:
+        self._fake.move({to: 100})
+
+    def stir(self) -> None:
+        self._fake.observe("green", ready=0, total=1, requests=17)
+
+    def effects(self) -> int:
+        return sum(call.before != call.after for call in self._fake.calls)
+
+    def hang(self) -> None:
+        self._fake.hold_read(self._never)
+        self._fake.hold_apply(self._never)
+
+    def recover(self) -> None:
+        self._never.set()
+
+    def vanish(self) -> None:
+        self._fake.vanish()
+
+
+class FakeTierBRig(FakeRig):
+    tier = Tier.B
+
+
+class HAProxyRig(Rig):
+    def __init__(self, haproxy: HAProxy, backends: Mapping[str, Backend]) -> None:
+        self._haproxy = haproxy
+        self._backends = backends
+        self.switch = self.again()
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, tools: Tools) -> AsyncIterator[Rig]:
+        async with AsyncExitStack() as stack:
+            blue = await stack.enter_async_context(Backend("blue"))
+            green = await stack.enter_async_context(Backend("green"))
+            servers = [
+                Server(name="srv_blue", port=blue.port),
+                Server(name="srv_green", port=green.port, weight=0),
+            ]
+            haproxy = tools.start_haproxy({"trips": servers})
+            rig = cls(haproxy, {"blue": blue, "green": green})
+            for name in ("srv_blue", "srv_green"):
+                await eventually(lambda name=name: haproxy.servers("trips")[name]["check_status"] == "L7OK")
+            yield rig
+
+    def again(self) -> TrafficSwitch:
+        settings = HAProxySettings(
+            socket=str(self._haproxy.socket),
+            backend="trips",
+            variants={"blue": ("srv_blue",), "green": ("srv_green",)},
+            timeout=TIMEOUT,
+        )
+        return HAProxySwitch(settings, name="trips", clock=lambda: NOW)
+
+    def move(self, to: str) -> None:
+        away = "green" if to == "blue" else "blue"
+        for command in (
+            f"set server trips/srv_{to} weight 100",
+            f"set server trips/srv_{to} state ready",
+            f"set server trips/srv_{away} state drain",
+        ):
+            assert self._haproxy.command(command).strip() == ""
+
+    def stir(self) -> None:
+        self._backends["green"].healthy = False
+
+    def effects(self) -> int:
+        log = self._haproxy.output()
+        return (
+            log.count("enters drain state") + log.count("for maintenance") + log.count("enters maintenance")
+        )
+
+    def hang(self) -> None:
+        self._haproxy.freeze()
+
+    def recover(self) -> None:
+        self._haproxy.thaw()
+
+    def vanish(self) -> None:
+        self._haproxy.kill()
+
+
+class CommandRig(Rig):
+    def __init__(self, folder: Path) -> None:
+        self.file = folder / "state.json"
+        state = {
+            "variants": {
+                "blue": {"weight": 100, "version": "v2", "ready": 1, "total": 1, "requests": 10},
+                "green": {"weight": 0, "version": "v1", "ready": 1, "total": 1, "requests": 0},
+            },
+            "revision": 1,
+        }
+        self.file.write_text(json.dumps(state))
+        self.switch = self.again()
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, tools: Tools) -> AsyncIterator[Rig]:
+        yield cls(tools.folder)
+
+    def again(self) -> TrafficSwitch:
+        script = [sys.executable, "-I", "-S", str(SCRIPT), str(self.file)]
+        settings = CommandSettings(
+            read=[*script, "read"],
+            apply=[*script, "apply", "{variant}", "{expect}", "{mark}"],
+            environment={"TOKEN": SecretStr(SECRET)},
+            timeout=TIMEOUT,
+        )
+        return CommandSwitch(settings, name="trips", clock=lambda: NOW)
+
+    def change(self, **facts: Any) -> dict[str, Any]:
+        """Write into the state file; answers what is in it."""
+        state: dict[str, Any] = json.loads(self.file.read_text()) | facts
+        self.file.write_text(json.dumps(state))
+        return state
+
+    def move(self, to: str) -> None:
+        state = self.change()
+        for name, facts in state["variants"].items():
+            facts["weight"] = 100 if name == to else 0
+        self.change(
+            variants=state["variants"],
+            revision=state["revision"] + 1,
+            foreign=state.get("foreign", 0) + 1,
+        )
+
+    def stir(self) -> None:
+        variants = self.change()["variants"]
+        variants["green"].update(ready=0, requests=17)
+        self.change(variants=variants)
+
+    def effects(self) -> int:
+        state = self.change()
+        return len(state.get("applied", [])) + int(state.get("foreign", 0))
+
+    def hang(self) -> None:
+        self.change(misbehave={"read": "hang"})
+
+    def recover(self) -> None:
+        self.change(misbehave={})
+
+    def vanish(self) -> None:
+        self.file.unlink()
+
+
+RIGS: dict[str, type[Rig]] = {
+    "fake-tier-a": FakeRig,
+    "fake-tier-b": FakeTierBRig,
+    "haproxy": HAProxyRig,
+    "command": CommandRig,
+}
