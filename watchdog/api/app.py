@@ -1,0 +1,163 @@
+"""The HTTP application: routes bound to handlers, callers checked first, every error answered as a problem.
+
+This module must never import the engine; it sees the daemon through `watchdog.api.interface` and the store's
+reader.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import timedelta
+
+import structlog
+from aiohttp import hdrs, web
+
+from watchdog.aio.clock import Clock
+from watchdog.api.asking import Asking
+from watchdog.api.auth import Caller, Guard, Role
+from watchdog.api.context import PATIENCE, Call, Context, reply_json
+from watchdog.api.events import KEEP_ALIVE, Events
+from watchdog.api.interface import Desk, Live
+from watchdog.api.openapi import document
+from watchdog.api.problem import Problem, title_of
+from watchdog.api.reading import Reading
+from watchdog.api.routes import ROUTES
+from watchdog.config.loaded import Server
+from watchdog.core.rule import Rule
+from watchdog.store.interface import Reader
+from watchdog.telemetry.metrics import CONTENT_TYPE
+
+#: Largest body anybody has a reason to send (bytes).
+BODY_LIMIT = 64 * 1024
+
+Handler = Callable[[Call], Awaitable[web.StreamResponse]]
+
+_log = structlog.get_logger(__name__)
+_ANYBODY = Caller(name="", role=Role.VIEWER)
+
+
+def make_app(  # noqa: PLR0913 - the one place where the API's parts meet, all of them by name
+    *,
+    reader: Reader,
+    desk: Desk,
+    live: Live,
+    server: Server,
+    rules: Callable[[], Mapping[str, Rule]],
+    metrics: Callable[[], bytes],
+    clock: Clock,
+    patience: timedelta = PATIENCE,
+    keep_alive: timedelta = KEEP_ALIVE,
+) -> web.Application:
+    """The application, ready to be served (`watchdog.api.listener`).
+
+    `rules` and `metrics` are asked anew for every request. `patience` bounds every wait for the store and for
+    an answer; `keep_alive` is the interval of comments on an idle event stream.
+    """
+    context = Context(reader=reader, desk=desk, live=live, rules=rules, clock=clock, patience=patience)
+    events = Events(keep_alive)
+    desk.on_commit(events.publish)
+    handlers = _handlers(context, events, metrics)
+    guard = Guard(server.tokens)
+    app = web.Application(middlewares=[_problems], client_max_size=BODY_LIMIT)
+    for route in ROUTES:
+        open_to_all = route.role is None or (route.handler == "metrics" and server.metrics == "open")
+        handler = _bind(handlers[route.handler], guard, None if open_to_all else route.role)
+        if route.method == "GET":
+            # A HEAD of an endless stream would never end.
+            app.router.add_get(route.path, handler, allow_head=route.handler != "events")
+        else:
+            app.router.add_route(route.method, route.path, handler)
+    app.on_response_prepare.append(_stamp)
+
+    async def end_streams(_: web.Application) -> None:
+        events.close()
+
+    app.on_shutdown.append(end_streams)
+    return app
+
+
+def _handlers(context: Context, events: Events, metrics: Callable[[], bytes]) -> dict[str, Handler]:
+    reading, asking = Reading(context), Asking(context)
+    described = document()
+
+    async def show_metrics(_: Call) -> web.Response:
+        return web.Response(body=metrics(), headers={hdrs.CONTENT_TYPE: CONTENT_TYPE})
+
+    async def show_document(_: Call) -> web.Response:
+        return reply_json(described)
+
+    return {
+        "health": reading.health,
+        "readiness": reading.readiness,
+        "metrics": show_metrics,
+        "services": reading.services,
+        "service": reading.service,
+        "rules": reading.rules,
+        "deployments": reading.deployments,
+        "deployment": reading.deployment,
+        "incidents": reading.incidents,
+        "incident": reading.incident,
+        "rollbacks": reading.rollbacks,
+        "rollback": reading.rollback,
+        "audit": reading.audit,
+        "events": events.stream,
+        "openapi": show_document,
+        "post_deployment": asking.deployment,
+        "post_rollback": asking.rollback,
+        "pause": asking.pause,
+        "resume": asking.resume,
+        "acknowledge": asking.acknowledge,
+        "approve": asking.approve,
+        "reject": asking.reject,
+        "close": asking.close,
+    }
+
+
+def _bind(
+    handler: Handler, guard: Guard, role: Role | None
+) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    async def handle(request: web.Request) -> web.StreamResponse:
+        caller = _ANYBODY if role is None else guard.admit(request, role)
+        return await handler(Call(request=request, caller=caller))
+
+    return handle
+
+
+@web.middleware
+async def _problems(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    except Problem as problem:
+        return problem.response()
+    except web.HTTPException as error:
+        return _translated(error).response()
+    except ConnectionError:
+        raise  # The client went away; there is nobody to tell.
+    except Exception:  # noqa: BLE001 - the border to the outside: a fault must not become a traceback there
+        identity = uuid.uuid4()
+        _log.exception("api_request_failed", instance=str(identity), method=request.method, path=request.path)
+        detail = "this is a fault of the watchdog; its log has the details"
+        return Problem(500, detail, instance=identity.urn).response()
+
+
+def _translated(error: web.HTTPException) -> Problem:
+    """What aiohttp itself refuses: unknown paths, wrong methods, bodies that are too large."""
+    match error:
+        case web.HTTPMethodNotAllowed():
+            allowed = ", ".join(sorted(error.allowed_methods))
+            return Problem(405, f"this path takes {allowed}", headers={hdrs.ALLOW: allowed})
+        case web.HTTPNotFound():
+            return Problem(404, "there is nothing at this path; /api/v1/openapi.json lists what there is")
+        case web.HTTPRequestEntityTooLarge():
+            return Problem(413, f"a body may have at most {BODY_LIMIT} bytes")
+        case _:
+            return Problem(error.status, title_of(error.status))
+
+
+async def _stamp(_: web.Request, response: web.StreamResponse) -> None:
+    response.headers[hdrs.SERVER] = "rollback-watchdog"
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers.setdefault(hdrs.CACHE_CONTROL, "no-store")

@@ -1,0 +1,162 @@
+"""Bodies: what may be posted. Unknown keys are errors, and every mistake is said at once with its place.
+
+This module must never let a value through that a record, a log line or a message could not carry.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, Literal, NoReturn, TypeVar
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from watchdog.api.problem import Mistake, Problem
+from watchdog.settings.registry import nearest
+
+#: A posted `started_at` may be this far ahead of our clock.
+CLOCK_SKEW = timedelta(minutes=1)
+
+_RFC3339 = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(\.\d{1,9})?([Zz]|[+-]\d{2}:\d{2})")
+
+
+def _printable(value: str) -> str:
+    if not value.isprintable():
+        raise ValueError("control characters are not allowed")
+    if value != value.strip():
+        raise ValueError("blanks at the start or end are not allowed")
+    return value
+
+
+def _prose(value: str) -> str:
+    if not value.replace("\n", " ").replace("\t", " ").isprintable():
+        raise ValueError("control characters are not allowed")
+    return value.strip()
+
+
+def _moment(value: Any) -> datetime:
+    if not isinstance(value, str) or _RFC3339.fullmatch(value) is None:
+        raise ValueError("is not a time with a zone, such as 2026-03-14T15:09:26Z")
+    try:
+        return datetime.fromisoformat(value.upper()).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise ValueError("is not a time that exists, such as 2026-03-14T15:09:26Z") from None
+
+
+Word = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_printable)]
+Prose = Annotated[str, Field(max_length=2000), AfterValidator(_prose)]
+Moment = Annotated[datetime, BeforeValidator(_moment)]
+Link = Annotated[str, Field(max_length=2000, pattern=r"^https?://[^\s]+$"), AfterValidator(_printable)]
+LabelName = Annotated[str, Field(max_length=63, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+LabelValue = Annotated[str, Field(max_length=200), AfterValidator(_printable)]
+
+
+class Body(BaseModel):
+    """Base of all bodies."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, hide_input_in_errors=True, use_attribute_docstrings=True
+    )
+
+
+class PostedDeployment(Body):
+    """A version that goes, or went, to a variant of a service."""
+
+    service: Word
+    """The service's name in the configuration."""
+    version: Word
+    """What was deployed: a tag, an image digest, a commit."""
+    variant: Word
+    """Where it lives, as the service's traffic switch names it."""
+    started_at: Moment | None = None
+    """When the deployment began (RFC 3339); now when left out."""
+    source: Word | None = None
+    """What deployed it, such as the name of a pipeline."""
+    url: Link | None = None
+    """Where to read more, such as the pipeline's page."""
+    rollback: Literal["allowed", "forbidden"] = "allowed"
+    """`forbidden`: this version is never the target of a rollback."""
+    labels: Annotated[dict[LabelName, LabelValue], Field(max_length=32)] = {}
+    """Labels for routes and messages."""
+
+
+class PostedRollback(Body):
+    """A person's wish to move traffic back."""
+
+    reason: Annotated[Prose, Field(min_length=1)]
+    """Why; goes into the record and the messages."""
+    to: Word | None = None
+    """The version to go back to; the last known good one when left out."""
+
+
+class PostedReason(Body):
+    """Why, if anybody wants to say."""
+
+    reason: Prose | None = None
+    """Goes into the record and the messages."""
+
+
+B = TypeVar("B", bound=Body)
+
+
+def parse(model: type[B], raw: bytes) -> B:
+    """The body as that model. Raises 400 for what is no JSON object, 422 with every mistake for the rest."""
+    document = _decode(raw)
+    try:
+        return model.model_validate(document)
+    except ValidationError as error:
+        mistakes = tuple(_mistake(model, dict(item)) for item in error.errors(include_url=False))
+    raise refuse(*mistakes)
+
+
+def refuse(*mistakes: Mistake) -> Problem:
+    """The 422 that lists these mistakes."""
+    count = "one mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes"
+    listed = "; ".join(f"{mistake.pointer}: {mistake.detail}" for mistake in mistakes[:5])
+    return Problem(422, f"{count} in the body: {listed}", errors=mistakes)
+
+
+def _decode(raw: bytes) -> Any:
+    try:
+        document = json.loads(
+            raw.decode("utf-8"), object_pairs_hook=_without_duplicates, parse_constant=_no_constant
+        )
+        # A lone surrogate is legal JSON, but no store and no answer can carry it.
+        json.dumps(document, ensure_ascii=False).encode("utf-8")
+    except UnicodeError:
+        raise Problem(400, "the body is not JSON in UTF-8") from None
+    except ValueError as error:
+        raise Problem(400, f"the body is not JSON: {error}") from None
+    except RecursionError:
+        raise Problem(400, "the body is nested too deeply") from None
+    if not isinstance(document, dict):
+        raise Problem(400, "the body is not a JSON object")
+    return document
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    document = dict(pairs)
+    if len(document) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the key {twice!r} stands there twice")
+    return document
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a JSON value")
+
+
+def _mistake(model: type[Body], error: dict[str, Any]) -> Mistake:
+    place = [str(part) for part in error["loc"] if part != "[key]"]
+    pointer = "#" + "".join("/" + part.replace("~", "~0").replace("/", "~1") for part in place)
+    match error["type"]:
+        case "missing":
+            detail = "is required"
+        case "extra_forbidden":
+            guess = nearest(place[-1], model.model_fields)
+            detail = "is not a known key" + (f"; did you mean {guess!r}?" if guess else "")
+        case _:
+            detail = str(error["msg"]).removeprefix("Value error, ")
+    return Mistake(pointer=pointer, detail=detail)

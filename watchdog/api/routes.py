@@ -1,0 +1,146 @@
+"""Routes: every path of the API in one table, from which application and OpenAPI document are both made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from watchdog.api import shapes
+from watchdog.api.auth import Role
+from watchdog.api.bodies import Body, PostedDeployment, PostedReason, PostedRollback
+
+V1 = "/api/v1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """One method of one path.
+
+    `handler` names it in the application; `role` is what the caller needs (`None`: nobody is asked). `answer`
+    is the shape of a success, `many` whether a page of them comes; without one, `media_type` says what comes.
+    """
+
+    method: str
+    path: str
+    handler: str
+    summary: str
+    role: Role | None = Role.VIEWER
+    answer: type[shapes.Shape] | None = None
+    many: bool = False
+    filters: tuple[str, ...] = ()
+    body: type[Body] | None = None
+    status: int = 200
+    media_type: str = "application/json"
+
+    @property
+    def body_required(self) -> bool:
+        """Whether a request without a body is a mistake."""
+        return self.body is not None and any(field.is_required() for field in self.body.model_fields.values())
+
+
+def _get(path: str, handler: str, summary: str, answer: type[shapes.Shape]) -> Route:
+    return Route(method="GET", path=V1 + path, handler=handler, summary=summary, answer=answer)
+
+
+def _list(path: str, summary: str, answer: type[shapes.Shape], *filters: str) -> Route:
+    return Route(
+        method="GET",
+        path=f"{V1}/{path}",
+        handler=path,
+        summary=summary,
+        answer=answer,
+        many=True,
+        filters=filters,
+    )
+
+
+def _post(
+    path: str,
+    handler: str,
+    summary: str,
+    *,
+    body: type[Body] = PostedReason,
+    answer: type[shapes.Shape] | None = None,
+    status: int = 200,
+) -> Route:
+    return Route(
+        method="POST",
+        path=V1 + path,
+        handler=handler,
+        summary=summary,
+        role=Role.OPERATOR,
+        answer=answer,
+        body=body,
+        status=status,
+    )
+
+
+ROUTES: tuple[Route, ...] = (
+    Route(
+        method="GET",
+        path="/healthz",
+        handler="health",
+        summary="Whether the reactor makes progress",
+        role=None,
+        answer=shapes.Health,
+    ),
+    Route(
+        method="GET",
+        path="/readyz",
+        handler="readiness",
+        summary="Whether requests can be answered; a follower is ready",
+        role=None,
+        answer=shapes.Readiness,
+    ),
+    Route(
+        method="GET",
+        path="/metrics",
+        handler="metrics",
+        summary="The watchdog's own metrics; open or for viewers, as configured",
+        media_type="text/plain",
+    ),
+    _list("services", "Every service now, by name", shapes.Service),
+    _get("/services/{name}", "service", "One service now", shapes.Service),
+    _list("rules", "Every rule in force, by name", shapes.Rule),
+    _list("deployments", "Deployments, newest first", shapes.Deployment, "service"),
+    _get("/deployments/{id}", "deployment", "One deployment", shapes.Deployment),
+    _list("incidents", "Incidents, newest first", shapes.Incident, "service", "open"),
+    _get("/incidents/{id}", "incident", "One incident", shapes.Incident),
+    _list("rollbacks", "Rollbacks, newest first", shapes.Rollback, "service"),
+    _get("/rollbacks/{id}", "rollback", "One rollback", shapes.Rollback),
+    _list("audit", "Audit records, newest first", shapes.AuditEntry, "subject"),
+    Route(
+        method="GET",
+        path=f"{V1}/events",
+        handler="events",
+        summary="One event per committed change: deployment, incident, rollback or audit",
+        media_type="text/event-stream",
+    ),
+    Route(method="GET", path=f"{V1}/openapi.json", handler="openapi", summary="This document"),
+    _post(
+        "/deployments",
+        "post_deployment",
+        "Record a deployment",
+        body=PostedDeployment,
+        answer=shapes.Deployment,
+        status=201,
+    ),
+    _post(
+        "/services/{name}/rollback",
+        "post_rollback",
+        "Move a service's traffic back",
+        body=PostedRollback,
+        answer=shapes.Rollback,
+        status=202,
+    ),
+    _post("/services/{name}/pause", "pause", "Stop the automation for a service"),
+    _post("/services/{name}/resume", "resume", "Let the automation act again"),
+    _post(
+        "/incidents/{id}/acknowledge",
+        "acknowledge",
+        "Say that somebody looks after an incident",
+        answer=shapes.Incident,
+    ),
+    _post("/incidents/{id}/approve", "approve", "Allow the rollback that waits for approval"),
+    _post("/incidents/{id}/reject", "reject", "Refuse the rollback that waits for approval"),
+    _post("/incidents/{id}/close", "close", "Close an incident by hand", answer=shapes.Incident),
+)

@@ -1,0 +1,202 @@
+"""The watchdog's own metrics: what is now comes from the view, what happened is counted.
+
+Names are a contract (design §8). This module must never ask anybody: rendering reads values and formats them.
+"""
+
+from __future__ import annotations
+
+import math
+import platform
+from collections.abc import Callable, Iterator
+from datetime import datetime
+
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+)
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from watchdog import __version__
+from watchdog.core.rule import rank
+from watchdog.core.view import View
+
+#: The media type of `Metrics.render`.
+CONTENT_TYPE = CONTENT_TYPE_LATEST
+
+#: Seconds. Queries are answered in milliseconds and end at their timeout.
+_QUERY_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+#: Seconds. The aim is below 50 ms from observation to acknowledgement; approvals take minutes.
+_DECISION_BUCKETS = (0.005, 0.01, 0.02, 0.035, 0.05, 0.075, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
+_SWITCH_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+
+
+class Metrics:
+    """Every self-metric, in a registry of its own. `view` is asked at each rendering."""
+
+    def __init__(self, view: Callable[[], View | None]) -> None:
+        self._registry = CollectorRegistry(auto_describe=False)
+        self._query = Histogram(
+            "watchdog_source_query_seconds",
+            "Time one question to a source took, answered or not.",
+            ["source"],
+            buckets=_QUERY_BUCKETS,
+            registry=self._registry,
+        )
+        self._decision = Histogram(
+            "watchdog_decision_seconds",
+            "Time from the observation that decided to the switch's acknowledgement.",
+            buckets=_DECISION_BUCKETS,
+            registry=self._registry,
+        )
+        self._switch = Histogram(
+            "watchdog_switch_seconds",
+            "Time one write to a traffic switch took, with its reads.",
+            ["service"],
+            buckets=_SWITCH_BUCKETS,
+            registry=self._registry,
+        )
+        self._rollbacks = Counter(
+            "watchdog_rollbacks",
+            "Rollbacks that ended, by how.",
+            ["service", "outcome"],
+            registry=self._registry,
+        )
+        self._vetoes = Counter(
+            "watchdog_guard_vetoes",
+            "Times a guard said no.",
+            ["guard"],
+            registry=self._registry,
+        )
+        self._notifications = Counter(
+            "watchdog_notifications",
+            "Attempts to deliver a message, by what became of them.",
+            ["channel", "outcome"],
+            registry=self._registry,
+        )
+        self._outbox = Gauge(
+            "watchdog_outbox_pending",
+            "Messages not yet sent and not given up.",
+            registry=self._registry,
+        )
+        self._lag = Gauge(
+            "watchdog_loop_lag_seconds",
+            "How late the event loop last woke up.",
+            registry=self._registry,
+        )
+        self._reloaded = Gauge(
+            "watchdog_config_last_reload_successful",
+            "Whether the newest configuration is in force (1) or was refused (0).",
+            registry=self._registry,
+        )
+        self._reloaded.set(1)
+        Gauge(
+            "watchdog_build_info",
+            "Always 1; the labels say what runs.",
+            ["version", "python"],
+            registry=self._registry,
+        ).labels(__version__, platform.python_version()).set(1)
+        self._registry.register(_FromView(view))
+
+    def observe_query(self, source: str, seconds: float) -> None:
+        """One question to a source ended, answered or not."""
+        self._query.labels(source).observe(seconds)
+
+    def observe_decision(self, seconds: float) -> None:
+        """A switch was acknowledged so long after the observation that decided it."""
+        self._decision.observe(seconds)
+
+    def observe_switch(self, service: str, seconds: float) -> None:
+        """One write to a service's switch ended."""
+        self._switch.labels(service).observe(seconds)
+
+    def count_rollback(self, service: str, outcome: str) -> None:
+        """A rollback ended; `outcome` is the state it ended in."""
+        self._rollbacks.labels(service, outcome).inc()
+
+    def count_veto(self, guard: str) -> None:
+        """A guard said no."""
+        self._vetoes.labels(guard).inc()
+
+    def count_notification(self, channel: str, outcome: str) -> None:
+        """An attempt to deliver ended as `ok`, `retry`, `permanent` or `unknown`."""
+        self._notifications.labels(channel, outcome).inc()
+
+    def set_outbox(self, pending: int) -> None:
+        """So many messages wait."""
+        self._outbox.set(pending)
+
+    def set_loop_lag(self, seconds: float) -> None:
+        """The event loop woke up so late."""
+        self._lag.set(seconds)
+
+    def set_config_reloaded(self, successful: bool) -> None:  # noqa: FBT001 - a gauge of one bit has one argument
+        """The newest configuration is in force, or was refused."""
+        self._reloaded.set(1 if successful else 0)
+
+    def render(self) -> bytes:
+        """The page, in the text format of `CONTENT_TYPE`."""
+        return generate_latest(self._registry)
+
+
+class _FromView(Collector):
+    """Turns the newest view into samples, so that a service or check that is gone leaves no series behind."""
+
+    def __init__(self, view: Callable[[], View | None]) -> None:
+        self._view = view
+
+    def collect(self) -> Iterator[Metric]:
+        view = self._view()
+        if view is None:
+            return
+        yield from _checks(view)
+        up = GaugeMetricFamily("watchdog_source_up", "Whether a source answers.", labels=["source"])
+        for source in view.sources.values():
+            if source.up is not None:
+                up.add_metric([source.name], float(source.up))
+        yield up
+        ready = GaugeMetricFamily(
+            "watchdog_rollback_ready", "Whether a rollback of the service would work now.", labels=["service"]
+        )
+        for service in view.services.values():
+            ready.add_metric([service.name], float(service.rollback_ready))
+        yield ready
+        yield GaugeMetricFamily(
+            "watchdog_is_leader", "Whether this process may act.", value=float(view.leader)
+        )
+
+
+def _checks(view: View) -> Iterator[Metric]:
+    names = ["service", "rule", "version"]
+    value = GaugeMetricFamily(
+        "watchdog_check_value", "The newest known value, in the rule's unit.", labels=names
+    )
+    level = GaugeMetricFamily(
+        "watchdog_check_level", "0 ok, 1 warning, 2 critical, 3 rollback, -1 unknown.", labels=names
+    )
+    newest: dict[str, datetime] = {}
+    for service in view.services.values():
+        for check in service.checks:
+            labels = [check.id.service, check.id.rule, check.id.version]
+            level.add_metric(labels, rank(check.level))
+            known = check.verdict.value if check.verdict is not None else None
+            if known is not None and math.isfinite(known):
+                value.add_metric(labels, known)
+            if check.last_data_at is not None:
+                rule = check.id.rule
+                newest[rule] = max(newest.get(rule, check.last_data_at), check.last_data_at)
+    yield value
+    yield level
+    data = GaugeMetricFamily(
+        "watchdog_rule_last_data_timestamp_seconds",
+        "When a rule last had usable data, over all its checks (Unix seconds).",
+        labels=["rule"],
+    )
+    for rule, at in newest.items():
+        data.add_metric([rule], at.timestamp())
+    yield data
