@@ -320,6 +320,19 @@ def breaker_open(why: str, *, now: datetime) -> Message:
     )
 
 
+def store_failed(what: str, advice: str, *, now: datetime) -> Message:
+    """The store cannot be written, so nothing is done: told past the store."""
+    return Message(
+        key=f"{MessageKind.STORE_FAILED}:{_digest(what)}",
+        kind=MessageKind.STORE_FAILED,
+        severity=Severity.CRITICAL,
+        headline=f"the watchdog cannot use its store and rolls nothing back: {what}",
+        created_at=now,
+        next_step=advice,
+        needs_human=True,
+    )
+
+
 def channel_dead(channel: str, headline: str, reason: str, *, key: str, now: datetime) -> Message:
     """A message could not be delivered on one channel."""
     return Message(
@@ -328,6 +341,7 @@ def channel_dead(channel: str, headline: str, reason: str, *, key: str, now: dat
         severity=Severity.HIGH,
         headline=f"channel {channel} failed for good: {reason}",
         created_at=now,
+        labels={"channel": channel},
         facts=(("not delivered", headline),),
         next_step=f"Repair the channel {channel}; the message above did not arrive there.",
         needs_human=True,

@@ -1,0 +1,92 @@
+"""Builds providers from a loaded configuration. The only place that turns settings into parts.
+
+This module must never open a connection; parts do that when they are first used.
+"""
+
+from __future__ import annotations
+
+from watchdog.aio.clock import Clock
+from watchdog.channels.interface import Channel
+from watchdog.channels.registry import KINDS as CHANNELS
+from watchdog.config.loaded import Configuration, Provider, ServiceEntry
+from watchdog.core.observation import Pulse
+from watchdog.core.rule import ProbeForm
+from watchdog.probes.interface import Probe
+from watchdog.probes.registry import KINDS as PROBES
+from watchdog.settings.registry import load
+from watchdog.sources.interface import Source
+from watchdog.sources.registry import KINDS as SOURCES
+from watchdog.traffic.interface import TrafficSwitch
+from watchdog.traffic.readiness import WithReadiness
+from watchdog.traffic.registry import KINDS as SWITCHES
+
+
+def build_sources(configuration: Configuration, *, clock: Clock) -> dict[str, Source]:
+    """Every configured source by name."""
+    return {
+        name: load("source", SOURCES, one.kind)(one.settings, name=name, clock=clock)
+        for name, one in configuration.sources.items()
+    }
+
+
+def build_channels(configuration: Configuration, *, clock: Clock) -> dict[str, Channel]:
+    """Every configured channel by name."""
+    return {
+        name: load("channel", CHANNELS, one.kind)(one.settings, name=name, clock=clock)
+        for name, one in configuration.channels.items()
+    }
+
+
+def build_probes(configuration: Configuration) -> dict[str, Probe]:
+    """One probe for each kind that a rule or a readiness check names."""
+    kinds = {rule.form.kind for rule in configuration.rules.values() if isinstance(rule.form, ProbeForm)}
+    kinds |= {entry.ready.kind for entry in configuration.services.values() if entry.ready}
+    return {kind: load("probe", PROBES, kind)() for kind in kinds}
+
+
+def build_switches(
+    configuration: Configuration, probes: dict[str, Probe], *, clock: Clock
+) -> dict[str, TrafficSwitch]:
+    """Every service's switch, with a readiness probe where one is configured."""
+    return {
+        name: build_switch(name, entry, probes, clock=clock) for name, entry in configuration.services.items()
+    }
+
+
+def build_switch(name: str, entry: ServiceEntry, probes: dict[str, Probe], *, clock: Clock) -> TrafficSwitch:
+    """One service's switch."""
+    switch: TrafficSwitch = load("traffic", SWITCHES, entry.traffic.kind)(
+        entry.traffic.settings, name=name, clock=clock
+    )
+    if entry.ready is None:
+        return switch
+    return WithReadiness(switch, _Readiness(entry.ready, probes[entry.ready.kind], clock))
+
+
+class _Readiness:
+    """Asks a probe whether one address is ready."""
+
+    def __init__(self, ready: Provider, probe: Probe, clock: Clock) -> None:
+        self._settings = ready.settings.model_dump()
+        self._probe = probe
+        self._clock = clock
+
+    async def __call__(self, address: str) -> bool | None:
+        """Ready, not ready, or `None` when it cannot be tried."""
+        settings = _with_address(self._settings, address)
+        answer = await self._probe.check(settings, now=self._clock.now())
+        return answer.passed if isinstance(answer, Pulse) else None
+
+
+def _with_address(tree: object, address: str) -> dict[str, object]:
+    def put(value: object) -> object:
+        if isinstance(value, str):
+            return value.replace("{address}", address)
+        if isinstance(value, dict):
+            return {key: put(one) for key, one in value.items()}
+        return [put(one) for one in value] if isinstance(value, list | tuple) else value
+
+    filled = put(tree)
+    if not isinstance(filled, dict):
+        raise TypeError("settings are a mapping")
+    return filled

@@ -1,0 +1,281 @@
+"""The daemon: wires the parts together, starts and stops them in order. The only place that does.
+
+Start: lock, load, restore, then act. Stop: take nothing new, let a switch under way finish, write, tell, close.
+This module must never decide anything.
+"""
+
+from __future__ import annotations
+
+import random
+from contextlib import AsyncExitStack
+from datetime import datetime, timedelta
+
+import structlog
+from msgspec.structs import replace
+
+from watchdog.aio.clock import Clock
+from watchdog.aio.supervise import Supervisor
+from watchdog.api.app import make_app
+from watchdog.api.listener import Listener, listen
+from watchdog.app.build import build_channels, build_probes, build_sources, build_switches
+from watchdog.config.loaded import Configuration
+from watchdog.core.check import CheckId
+from watchdog.core.errors import StoreError, StoreLocked
+from watchdog.core.events import Asked, ChannelDead, Event
+from watchdog.core.facts import facts_before_write
+from watchdog.core.guards import GuardFacts
+from watchdog.core.message import MessageKind, Outgoing
+from watchdog.core.restore import restore_service, restore_sources
+from watchdog.core.rollback import Rollback
+from watchdog.core.telling import store_failed
+from watchdog.core.traffic import Tier, TrafficState
+from watchdog.core.view import View
+from watchdog.core.world import World
+from watchdog.engine.collector import Collector
+from watchdog.engine.dispatcher import Dispatcher
+from watchdog.engine.effects import Effects
+from watchdog.engine.executor import Executor
+from watchdog.engine.pause import PauseFile
+from watchdog.engine.reactor import Reactor
+from watchdog.engine.scheduler import Scheduler
+from watchdog.engine.ticker import Ticker
+from watchdog.engine.watcher import Watcher
+from watchdog.leader.single import SingleLeadership
+from watchdog.store.interface import Saved
+from watchdog.store.registry import make_store
+from watchdog.telemetry.metrics import Metrics
+from watchdog.traffic.lock import HostLock
+
+_log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+#: A clean stop waits so long for a switch under way, and for messages that are due.
+FINISH_WITHIN, FLUSH_WITHIN, STOP_WITHIN = timedelta(seconds=10), timedelta(seconds=5), timedelta(seconds=10)
+STALLED_AFTER = timedelta(seconds=15)
+
+
+class Daemon:
+    """Everything of one running watchdog. `start`, `wait`, `stop`; each once."""
+
+    stalled_after = STALLED_AFTER
+
+    def __init__(self, configuration: Configuration, *, clock: Clock, seed: int) -> None:
+        self._configuration = configuration
+        self._clock = clock
+        self._closing = AsyncExitStack()
+        self._supervisor = Supervisor()
+        self._listener: Listener | None = None
+        self._metrics = Metrics(self.view)
+        self._store = make_store(configuration.store_url)
+        self._leadership = SingleLeadership()
+        self._pause = PauseFile(configuration.pause_file)
+        self._sources = build_sources(configuration, clock=clock)
+        self._probes = build_probes(configuration)
+        self._switches = build_switches(configuration, self._probes, clock=clock)
+        self._channels = build_channels(configuration, clock=clock)
+        self._dispatcher = Dispatcher(
+            self._store,
+            self._channels,
+            clock=clock,
+            rng=random.Random(seed),
+            on_dead=self._channel_dead,
+            on_outcome=self._metrics.count_notification,
+        )
+        self._checks = Scheduler("poll", self._poll, clock=clock, seed=seed)
+        self._traffic = Scheduler("look", self._look, clock=clock, seed=seed)
+        self._reactor: Reactor | None = None
+        self._collector: Collector | None = None
+        self._watcher: Watcher | None = None
+        self._executor: Executor | None = None
+
+    @property
+    def url(self) -> str:
+        """Where the API listens, once started."""
+        return self._listener.url if self._listener else ""
+
+    def view(self) -> View | None:
+        """The newest view; `None` before the start is done."""
+        return self._reactor.view() if self._reactor else None
+
+    def progress_at(self) -> datetime:
+        """The reactor's last progress."""
+        return self._reactor.turn_at if self._reactor else self._clock.now()
+
+    async def start(self) -> None:
+        """Lock, load, restore, begin. Raises `WatchdogError` (a sentence for the user); all is closed then."""
+        try:
+            await self._start()
+        except BaseException:
+            await self._supervisor.stop(STOP_WITHIN)
+            await self._closing.aclose()
+            raise
+
+    async def _start(self) -> None:
+        for parts in (self._channels, self._switches, self._probes, self._sources):
+            for part in parts.values():
+                self._closing.push_async_callback(part.aclose)
+        self._closing.push_async_callback(self._store.aclose)
+        saved = await self._open_store()
+        self._lock_switches()
+        await self._leadership.acquire()
+        self._closing.push_async_callback(self._leadership.release)
+        self._reactor = self._wire(saved)
+        self._store.on_request(lambda request: self._deliver(Asked(request=request)))
+        for request in saved.requests:
+            self._deliver(Asked(request=request))
+        self._start_tasks(self._reactor)
+        server = self._configuration.server
+        app = make_app(
+            reader=self._store,
+            desk=self._store,
+            live=self,
+            server=server,
+            rules=lambda: self._configuration.rules,
+            metrics=self._metrics.render,
+            clock=self._clock,
+        )
+        self._listener = await listen(app, host=server.host, port=server.port)
+        _log.info("started", url=self.url, services=len(self._configuration.services))
+
+    async def _open_store(self) -> Saved:
+        """Open and load. A broken store is told to people past itself; one that is in use is only an error."""
+        try:
+            await self._store.open()
+            return await self._store.load(now=self._clock.now())
+        except StoreLocked:
+            raise
+        except StoreError as error:
+            await self._dispatcher.emergency(store_failed(str(error), error.advice, now=self._clock.now()))
+            raise
+
+    def _lock_switches(self) -> None:
+        """A target that cannot refuse a stale write has one writer on this host."""
+        for switch in self._switches.values():
+            if switch.tier is Tier.B:
+                lock = HostLock(switch.identity)
+                lock.acquire()
+                self._closing.callback(lock.release)
+
+    def _wire(self, saved: Saved) -> Reactor:
+        world = self._restore(saved)
+        self._executor = Executor(
+            switches=self._switches,
+            facts=self._facts,
+            paused=self._pause.look,
+            leadership=self._leadership,
+            deliver=self._deliver,
+            clock=self._clock,
+        )
+        self._closing.push_async_callback(self._executor.crew.stop)
+        intervals = self._configuration.intervals
+        effects = Effects(
+            executor=self._executor,
+            checks=self._checks,
+            traffic=self._traffic,
+            dispatcher=self._dispatcher,
+            metrics=self._metrics,
+            clock=self._clock,
+            look_interval=min(intervals.recheck, intervals.critical),
+        )
+        self._closing.push_async_callback(effects.aclose)
+        reactor = Reactor(store=self._store, world=world, head=saved.head, effects=effects, clock=self._clock)
+        self._collector = Collector(
+            sources=self._sources,
+            probes=self._probes,
+            world=lambda: reactor.world,
+            deliver=reactor.deliver,
+            clock=self._clock,
+            metrics=self._metrics,
+        )
+        self._watcher = Watcher(switches=self._switches, deliver=reactor.deliver)
+        return reactor
+
+    def _restore(self, saved: Saved) -> World:
+        records = {record.name: record for record in saved.services}
+        configuration = self._configuration
+        return World(
+            services={
+                name: restore_service(
+                    entry.service,
+                    configuration.rules,
+                    record=records.get(name),
+                    deployments=saved.deployments,
+                    incidents=saved.incidents,
+                    rollbacks=saved.rollbacks,
+                    checks=saved.checks,
+                )
+                for name, entry in configuration.services.items()
+            },
+            sources=restore_sources(configuration.sources, saved.incidents),
+            limits=configuration.limits,
+            routes=configuration.routes,
+            leader=self._leadership.is_leader,
+            epoch=self._leadership.epoch,
+            recheck=configuration.intervals.recheck,
+        )
+
+    def _start_tasks(self, reactor: Reactor) -> None:
+        ticker = Ticker(
+            paused=self._pause.look,
+            leadership=self._leadership,
+            deliver=reactor.deliver,
+            progress_at=lambda: reactor.turn_at,
+            store=self._store,
+            metrics=self._metrics,
+            clock=self._clock,
+        )
+        start = self._supervisor.start
+        start("dispatcher", self._dispatcher.run, critical=True)
+        start("reactor", reactor.run, critical=True)
+        start("ticker", ticker.run, critical=True)
+        for name, source in self._sources.items():
+            start(f"source {name}", source.run, critical=False)
+        start("checks", self._checks.run, critical=True)
+        start("traffic", self._traffic.run, critical=True)
+
+    async def wait(self) -> None:
+        """Run until `stop`, or until a part the daemon cannot do without has ended (`TaskEnded`)."""
+        await self._supervisor.wait()
+
+    async def stop(self) -> None:
+        """A clean stop; within `TimeoutStopSec` of the unit. Idempotent."""
+        _log.info("stopping")
+        if self._listener is not None:
+            await self._listener.aclose()
+        self._checks.halt()
+        self._traffic.halt()
+        if self._executor is not None:
+            left = await self._executor.crew.finish(FINISH_WITHIN)
+            if left:
+                _log.warning("intents_left_for_the_next_start", rollbacks=left)
+        await self._supervisor.stop(STOP_WITHIN)
+        if self._reactor is not None:
+            await self._reactor.drain()
+        await self._dispatcher.flush(FLUSH_WITHIN)
+        await self._closing.aclose()
+        _log.info("stopped")
+
+    async def _poll(self, check: CheckId) -> None:
+        if self._collector is not None:
+            await self._collector.poll(check)
+
+    async def _look(self, service: str) -> None:
+        if self._watcher is not None:
+            await self._watcher.look(service)
+
+    def _deliver(self, event: Event) -> None:
+        if self._reactor is not None:
+            self._reactor.deliver(event)
+
+    def _facts(self, rollback: Rollback, state: TrafficState, paused: str) -> GuardFacts:
+        """What the guards may look at right before a write: the newest world, the state just read."""
+        if self._reactor is None:
+            raise RuntimeError("an intent before the reactor")
+        world = replace(self._reactor.world, leader=self._leadership.is_leader)
+        return facts_before_write(world, rollback, state, now=self._clock.now(), paused_by_file=paused)
+
+    def _channel_dead(self, row: Outgoing, reason: str) -> None:
+        """A message was given up: tell the other channels, but never about such news itself."""
+        if row.message.kind is not MessageKind.CHANNEL_FAILED:
+            self._deliver(
+                ChannelDead(channel=row.channel, key=row.key, headline=row.message.headline, reason=reason)
+            )

@@ -1,0 +1,87 @@
+"""The process: reads the configuration, starts the daemon, waits for a signal, stops, answers with an exit code.
+
+Exit codes: 0 for a clean stop, 1 for a failure. This module must never print a traceback for a user's mistake.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+import sys
+from pathlib import Path
+
+import structlog
+import uvloop
+
+from watchdog.aio.clock import SystemClock
+from watchdog.aio.supervise import TaskEnded
+from watchdog.app.daemon import Daemon
+from watchdog.app.environment import conflicting_distribution
+from watchdog.config.load import load
+from watchdog.config.loaded import Configuration
+from watchdog.core.errors import StoreError, WatchdogError
+from watchdog.telemetry.logging import configure
+from watchdog.telemetry.redact import register_secret
+
+_log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+
+def run(path: Path) -> int:
+    """Run the daemon until it is told to stop; answers the exit code."""
+    conflict = conflicting_distribution()
+    if conflict is not None:
+        sys.stderr.write(f"{conflict}\n")
+        return 1
+    try:
+        configuration = load(path, environ=os.environ)
+    except WatchdogError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    configure()
+    for note in configuration.notes:
+        _log.warning("configuration_note", note=str(note))
+    for token in configuration.server.tokens:
+        register_secret(token.token.get_secret_value())
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(serve(configuration))
+
+
+async def serve(configuration: Configuration) -> int:
+    """Start, wait for a signal or the end of a part, stop."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(name, stop.set)
+    loop.add_signal_handler(signal.SIGHUP, _no_reload)
+    daemon = Daemon(configuration, clock=SystemClock(), seed=random.SystemRandom().getrandbits(32))
+    try:
+        await daemon.start()
+    except WatchdogError as error:
+        advice = f"\n{error.advice}" if isinstance(error, StoreError) and error.advice else ""
+        sys.stderr.write(f"{error}{advice}\n")
+        return 1
+    return await _until(daemon, stop)
+
+
+async def _until(daemon: Daemon, stop: asyncio.Event) -> int:
+    ended = asyncio.ensure_future(daemon.wait())
+    asked = asyncio.ensure_future(stop.wait())
+    await asyncio.wait({ended, asked}, return_when=asyncio.FIRST_COMPLETED)
+    code = 0
+    if ended.done():
+        try:
+            ended.result()
+        except TaskEnded as error:
+            _log.critical("daemon_failed", error=str(error), exc_info=error.__cause__)
+            code = 1
+    for task in (ended, asked):
+        task.cancel()
+    await asyncio.gather(ended, asked, return_exceptions=True)
+    await daemon.stop()
+    return code
+
+
+def _no_reload() -> None:
+    _log.warning("reload_not_available", advice="restart the daemon to take a changed configuration in")

@@ -1,0 +1,76 @@
+"""The world after a start: what is configured now, joined with what survived. Pure.
+
+A service that is configured no more keeps its records in the store and is left alone. This module must never drop
+what a running rollback or an open incident needs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+
+from watchdog.core.check import CheckId, CheckState
+from watchdog.core.deployment import Deployment
+from watchdog.core.evaluate import unwatched
+from watchdog.core.incident import Incident, IncidentKind
+from watchdog.core.rollback import Rollback
+from watchdog.core.rule import Rule
+from watchdog.core.service import Service
+from watchdog.core.turn import CheckRecord, ServiceRecord
+from watchdog.core.world import ServiceWorld, SourceWorld
+
+
+def restore_service(
+    service: Service,
+    rules: Mapping[str, Rule],
+    *,
+    record: ServiceRecord | None,
+    deployments: Iterable[Deployment],
+    incidents: Iterable[Incident],
+    rollbacks: Iterable[Rollback],
+    checks: Iterable[CheckRecord],
+) -> ServiceWorld:
+    """One service's world. Time in which nobody polled counts as unknown for every check."""
+    name = service.name
+    kept = sorted(
+        (one for one in deployments if one.service == name), key=lambda one: (one.recorded_at, one.id)
+    )
+    record = record or ServiceRecord(name=name)
+    return ServiceWorld(
+        service=service,
+        rules={rule: rules[rule] for rule in service.rules},
+        traffic=record.traffic,
+        deployments={one.id: one for one in kept},
+        incidents={
+            one.id: one
+            for one in incidents
+            if one.subject == name and one.kind is not IncidentKind.SOURCE and one.open
+        },
+        rollbacks={one.id: one for one in rollbacks if one.service == name},
+        checks=_checks(name, service.rules, checks),
+        known=record.known,
+        paused=record.paused,
+        taints=record.taints,
+    )
+
+
+def _checks(name: str, rules: tuple[str, ...], checks: Iterable[CheckRecord]) -> dict[CheckId, CheckState]:
+    return {
+        one.id: unwatched(one.state, _last_seen(one.state))
+        for one in checks
+        if one.id.service == name and one.id.rule in rules
+    }
+
+
+def _last_seen(state: CheckState) -> datetime:
+    moments = [verdict.at for verdict in (state.verdict, state.known) if verdict is not None]
+    return max(moments, default=state.unknown_since or _EPOCH)
+
+
+def restore_sources(names: Iterable[str], incidents: Iterable[Incident]) -> dict[str, SourceWorld]:
+    """Every configured source, with its open incident."""
+    still_open = {one.subject: one for one in incidents if one.kind is IncidentKind.SOURCE and one.open}
+    return {name: SourceWorld(name=name, incident=still_open.get(name)) for name in names}
+
+
+_EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")

@@ -1,0 +1,90 @@
+"""Collects: one poll of one check, from the question to the observation in the reactor's inbox.
+
+At most so many polls of a source at once, each within its time. This module must never judge, and never raise for what
+the outside does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+
+import structlog
+
+from watchdog.aio.clock import Clock
+from watchdog.core.check import CheckId
+from watchdog.core.checks import filled_form, values_for
+from watchdog.core.events import Observed
+from watchdog.core.observation import Failed, FailReason, Observation
+from watchdog.core.observe import observe
+from watchdog.core.rule import ProbeForm, Rule
+from watchdog.core.world import ServiceWorld, World
+from watchdog.probes.interface import Probe
+from watchdog.sources.interface import Question, Source
+from watchdog.telemetry.metrics import Metrics
+
+_log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+#: A provider ends every call within its own timeout; this bound is for one that breaks its promise.
+LIMIT = timedelta(seconds=60)
+#: Polls at once: of one source, and of one kind of probe.
+AT_ONCE = 20
+
+
+class Collector:
+    """Asks sources and probes on behalf of checks."""
+
+    def __init__(
+        self,
+        *,
+        sources: Mapping[str, Source],
+        probes: Mapping[str, Probe],
+        world: Callable[[], World],
+        deliver: Callable[[Observed], None],
+        clock: Clock,
+        metrics: Metrics,
+    ) -> None:
+        self._sources = sources
+        self._probes = probes
+        self._world = world
+        self._deliver = deliver
+        self._clock = clock
+        self._metrics = metrics
+        self._gates = {
+            ("source", name): asyncio.Semaphore(getattr(source, "concurrency", AT_ONCE))
+            for name, source in sources.items()
+        } | {("probe", kind): asyncio.Semaphore(AT_ONCE) for kind in probes}
+
+    async def poll(self, check: CheckId) -> None:
+        """Poll one check once and deliver what it gave. Safe to cancel: then nothing is delivered."""
+        service = self._world().services.get(check.service)
+        rule = service.rules.get(check.rule) if service else None
+        if service is None or rule is None:
+            return
+        observation = await self._observe(service, check, rule)
+        self._deliver(Observed(check=check, observation=observation, arrived_at=self._clock.now()))
+
+    async def _observe(self, service: ServiceWorld, check: CheckId, rule: Rule) -> Observation:
+        try:
+            async with asyncio.timeout(LIMIT.total_seconds()):
+                return await self._ask(service, check, rule)
+        except TimeoutError:
+            return Failed(reason=FailReason.TIMEOUT, detail=f"no answer within {LIMIT.total_seconds():.0f} s")
+        except Exception as error:  # noqa: BLE001 - the plugin border: a provider's fault is an error, never a verdict
+            _log.exception("poll_failed", check=str(check))
+            return Failed(reason=FailReason.UNABLE, detail=f"{type(error).__name__} in the provider")
+
+    async def _ask(self, service: ServiceWorld, check: CheckId, rule: Rule) -> Observation:
+        form = filled_form(rule, values_for(service, check))
+        if isinstance(form, ProbeForm):
+            async with self._gates["probe", form.kind]:
+                return await self._probes[form.kind].check(form.settings, now=self._clock.now())
+        name = rule.source or ""
+        async with self._gates["source", name]:
+            began = self._clock.monotonic()
+            answer = await self._sources[name].ask(
+                Question(form=form, window=rule.window), now=self._clock.now()
+            )
+            self._metrics.observe_query(name, self._clock.monotonic() - began)
+        return observe(rule, answer, now=self._clock.now())

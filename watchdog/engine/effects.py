@@ -1,0 +1,134 @@
+"""What leaves the reactor after a commit: intents to the executor, plans to the schedulers, a nudge to the dispatcher.
+
+Called only for what is on disk. This module must never wait.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import structlog
+
+from watchdog.aio.clock import Clock
+from watchdog.aio.crew import Crew
+from watchdog.core import telling
+from watchdog.core.check import CheckId
+from watchdog.core.checks import polls
+from watchdog.core.errors import StoreError
+from watchdog.core.events import Event, Outcome, OutcomeKind
+from watchdog.core.message import Message
+from watchdog.core.rollback import VERIFYING, Rollback, RollbackState
+from watchdog.core.step import Stepped
+from watchdog.core.turn import Turn
+from watchdog.core.world import ServiceWorld, World
+from watchdog.engine.dispatcher import Dispatcher
+from watchdog.engine.executor import Executor
+from watchdog.engine.scheduler import Scheduler
+from watchdog.telemetry.metrics import Metrics
+
+_log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+#: A switch that was just written is read this often until the rollback has ended, at most.
+WATCH_CLOSELY = timedelta(seconds=1)
+
+
+class Effects:
+    """The doors out of the reactor."""
+
+    def __init__(
+        self,
+        *,
+        executor: Executor,
+        checks: Scheduler[CheckId],
+        traffic: Scheduler[str],
+        dispatcher: Dispatcher,
+        metrics: Metrics,
+        clock: Clock,
+        look_interval: timedelta,
+    ) -> None:
+        self._executor = executor
+        self._checks = checks
+        self._traffic = traffic
+        self._dispatcher = dispatcher
+        self._metrics = metrics
+        self._clock = clock
+        self._look_interval = look_interval
+        self._emergency = Crew("emergency")
+
+    def begin(self, world: World) -> None:
+        """Start everything a world asks for: all polls, and the intents an earlier process left."""
+        for service in world.services.values():
+            self._plan(world, service)
+        self._plan_traffic(world)
+        for rollback in world.rollbacks():
+            if rollback.state is RollbackState.INTENDED:
+                _log.warning("intent_resumed", rollback=rollback.id, service=rollback.service)
+                self._executor.submit(rollback, resumed=True)
+
+    def release(self, before: World, stepped: Stepped, turn: Turn, event: Event) -> None:
+        """Let go what a committed turn decided."""
+        for rollback in turn.rollbacks:
+            if rollback.state is RollbackState.INTENDED:
+                self._executor.submit(rollback)
+            self._count(before, rollback)
+        if turn.outbox:
+            self._dispatcher.wake()
+        if isinstance(event, Outcome):
+            self._measure(before, event)
+        for name, service in stepped.world.services.items():
+            if service is not before.services.get(name):
+                self._plan(stepped.world, service)
+        if turn.rollbacks:
+            self._plan_traffic(stepped.world)
+        for name in stepped.looks:
+            self._traffic.now(name)
+
+    def _plan(self, world: World, service: ServiceWorld) -> None:
+        jobs = polls(service, recheck=world.recheck, now=self._clock.now())
+        self._checks.plan(service.name, jobs)
+
+    def _plan_traffic(self, world: World) -> None:
+        jobs = {name: self._look_every(service) for name, service in world.services.items()}
+        self._traffic.plan("traffic", jobs)
+
+    def _look_every(self, service: ServiceWorld) -> timedelta:
+        busy = any(
+            one.state in VERIFYING or one.state is RollbackState.INTENDED
+            for one in service.rollbacks.values()
+        )
+        return min(self._look_interval, WATCH_CLOSELY) if busy else self._look_interval
+
+    def _count(self, before: World, rollback: Rollback) -> None:
+        known = before.services[rollback.service].rollbacks.get(rollback.id)
+        if known is not None and known.state is rollback.state:
+            return
+        if rollback.over:
+            self._metrics.count_rollback(rollback.service, str(rollback.state))
+        for veto in rollback.vetoes:
+            self._metrics.count_veto(veto.guard)
+
+    def _measure(self, before: World, event: Outcome) -> None:
+        rollback = before.services[event.service].rollbacks.get(event.rollback)
+        if rollback is None or event.kind is not OutcomeKind.APPLIED:
+            return
+        if rollback.observed_at is not None:
+            self._metrics.observe_decision((event.at - rollback.observed_at).total_seconds())
+        if rollback.intended_at is not None:
+            self._metrics.observe_switch(event.service, (event.at - rollback.intended_at).total_seconds())
+
+    def store_failed(self, error: StoreError, *, now: datetime) -> None:
+        """Tell people past the store: it is what is broken."""
+        message = telling.store_failed(str(error), error.advice, now=now)
+        if not self._emergency.busy("store"):
+            self._emergency.start("store", self._tell(message))
+
+    async def _tell(self, message: Message) -> None:
+        await self._dispatcher.emergency(message)
+
+    def store_works(self) -> None:
+        """The store took a turn again."""
+        self._dispatcher.wake()
+
+    async def aclose(self) -> None:
+        """End what is under way here."""
+        await self._emergency.stop()

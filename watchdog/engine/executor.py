@@ -1,0 +1,177 @@
+"""Carries out intents: read, ask the guards again, write if the state still is what it was, read back, report.
+
+It decides nothing but "again later" and "give up". Its path is the same after a crash as before one: what to do follows
+from the intent on disk and the state just read (`watchdog.core.recovery`). This module must never write without having
+read in the same attempt, and never retry a write whose outcome it has not read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+
+import structlog
+from msgspec.structs import replace
+
+from watchdog.aio.clock import Clock
+from watchdog.aio.crew import Crew
+from watchdog.core.errors import SwitchConflict, SwitchError, SwitchRejected, SwitchUnknown
+from watchdog.core.events import Outcome, OutcomeKind
+from watchdog.core.guards import BEFORE_WRITE, GuardFacts, ask
+from watchdog.core.recovery import Next, next_move
+from watchdog.core.rollback import Rollback, Veto
+from watchdog.core.traffic import TrafficState
+from watchdog.leader.interface import Leadership
+from watchdog.traffic.interface import TrafficSwitch
+
+_log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+#: Pauses between attempts: the first, and the longest, in seconds.
+FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0
+#: Writes of one intent, at most, whatever happens.
+WRITES = 5
+
+Facts = Callable[[Rollback, TrafficState, str], GuardFacts]
+
+
+@dataclass(slots=True)
+class _Attempt:
+    """Where one intent stands: `ours` once a write of this or an earlier process may have happened."""
+
+    rollback: Rollback
+    ours: bool
+    writes: int = 0
+    pause: float = FIRST_PAUSE
+    before: TrafficState | None = None
+    trouble: str = ""
+
+
+class Executor:
+    """Owns the write credentials; one intent of a service at a time."""
+
+    def __init__(
+        self,
+        *,
+        switches: Mapping[str, TrafficSwitch],
+        facts: Facts,
+        paused: Callable[[], Awaitable[str]],
+        leadership: Leadership,
+        deliver: Callable[[Outcome], None],
+        clock: Clock,
+    ) -> None:
+        self._switches = switches
+        self._facts = facts
+        self._paused = paused
+        self._leadership = leadership
+        self._deliver = deliver
+        self._clock = clock
+        self.crew = Crew("executor")
+
+    def submit(self, rollback: Rollback, *, resumed: bool = False) -> None:
+        """Carry out an intent that is on disk. `resumed`: an earlier process may have written it already."""
+        if not self.crew.busy(rollback.id):
+            self.crew.start(rollback.id, self._carry_out(_Attempt(rollback=rollback, ours=resumed)))
+
+    async def _carry_out(self, attempt: _Attempt) -> None:
+        while True:
+            try:
+                outcome = await self._try(attempt)
+            except SwitchError as error:
+                outcome = self._later(attempt, str(error))
+            except Exception as error:  # noqa: BLE001 - the plugin border: what it did is unknown, so it must be read
+                _log.exception("switch_failed", rollback=attempt.rollback.id)
+                attempt.ours = True
+                outcome = self._later(attempt, f"{type(error).__name__} in the provider")
+            if outcome is not None:
+                self._deliver(outcome)
+                return
+            await self._clock.sleep(attempt.pause)
+            attempt.pause = min(attempt.pause * 2, LONGEST_PAUSE)
+
+    async def _try(self, attempt: _Attempt) -> Outcome | None:
+        """One attempt from the read to the read-back; `None` asks for another one after a pause."""
+        state = await self._switches[attempt.rollback.service].read()
+        move = next_move(attempt.rollback, state, expired=self._expired(attempt), ours=attempt.ours)
+        match move:
+            case Next.DONE:
+                kind = OutcomeKind.APPLIED if attempt.writes else OutcomeKind.FOUND_DONE
+                return self._outcome(attempt, kind, state=state)
+            case Next.FOREIGN:
+                return self._outcome(
+                    attempt, OutcomeKind.OVERTAKEN, state=state, detail="traffic was moved first"
+                )
+            case Next.LAPSED:
+                why = attempt.trouble or "the intent is too old"
+                return self._outcome(attempt, OutcomeKind.LAPSED, state=state, detail=why)
+            case Next.WRITE | Next.FINISH:
+                return await self._write(attempt, state, halfway=move is Next.FINISH and attempt.ours)
+
+    async def _write(self, attempt: _Attempt, state: TrafficState, *, halfway: bool) -> Outcome | None:
+        if attempt.writes >= WRITES:
+            kind = OutcomeKind.HALF_DONE if halfway else OutcomeKind.REFUSED
+            return self._outcome(
+                attempt, kind, state=state, detail=f"gave up after {WRITES} writes: {attempt.trouble}"
+            )
+        vetoes = ask(self._facts(attempt.rollback, state, await self._paused()), BEFORE_WRITE)
+        if vetoes:
+            kind = OutcomeKind.HALF_DONE if halfway else OutcomeKind.VETOED
+            return self._outcome(attempt, kind, state=state, detail=vetoes[0].detail, vetoes=vetoes)
+        change = attempt.rollback.change
+        if change is None:
+            return self._outcome(
+                attempt, OutcomeKind.REFUSED, state=state, detail="the intent names no change"
+            )
+        attempt.before = attempt.before or state
+        attempt.writes += 1
+        try:
+            after = await self._switches[attempt.rollback.service].apply(
+                replace(change, expect=state.revision, epoch=self._leadership.epoch)
+            )
+        except SwitchConflict as error:
+            return self._later(attempt, str(error))
+        except SwitchRejected as error:
+            kind = OutcomeKind.HALF_DONE if halfway else OutcomeKind.REFUSED
+            return self._outcome(attempt, kind, state=state, detail=str(error))
+        except SwitchUnknown as error:
+            attempt.ours = True
+            return self._later(attempt, str(error))
+        attempt.ours = True
+        return self._judge_read_back(attempt, after)
+
+    def _judge_read_back(self, attempt: _Attempt, after: TrafficState) -> Outcome | None:
+        if next_move(attempt.rollback, after, expired=False, ours=True) is Next.DONE:
+            return self._outcome(attempt, OutcomeKind.APPLIED, state=after)
+        return self._later(attempt, "the switch acknowledged, but shows something else")
+
+    def _later(self, attempt: _Attempt, trouble: str) -> Outcome | None:
+        """Again later; lapses when it is too late and certainly nothing of ours is in place."""
+        if trouble != attempt.trouble:
+            _log.warning("switch_delayed", rollback=attempt.rollback.id, error=trouble)
+            attempt.trouble = trouble
+        if self._expired(attempt) and not attempt.ours:
+            return self._outcome(attempt, OutcomeKind.LAPSED, detail=trouble)
+        return None
+
+    def _expired(self, attempt: _Attempt) -> bool:
+        return attempt.rollback.expires_at is not None and self._clock.now() >= attempt.rollback.expires_at
+
+    def _outcome(
+        self,
+        attempt: _Attempt,
+        kind: OutcomeKind,
+        *,
+        state: TrafficState | None = None,
+        detail: str = "",
+        vetoes: tuple[Veto, ...] = (),
+    ) -> Outcome:
+        return Outcome(
+            rollback=attempt.rollback.id,
+            service=attempt.rollback.service,
+            kind=kind,
+            at=self._clock.now(),
+            state=state,
+            before=attempt.before,
+            detail=detail,
+            vetoes=vetoes,
+            attempts=attempt.writes,
+        )

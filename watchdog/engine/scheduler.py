@@ -1,0 +1,131 @@
+"""When to poll what: seeded jitter, no overlap, faster while something hangs on it.
+
+A job's first poll comes within a second of its start; then its own seeded phase spreads it over its interval.
+A job that is still busy when its time comes is skipped and counted, never doubled. This module must never know what
+a job does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import heapq
+from collections.abc import Awaitable, Callable, Hashable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Generic, TypeVar
+
+from watchdog.aio.clock import Clock
+from watchdog.aio.crew import Crew
+
+K = TypeVar("K", bound=Hashable)
+
+#: The first polls after a start are spread over at most this long.
+FIRST_WITHIN = 1.0
+
+
+@dataclass(slots=True)
+class _Job:
+    interval: float
+    due: float
+    first: bool = True
+
+
+class Scheduler(Generic[K]):
+    """Polls jobs by key. `plan` may be called at any time from the same loop."""
+
+    def __init__(self, name: str, poll: Callable[[K], Awaitable[None]], *, clock: Clock, seed: int) -> None:
+        self._poll = poll
+        self._clock = clock
+        self._seed = seed
+        self._jobs: dict[K, _Job] = {}
+        self._groups: dict[str, frozenset[K]] = {}
+        self._heap: list[tuple[float, str, K]] = []
+        self._changed = asyncio.Event()
+        self._crew = Crew(name)
+        self._halted = False
+        self.overruns = 0
+
+    def plan(self, group: str, jobs: Mapping[K, timedelta]) -> None:
+        """Poll exactly `jobs` from now on as this group's, each at its interval; other groups are left alone."""
+        if self._halted:
+            return
+        for key in self._groups.get(group, frozenset()) - jobs.keys():
+            del self._jobs[key]
+        self._groups[group] = frozenset(jobs)
+        for key, interval in jobs.items():
+            self._set(key, interval.total_seconds())
+
+    def halt(self) -> None:
+        """Start no more polls, for good; those under way go on."""
+        self._halted = True
+        self._jobs.clear()
+
+    def now(self, key: K) -> None:
+        """Poll a job at once (as soon as it is not busy). Unknown keys are left alone."""
+        job = self._jobs.get(key)
+        if job is not None:
+            self._push(key, job, self._clock.monotonic())
+
+    def _set(self, key: K, interval: float) -> None:
+        job, now = self._jobs.get(key), self._clock.monotonic()
+        if job is None:
+            job = self._jobs[key] = _Job(interval=interval, due=0.0)
+            self._push(key, job, now + self._share(key) * min(interval, FIRST_WITHIN))
+        elif job.interval != interval:
+            job.interval = interval
+            if now + interval < job.due:
+                self._push(key, job, now + interval)
+
+    def _share(self, key: K) -> float:
+        """A number from 0 to 1 that belongs to this job and seed."""
+        digest = hashlib.blake2s(f"{self._seed}:{key}".encode(), digest_size=4).digest()
+        return int.from_bytes(digest) / 2**32
+
+    def _push(self, key: K, job: _Job, due: float) -> None:
+        job.due = due
+        heapq.heappush(self._heap, (due, str(key), key))
+        self._changed.set()
+
+    async def run(self) -> None:
+        """Poll until cancelled; polls under way are cancelled then."""
+        try:
+            while True:
+                self._changed.clear()
+                await self._wait(self._start_due())
+        finally:
+            await self._crew.stop()
+
+    def _start_due(self) -> float | None:
+        """Start everything that is due; answers how long to wait for the next, `None` when there is nothing."""
+        while self._heap:
+            due, _, key = self._heap[0]
+            job = self._jobs.get(key)
+            if job is None or job.due != due:
+                heapq.heappop(self._heap)  # replaced by a later plan
+                continue
+            now = self._clock.monotonic()
+            if due > now:
+                return due - now
+            heapq.heappop(self._heap)
+            self._start(key, job, now)
+        return None
+
+    def _start(self, key: K, job: _Job, now: float) -> None:
+        phase = 0.5 + self._share(key) / 2 if job.first and job.interval > FIRST_WITHIN else 1.0
+        job.first = False
+        self._push(key, job, max(job.due + job.interval * phase, now))
+        if self._crew.busy(str(key)):
+            self.overruns += 1
+            return
+        self._crew.start(str(key), self._run_one(key))
+
+    async def _run_one(self, key: K) -> None:
+        await self._poll(key)
+
+    async def _wait(self, seconds: float | None) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._changed.wait()
+        except TimeoutError:
+            return

@@ -1,0 +1,79 @@
+"""The tick: once a second the reactor learns what only looking can tell, and time itself.
+
+A tick is not sent while the one before it waits. This module must never decide what a tick means.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+
+import structlog
+
+from watchdog.aio.clock import Clock
+from watchdog.core.errors import StoreError
+from watchdog.core.events import Ticked
+from watchdog.leader.interface import Leadership
+from watchdog.store.interface import Reader
+from watchdog.telemetry.metrics import Metrics
+
+_log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+#: Seconds between ticks.
+TICK = 1.0
+#: The outbox is counted every so many ticks.
+COUNT_EVERY = 10
+
+
+class Ticker:
+    """Delivers ticks, measures the loop's lag, counts the outbox."""
+
+    def __init__(
+        self,
+        *,
+        paused: Callable[[], Awaitable[str]],
+        leadership: Leadership,
+        deliver: Callable[[Ticked], None],
+        progress_at: Callable[[], datetime],
+        store: Reader,
+        metrics: Metrics,
+        clock: Clock,
+    ) -> None:
+        self._paused = paused
+        self._leadership = leadership
+        self._deliver = deliver
+        self._progress_at = progress_at
+        self._store = store
+        self._metrics = metrics
+        self._clock = clock
+        self._was_paused = ""
+
+    async def run(self) -> None:
+        """Tick until cancelled."""
+        count, delivered_at = 0, None
+        while True:
+            if delivered_at is None or self._progress_at() >= delivered_at:
+                delivered_at = await self._tick()
+            began = self._clock.monotonic()
+            await self._clock.sleep(TICK)
+            self._metrics.set_loop_lag(max(0.0, self._clock.monotonic() - began - TICK))
+            count += 1
+            if count % COUNT_EVERY == 0:
+                await self._count_outbox()
+
+    async def _tick(self) -> datetime:
+        paused = await self._paused()
+        if paused != self._was_paused:
+            _log.warning("paused_by_file" if paused else "pause_file_gone", detail=paused)
+            self._was_paused = paused
+        now = self._clock.now()
+        self._deliver(
+            Ticked(paused_by_file=paused, leader=self._leadership.is_leader, epoch=self._leadership.epoch)
+        )
+        return now
+
+    async def _count_outbox(self) -> None:
+        try:
+            self._metrics.set_outbox(await self._store.outbox_pending())
+        except StoreError:
+            return  # the reactor tells about a broken store

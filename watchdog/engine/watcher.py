@@ -1,0 +1,51 @@
+"""Watches traffic: reads each service's switch and says what was seen.
+
+This module must never change a switch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import structlog
+
+from watchdog.core.errors import SwitchError
+from watchdog.core.events import TrafficSeen, TrafficUnseen
+from watchdog.traffic.interface import TrafficSwitch
+
+_log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+
+class Watcher:
+    """Reads switches on behalf of the reactor."""
+
+    def __init__(
+        self,
+        *,
+        switches: Mapping[str, TrafficSwitch],
+        deliver: Callable[[TrafficSeen | TrafficUnseen], None],
+    ) -> None:
+        self._switches = switches
+        self._deliver = deliver
+        self._failing: set[str] = set()
+
+    async def look(self, service: str) -> None:
+        """Read one switch and deliver what it shows. Safe to cancel."""
+        try:
+            state = await self._switches[service].read()
+        except SwitchError as error:
+            self._unseen(service, str(error))
+        except Exception as error:  # noqa: BLE001 - the plugin border
+            self._unseen(service, f"{type(error).__name__} in the provider")
+            _log.exception("switch_read_failed", service=service)
+        else:
+            if service in self._failing:
+                self._failing.discard(service)
+                _log.info("switch_readable_again", service=service)
+            self._deliver(TrafficSeen(service=service, state=state))
+
+    def _unseen(self, service: str, why: str) -> None:
+        if service not in self._failing:
+            self._failing.add(service)
+            _log.warning("switch_unreadable", service=service, error=why)
+        self._deliver(TrafficUnseen(service=service, error=why))
