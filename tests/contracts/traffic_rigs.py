@@ -28,7 +28,6 @@ from watchdog.traffic.haproxy import HAProxySettings, HAProxySwitch
 from watchdog.traffic.interface import TrafficSwitch
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
-TIMEOUT = timedelta(milliseconds=600)
 SECRET = "canary-secret-4711"
 SCRIPT = Path(__file__).parents[1] / "traffic" / "state_file_switch.py"
 
@@ -45,6 +44,8 @@ class Rig(ABC):
     """`blue` is live at weight 100 in the beginning, `green` a ready standby. Never touches the switch's own calls."""
 
     switch: TrafficSwitch
+    #: What the switch is given; long enough for the slowest thing a read or a change does here.
+    timeout = timedelta(seconds=0.6)
 
     @classmethod
     @abstractmethod
@@ -53,7 +54,7 @@ class Rig(ABC):
 
     @abstractmethod
     def again(self) -> TrafficSwitch:
-        """Another switch with the same settings."""
+        """A switch with the same settings on the same target."""
 
     @abstractmethod
     def move(self, to: str) -> None:
@@ -82,30 +83,27 @@ class Rig(ABC):
 
 class FakeRig(Rig):
     tier = Tier.A
+    timeout = timedelta(seconds=0.2)
 
     def __init__(self) -> None:
-        self._fake = self._make()
-        self.switch = self._fake
         self._never = asyncio.Event()
-
-    def _make(self) -> FakeSwitch:
-        return FakeSwitch(
+        self.switch = self._fake = FakeSwitch(
             {
                 "blue": VariantState(weight=100, ready=1, total=1, requests=10),
                 "green": VariantState(weight=0, ready=1, total=1, requests=0),
             },
             tier=self.tier,
             clock=lambda: NOW,
-            timeout=TIMEOUT,
+            timeout=self.timeout,
         )
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, tools: Tools) -> AsyncIterator[Rig]:
+    async def open(cls, tools: Tools) -> AsyncIterator[Rig]:  # noqa: ARG003 - a fake needs nothing
         yield cls()
 
     def again(self) -> TrafficSwitch:
-        return self._make()
+        return self._fake
 
     def move(self, to: str) -> None:
         self._fake.move({to: 100})
@@ -131,6 +129,11 @@ class FakeTierBRig(FakeRig):
     tier = Tier.B
 
 
+def checked(haproxy: HAProxy, backend: str) -> bool:
+    """Whether every server has passed a health check."""
+    return all(row["check_status"].lstrip("* ") == "L7OK" for row in haproxy.servers(backend).values())
+
+
 class HAProxyRig(Rig):
     def __init__(self, haproxy: HAProxy, backends: Mapping[str, Backend]) -> None:
         self._haproxy = haproxy
@@ -149,8 +152,7 @@ class HAProxyRig(Rig):
             ]
             haproxy = tools.start_haproxy({"trips": servers})
             rig = cls(haproxy, {"blue": blue, "green": green})
-            for name in ("srv_blue", "srv_green"):
-                await eventually(lambda name=name: haproxy.servers("trips")[name]["check_status"] == "L7OK")
+            await eventually(lambda: checked(haproxy, "trips"), what="a first health check")
             yield rig
 
     def again(self) -> TrafficSwitch:
@@ -158,7 +160,7 @@ class HAProxyRig(Rig):
             socket=str(self._haproxy.socket),
             backend="trips",
             variants={"blue": ("srv_blue",), "green": ("srv_green",)},
-            timeout=TIMEOUT,
+            timeout=self.timeout,
         )
         return HAProxySwitch(settings, name="trips", clock=lambda: NOW)
 
@@ -191,6 +193,8 @@ class HAProxyRig(Rig):
 
 
 class CommandRig(Rig):
+    timeout = timedelta(seconds=1.5)
+
     def __init__(self, folder: Path) -> None:
         self.file = folder / "state.json"
         state = {
@@ -214,7 +218,7 @@ class CommandRig(Rig):
             read=[*script, "read"],
             apply=[*script, "apply", "{variant}", "{expect}", "{mark}"],
             environment={"TOKEN": SecretStr(SECRET)},
-            timeout=TIMEOUT,
+            timeout=self.timeout,
         )
         return CommandSwitch(settings, name="trips", clock=lambda: NOW)
 

@@ -4,7 +4,8 @@
     state_file_switch.py FILE apply VARIANT EXPECT MARK
     state_file_switch.py FILE verify VARIANT
 
-`misbehave` in the file, a verb to a word, makes that verb do wrong (see `WRONGS`).
+`misbehave` in the file, a verb to a word, makes that verb do wrong (see `WRONGS`); with `late-` before the word only
+after it has done what it should.
 """
 
 from __future__ import annotations
@@ -29,20 +30,35 @@ def leave_a_grandchild() -> None:
     grandchild = subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()"])
     Path(sys.argv[1]).with_name("grandchild").write_text(str(grandchild.pid))
     if sys.argv[2] == "read":
-        print(json.dumps(load()), flush=True)
+        say(json.dumps(load()))
     os._exit(0)
 
 
 def fail(code: int, said: str) -> None:
-    print(said, file=sys.stderr, flush=True)
+    sys.stderr.write(said + "\n")
     raise SystemExit(code)
+
+
+def say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def garbage() -> None:
+    say("all is well, boss")
+    raise SystemExit(0)
+
+
+def flood() -> None:
+    """A hundred megabytes."""
+    for _ in range(100):
+        os.write(1, b"x" * 1_000_000)
 
 
 WRONGS: dict[str, Callable[[], None]] = {
     "hang": hang,
-    "garbage": lambda: fail(0, "") if print("all is well, boss") else None,
-    "flood": lambda: os._exit(0) if [os.write(1, b"x" * 1_000_000) for _ in range(100)] else None,
-    "chatter": lambda: None if [os.write(1, b"x" * 1_000_000) for _ in range(20)] else None,
+    "garbage": garbage,
+    "flood": flood,
     "fail": lambda: fail(1, "cannot reach the load balancer, token " + os.environ.get("TOKEN", "unset")),
     "conflict": lambda: fail(3, "somebody else was here"),
     "refuse": lambda: fail(4, "not on a Friday"),
@@ -77,7 +93,7 @@ def main() -> None:
     if wrong and late == wrong:
         WRONGS[wrong]()
     if verb == "read":
-        print(json.dumps(load()))
+        say(json.dumps(load()))
     elif verb == "apply":
         apply(state, sys.argv[3], sys.argv[4])
     if wrong and late != wrong:

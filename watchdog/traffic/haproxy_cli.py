@@ -118,7 +118,7 @@ async def converse(endpoint: str, commands: Sequence[str], *, timeout: float, wi
         doing = "no complete answer" if sent else "no connection"
         raise CliError(f"{doing} within {within:g} s; is HAProxy frozen or overloaded?", sent=sent) from None
     except OSError as error:
-        raise CliError(_explain(error, endpoint), sent=sent) from error
+        raise CliError(explain(error, endpoint), sent=sent) from error
     finally:
         if writer is not None:
             writer.transport.abort()
@@ -171,6 +171,19 @@ def short(text: str) -> str:
     """The text on one line, without control characters, at most 200 characters."""
     line = " ".join("".join(char if char.isprintable() else " " for char in text).split())
     return line if len(line) <= 200 else line[:199] + "…"
+
+
+def explain(error: OSError, endpoint: str) -> str:
+    """What a failed connection means and what to look at."""
+    match error.errno:
+        case errno.ENOENT:
+            return "there is no such socket; is HAProxy running, with this path in its `stats socket` line?"
+        case errno.ECONNREFUSED:
+            return f"nobody listens at {endpoint}; is HAProxy running?"
+        case errno.EACCES | errno.EPERM:
+            return "no right to open the socket; the `stats socket` line must let the watchdog's user in"
+        case _:
+            return error.strerror or type(error).__name__
 
 
 def _parse_stat(text: str, backend: str) -> dict[str, dict[str, str]]:
@@ -228,15 +241,3 @@ async def _read_all(reader: asyncio.StreamReader) -> str:
         if size > LONGEST_ANSWER:
             raise CliError(f"the answer is longer than {LONGEST_ANSWER} bytes; is this HAProxy?", sent=True)
     return b"".join(parts).decode("utf-8", errors="replace")
-
-
-def _explain(error: OSError, endpoint: str) -> str:
-    match error.errno:
-        case errno.ENOENT:
-            return "there is no such socket; is HAProxy running, with this path in its `stats socket` line?"
-        case errno.ECONNREFUSED:
-            return f"nobody listens at {endpoint}; is HAProxy running?"
-        case errno.EACCES | errno.EPERM:
-            return "no right to open the socket; the `stats socket` line must let the watchdog's user in"
-        case _:
-            return error.strerror or type(error).__name__
