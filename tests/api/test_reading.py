@@ -49,6 +49,22 @@ async def test_a_service_is_shown_with_everything_that_matters(
     assert (check["value"], check["limit"]) == (0.2, 0.01)
 
 
+async def test_a_services_policy_is_shown_in_seconds(serve: Serve, operator: aiohttp.ClientSession) -> None:
+    policy = (await get(operator, await serve() + f"{V1}/services/trips"))["policy"]
+    assert (policy["soak_seconds"], policy["max_per_day"], policy["min_ready"]) == (1800.0, 2, 0.8)
+
+
+async def test_the_daemon_itself_is_shown_with_its_sources(
+    serve: Serve, operator: aiohttp.ClientSession
+) -> None:
+    status = await get(operator, await serve() + f"{V1}/status")
+    assert (status["leader"], status["paused_by_file"], status["breaker"]) == (True, False, "")
+    assert status["sources"] == [
+        {"name": "prometheus", "up": True, "error": "", "failing_since": None},
+        {"name": "new", "up": None, "error": "", "failing_since": None},
+    ]
+
+
 async def test_services_come_by_name_page_by_page(serve: Serve, operator: aiohttp.ClientSession) -> None:
     url = await serve() + f"{V1}/services?limit=1"
     first = await get(operator, url)

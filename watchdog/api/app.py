@@ -91,6 +91,7 @@ def _handlers(context: Context, events: Events, metrics: Callable[[], bytes]) ->
         "health": reading.health,
         "readiness": reading.readiness,
         "metrics": show_metrics,
+        "status": reading.status,
         "services": reading.services,
         "service": reading.service,
         "rules": reading.rules,

@@ -166,8 +166,8 @@ class Asking:
         try:
             shown = await self._record(wish.kind, wanted)
         except Problem:
-            return reply.body  # It is done; that it cannot be shown now must not look like a failure.
-        return {**reply.body, **msgspec.to_builtins(shown)} if shown else reply.body
+            shown = None  # It is done; that it cannot be shown now must not look like a failure.
+        return msgspec.to_builtins(shown) if shown else {"id": wanted}
 
     async def _record(self, kind: RequestKind, wanted: str) -> shapes.Shape | None:
         reader = self._context.reader

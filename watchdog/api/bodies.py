@@ -16,7 +16,7 @@ from watchdog.api.problem import Mistake, Problem
 from watchdog.settings.registry import nearest
 
 #: A posted `started_at` may be this far ahead of our clock.
-CLOCK_SKEW = timedelta(minutes=1)
+CLOCK_SKEW = timedelta(seconds=5)
 
 _RFC3339 = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(\.\d{1,9})?([Zz]|[+-]\d{2}:\d{2})")
 

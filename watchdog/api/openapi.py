@@ -105,7 +105,8 @@ def _parameters(route: Route) -> list[dict[str, Any]]:
 
 
 def _responses(route: Route) -> dict[str, Any]:
-    responses = {str(route.status): _success(route)}
+    statuses = [status for status in (route.status, route.or_status) if status is not None]
+    responses = {str(status): _success(route) for status in statuses}
     if route.body is not None:
         accepted = _content("application/json", _ref(shapes.Accepted.__name__), "Stored, not answered yet")
         if "202" in responses:

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
+from watchdog import __version__
 from watchdog.api import shapes
 from watchdog.core.audit import AuditRecord
 from watchdog.core.deployment import Deployment
@@ -26,14 +27,34 @@ from watchdog.core.rule import (
     Rule,
     Samples,
 )
+from watchdog.core.service import RollbackPolicy
 from watchdog.core.traffic import TrafficState
 from watchdog.core.units import parse_duration
-from watchdog.core.view import CheckView, ServiceView
+from watchdog.core.view import CheckView, ServiceView, View
 
 #: What is shown of a probe's settings. Headers and bodies may carry credentials and are left out.
 _SHOWN_SETTINGS = ("url", "host", "port", "method", "expect", "timeout")
 #: Durations in a probe's settings; shown as seconds, as everywhere else.
 _DURATIONS = ("timeout", "within")
+
+
+def present_status(view: View) -> shapes.Status:
+    """The daemon itself."""
+    return shapes.Status(
+        at=view.at,
+        version=__version__,
+        leader=view.leader,
+        paused_by_file=view.paused_by_file,
+        breaker=view.breaker,
+        store_error=view.store_error,
+        audit_head=view.audit_head,
+        sources=tuple(
+            shapes.Source(
+                name=source.name, up=source.up, error=source.error, failing_since=source.failing_since
+            )
+            for source in view.sources.values()
+        ),
+    )
 
 
 def present_check(view: CheckView) -> shapes.Check:
@@ -89,6 +110,7 @@ def present_service(view: ServiceView) -> shapes.Service:
         name=view.name,
         environment=view.environment,
         mode=view.mode,
+        policy=_policy(view.policy),
         labels=view.labels,
         level=view.level,
         paused=shapes.Pause(by=paused.by, at=paused.at, reason=paused.reason) if paused else None,
@@ -105,6 +127,19 @@ def present_service(view: ServiceView) -> shapes.Service:
         ),
         rollback_ready=view.rollback_ready,
         not_ready=tuple(present_veto(veto) for veto in view.not_ready),
+    )
+
+
+def _policy(policy: RollbackPolicy) -> shapes.Policy:
+    return shapes.Policy(
+        warmup_seconds=policy.warmup.total_seconds(),
+        armed_for_seconds=policy.armed_for.total_seconds(),
+        soak_seconds=policy.soak.total_seconds(),
+        verify_seconds=policy.verify.total_seconds(),
+        contest_for_seconds=policy.contest_for.total_seconds(),
+        cooldown_seconds=policy.cooldown.total_seconds(),
+        max_per_day=policy.max_per_day,
+        min_ready=policy.min_ready,
     )
 
 

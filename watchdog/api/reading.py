@@ -16,6 +16,7 @@ from watchdog.api.presenters import (
     present_rollback,
     present_rule,
     present_service,
+    present_status,
 )
 from watchdog.api.problem import Mistake, Problem
 from watchdog.core.errors import StoreError
@@ -52,6 +53,10 @@ class Reading:
         if view.store_error:
             raise store_problem(StoreError(view.store_error))
         return reply_json(shapes.Readiness(status="ready", leader=view.leader, view_at=view.at))
+
+    async def status(self, call: Call) -> web.Response:
+        """The daemon itself."""
+        return reply_json(present_status(self._context.view()))
 
     async def services(self, call: Call) -> web.Response:
         """Every service now, by name."""

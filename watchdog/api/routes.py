@@ -17,6 +17,7 @@ class Route:
 
     `handler` names it in the application; `role` is what the caller needs (`None`: nobody is asked). `answer`
     is the shape of a success, `many` whether a page of them comes; without one, `media_type` says what comes.
+    `or_status` is that of a request whose wish was fulfilled already.
     """
 
     method: str
@@ -29,6 +30,7 @@ class Route:
     filters: tuple[str, ...] = ()
     body: type[Body] | None = None
     status: int = 200
+    or_status: int | None = None
     media_type: str = "application/json"
 
     @property
@@ -61,6 +63,7 @@ def _post(
     body: type[Body] = PostedReason,
     answer: type[shapes.Shape] | None = None,
     status: int = 200,
+    or_status: int | None = None,
 ) -> Route:
     return Route(
         method="POST",
@@ -71,6 +74,7 @@ def _post(
         answer=answer,
         body=body,
         status=status,
+        or_status=or_status,
     )
 
 
@@ -98,6 +102,7 @@ ROUTES: tuple[Route, ...] = (
         summary="The watchdog's own metrics; open or for viewers, as configured",
         media_type="text/plain",
     ),
+    _get("/status", "status", "The daemon itself and its sources now", shapes.Status),
     _list("services", "Every service now, by name", shapes.Service),
     _get("/services/{name}", "service", "One service now", shapes.Service),
     _list("rules", "Every rule in force, by name", shapes.Rule),
@@ -123,6 +128,7 @@ ROUTES: tuple[Route, ...] = (
         body=PostedDeployment,
         answer=shapes.Deployment,
         status=201,
+        or_status=200,
     ),
     _post(
         "/services/{name}/rollback",

@@ -39,6 +39,28 @@ class Readiness(Shape, frozen=True, kw_only=True):
     view_at: datetime
 
 
+class Source(Shape, frozen=True, kw_only=True):
+    """One source of numbers. `up` is `null` until it was asked for the first time."""
+
+    name: str
+    up: bool | None
+    error: str
+    failing_since: datetime | None
+
+
+class Status(Shape, frozen=True, kw_only=True):
+    """The daemon itself now. `breaker` says why no automatic rollback is allowed anywhere, if so."""
+
+    at: datetime
+    version: str
+    leader: bool
+    paused_by_file: bool
+    breaker: str
+    store_error: str
+    audit_head: str
+    sources: tuple[Source, ...]
+
+
 class Check(Shape, frozen=True, kw_only=True):
     """A rule applied to one service (and one live version).
 
@@ -221,12 +243,26 @@ class Rollback(Shape, frozen=True, kw_only=True):
     history: tuple[Passage, ...]
 
 
+class Policy(Shape, frozen=True, kw_only=True):
+    """Limits of an automatic rollback of one service (design §6)."""
+
+    warmup_seconds: float
+    armed_for_seconds: float
+    soak_seconds: float
+    verify_seconds: float
+    contest_for_seconds: float
+    cooldown_seconds: float
+    max_per_day: int
+    min_ready: float
+
+
 class Service(Shape, frozen=True, kw_only=True):
     """One protected service now. `rollback_ready`: would a rollback work now? `not_ready`: who says no."""
 
     name: str
     environment: str
     mode: Mode
+    policy: Policy
     labels: dict[str, str]
     level: Level
     paused: Pause | None

@@ -13,7 +13,7 @@ from watchdog.core.check import CheckId, Verdict
 from watchdog.core.deployment import Deployment
 from watchdog.core.rollback import Rollback, Veto
 from watchdog.core.rule import Level
-from watchdog.core.service import Mode
+from watchdog.core.service import Mode, RollbackPolicy
 from watchdog.core.traffic import TrafficState
 from watchdog.core.turn import Pause, Taint
 
@@ -36,6 +36,7 @@ class ServiceView(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     environment: str
     mode: Mode
+    policy: RollbackPolicy = RollbackPolicy()
     labels: dict[str, str] = {}
     level: Level = Level.UNKNOWN
     traffic: TrafficState | None = None

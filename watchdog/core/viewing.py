@@ -43,6 +43,7 @@ def service_view(world: World, service: ServiceWorld, *, now: datetime) -> Servi
         name=service.name,
         environment=service.service.environment,
         mode=service.service.mode,
+        policy=service.service.rollback,
         labels=service.service.labels,
         level=service.level,
         traffic=service.traffic,
