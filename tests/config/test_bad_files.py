@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.config.tiny_providers import TINY
+from watchdog.config.check import check
+
+HERE = Path(__file__).parent
+GOOD = HERE / "good"
+BAD = sorted((HERE / "bad").glob("*.yaml"))
+#: The first lines of every bad file say what is wrong with it: `# LINE:COLUMN: message`.
+EXPECTED = re.compile(r"# (\d+:\d+: .*)")
+ENVIRON = {"EMPTY": "", "SHORT": "s3cret", "LONG": "L" * 32, "OTHER": "O" * 32}
+
+
+def _expected(file: Path) -> list[str]:
+    said = []
+    for line in file.read_text().splitlines():
+        match = EXPECTED.fullmatch(line)
+        if match is None:
+            break
+        said.append(match[1])
+    assert said, f"{file.name} does not say what is wrong with it"
+    return said
+
+
+def _main_file(file: Path, folder: Path) -> Path:
+    """A bad rule file needs a good main file that names it."""
+    if not file.name.startswith("rule-"):
+        return file
+    main = folder / "main.yaml"
+    text = (GOOD / "main.yaml").read_text()
+    main.write_text(text.replace("[rules.yaml]", f"[{GOOD / 'rules.yaml'}, {file}]"))
+    return main
+
+
+@pytest.mark.parametrize("file", BAD, ids=lambda file: file.stem)
+def test_a_bad_file_is_refused_with_exactly_what_it_says_itself(file: Path, tmp_path: Path) -> None:
+    checked = check(_main_file(file, tmp_path), ENVIRON, registries=TINY)
+
+    assert {problem.at.file for problem in checked.problems} == {file}
+    # The files that messages point at are shown as they were named; here only the last part is stable.
+    said = [str(it).removeprefix(f"{file}:").replace(f"{file.parent}/", "") for it in checked.problems]
+    assert [it.replace(f"{GOOD}/", "") for it in said] == _expected(file)
+
+
+def test_there_is_a_bad_file_for_most_mistakes_people_make() -> None:
+    assert len(BAD) >= 100
+
+
+def test_the_good_files_that_the_bad_ones_start_from_are_good() -> None:
+    checked = check(GOOD / "main.yaml", {}, registries=TINY)
+
+    assert checked.problems == ()
+    assert checked.notes == ()

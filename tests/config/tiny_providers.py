@@ -1,0 +1,81 @@
+"""Providers with settings and nothing else, so that the loader is tested without any real one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from watchdog.config.load import Registries
+from watchdog.settings.model import HttpSettings, PositiveDuration, ProviderSettings, Secret, Settings
+
+
+def _several(value: object) -> object:
+    return (value,) if isinstance(value, str) else value
+
+
+class TinySource:
+    class Settings(HttpSettings):
+        token: Secret | None = None
+
+
+class ScrapedPages:
+    class Settings(ProviderSettings):
+        urls: tuple[str, ...]
+
+
+class Expect(Settings):
+    status: int = 200
+    within: PositiveDuration | None = None
+
+
+class TinyProbe:
+    class Settings(HttpSettings):
+        expect: Expect = Expect()
+
+
+class TinySwitch:
+    class Settings(ProviderSettings):
+        socket: Path
+        backend: str
+        variants: dict[str, Annotated[tuple[str, ...], BeforeValidator(_several)]] = Field(min_length=2)
+
+        @model_validator(mode="after")
+        def _fit(self) -> Self:
+            servers = [server for group in self.variants.values() for server in group]
+            if len(servers) != len(set(servers)):
+                raise ValueError(f"a server stands in two variants: {', '.join(servers)}")
+            return self
+
+
+class BlindSwitch:
+    class Settings(ProviderSettings):
+        read: tuple[str, ...]
+
+    @staticmethod
+    def knows_readiness(settings: ProviderSettings) -> bool:
+        return settings.timeout.total_seconds() > 100
+
+
+class TinyLog:
+    class Settings(ProviderSettings):
+        pass
+
+
+class TinyHook:
+    class Settings(HttpSettings):
+        secret: Secret
+
+
+_HERE = "tests.config.tiny_providers:"
+TINY = Registries(
+    sources={"prometheus": _HERE + "TinySource", "scrape": _HERE + "ScrapedPages"},
+    probes={"http": _HERE + "TinyProbe"},
+    traffic={
+        "haproxy": _HERE + "TinySwitch",
+        "command": _HERE + "BlindSwitch",
+        "lost": "no_such_package.switch:Switch",
+    },
+    channels={"log": _HERE + "TinyLog", "webhook": _HERE + "TinyHook"},
+)

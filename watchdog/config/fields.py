@@ -1,0 +1,115 @@
+"""Field types of the configuration: names, counts, shares and thresholds as people write them.
+
+This module must never know where a field stands.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, Field, Strict
+
+from watchdog.core.rule import Hold
+from watchdog.core.units import parse_hold, parse_percentage, parse_rate, parse_samples
+
+NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
+_LABEL = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
+
+
+def _name(value: str) -> str:
+    if not NAME.fullmatch(value):
+        raise ValueError(
+            f"{value!r} is not a name: letters, digits, '_', '-' and '.', at most 100, none of '-.' first"
+        )
+    return value
+
+
+def _label(value: str) -> str:
+    if not _LABEL.fullmatch(value):
+        raise ValueError(f"{value!r} is not the name of a label: letters, digits and '_', no digit first")
+    return value
+
+
+def _text(value: Any, example: str) -> str:
+    if not isinstance(value, str):
+        shown = str(value).lower() if isinstance(value, bool) else value
+        found = "a mapping" if isinstance(value, dict) else "a list" if isinstance(value, list) else shown
+        raise ValueError(f"expected {example}, found {found}")
+    return value
+
+
+def _percentage(value: Any) -> float:
+    return parse_percentage(_text(value, "a percentage such as 20%"))
+
+
+def _share(value: Any) -> float:
+    return _percentage_within(value, 0, 1, "must be between 0% and 100%")
+
+
+def _confidence(value: Any) -> float:
+    return _percentage_within(value, 0.5, 0.999999, "must be between 50% and 99.9999%")
+
+
+def _excess(value: Any) -> float:
+    return _percentage_within(
+        value, 0, 14.99, "must be between 0% and 1499%: more than 15 windows cannot hold"
+    )
+
+
+def _percentage_within(value: Any, least: float, most: float, words: str) -> float:
+    share = _percentage(value)
+    if not least <= share <= most:
+        raise ValueError(f"{value!r} {words}")
+    return share
+
+
+def _samples(value: Any) -> int:
+    return parse_samples(_text(value, "a count such as 3 samples"))
+
+
+def _hold(value: Any) -> Hold:
+    return parse_hold(_text(value, "a duration such as 1m or a count such as 2 samples"))
+
+
+def _rate(value: Any) -> Any:
+    count, per = parse_rate(_text(value, "a rate such as 3 per 10m"))
+    if not count or not per:
+        raise ValueError(f"{value!r}: both numbers must be above 0")
+    return count, per
+
+
+def _written(value: Any) -> str:
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return _text(value, "a number")
+    return str(value)
+
+
+def _version(value: Any) -> int:
+    if isinstance(value, bool) or value != 1:
+        raise ValueError("version must be 1")
+    return 1
+
+
+#: A name that can stand in a URL's path, a metric's label and a file's name.
+Name = Annotated[str, AfterValidator(_name)]
+#: The name of a label, as in `$label.NAME`.
+LabelName = Annotated[str, AfterValidator(_label)]
+#: A whole number from 0 on.
+Count = Annotated[int, Strict(), Field(ge=0, le=1_000_000_000)]
+#: `20%` as 0.2, not below 0 % and not above 100 %.
+Share = Annotated[float, BeforeValidator(_share)]
+#: `99%` as 0.99. Below 50 % a bound proves nothing, at 100 % nothing passes.
+Confidence = Annotated[float, BeforeValidator(_confidence)]
+#: `20%` of one window as 0.2. The excess is integrated over 15 windows, so 1500 % can never be exceeded.
+Excess = Annotated[float, BeforeValidator(_excess)]
+#: `3 samples` as 3.
+SampleCount = Annotated[int, BeforeValidator(_samples)]
+#: `2 samples` or `1m`: a `watchdog.core.rule.Hold`.
+HoldField = Annotated[Any, BeforeValidator(_hold)]
+#: `3 per 10m` as `(3, timedelta)`.
+Rate = Annotated[Any, BeforeValidator(_rate)]
+#: A number with or without a unit, as it was written; what it means depends on the rule.
+Written = Annotated[str, BeforeValidator(_written)]
+#: The version of the file's format.
+FormatVersion = Annotated[int, BeforeValidator(_version)]

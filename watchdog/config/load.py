@@ -1,0 +1,250 @@
+"""Loading: one configuration file and its rule files in, one `Configuration` or every mistake out.
+
+Each file is read once. This module must never build a provider or touch the network.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from watchdog.config.document import read
+from watchdog.config.fields import NAME
+from watchdog.config.forms import Forms
+from watchdog.config.loaded import Configuration, Provider
+from watchdog.config.nodes import Node
+from watchdog.config.policy import Profile
+from watchdog.config.problems import InvalidConfiguration, Problems, quote
+from watchdog.config.providers import Providers, Registries
+from watchdog.config.routes import Routes, fallback
+from watchdog.config.rules import Known, Surroundings, compile_rule
+from watchdog.config.schema import MainShape, ProfileShape, RulesFileShape
+from watchdog.config.secrets import Secrets
+from watchdog.config.server import server_of, store_url_of
+from watchdog.config.services import Services, where
+from watchdog.config.shape import shape
+from watchdog.core.routing import Route
+from watchdog.core.service import Intervals, Limits
+
+__all__ = ["InvalidConfiguration", "Registries", "load"]
+
+_LATER = ("escalations", "heartbeat", "kubernetes")
+
+
+def load(path: Path, *, environ: Mapping[str, str], registries: Registries | None = None) -> Configuration:
+    """The configuration in the file at `path`. Raises `InvalidConfiguration` with all mistakes at once.
+
+    `environ` is what `!env` reads. `registries` are the known kinds of providers, by default all there are.
+    """
+    problems = Problems()
+    base = path.parent
+    root = read(path, problems, secrets=Secrets(environ, base))
+    written, broken = (None, frozenset[str]()) if root is None else shape(MainShape, root, problems)
+    if root is None or written is None:
+        problems.raise_if_any()
+        raise AssertionError("a file without mistakes has a shape")
+    _want_version(root, problems)
+    loader = _Loader(path, root, written, broken, registries or Registries(), problems)
+    configuration = loader.configuration()
+    problems.raise_if_any()
+    return configuration
+
+
+class _Loader:
+    """The main file, section by section; each section goes on where another has mistakes."""
+
+    def __init__(
+        self,
+        path: Path,
+        root: Node,
+        written: MainShape,
+        broken: frozenset[str],
+        registries: Registries,
+        problems: Problems,
+    ) -> None:
+        self._path = path
+        self._base = path.parent
+        self._root = root
+        self._written = written
+        self._broken = broken
+        self._problems = problems
+        self._providers = Providers(registries, self._base, problems)
+
+    def configuration(self) -> Configuration:
+        """Everything; to be used only when no mistake was found."""
+        written, root, problems = self._written, self._root, self._problems
+        self._refuse_later()
+        named = written.intervals
+        intervals = Intervals(
+            critical=named.critical, normal=named.normal, extended=named.extended, recheck=named.recheck
+        )
+        server = server_of(root, written.server, problems)
+        store_url = store_url_of(root, written.store.url, self._base, problems)
+        sources = self._family("source", "sources")
+        around = Surroundings.of(intervals, sources, known="sources" not in self._broken)
+        rules = self._rules(around)
+        services = self._services(rules)
+        channels, routes = self._telling(services)
+        return Configuration(
+            path=self._path,
+            store_url=store_url,
+            pause_file=self._base / written.pause_file,
+            server=server,
+            intervals=intervals,
+            limits=self._limits(),
+            rules={known.name: known.rule for known in rules.values() if known.rule is not None},
+            services=services.entries,
+            sources=_found(sources),
+            channels=_found(channels),
+            routes=routes,
+            notes=problems.notes,
+        )
+
+    def _refuse_later(self) -> None:
+        for key in _LATER:
+            if self._root.has(key):
+                self._problems.add(self._root.at_key(key), f"{key!r} is not available in this release")
+        leader = self._root.get("leader")
+        if leader is None:
+            return
+        kind = leader.get("kind")
+        if kind is None or kind.text != "single" or leader.keys() != ("kind",):
+            at = leader.at if kind is None else kind.at
+            self._problems.add(at, "only `leader: {kind: single}` is available in this release")
+
+    def _limits(self) -> Limits:
+        written = self._written.limits
+        count, per = written.max_rollbacks
+        breaker = written.max_breaching
+        return Limits(max_rollbacks=count, per=per, max_share=breaker.share, at_least=breaker.at_least)
+
+    def _family(self, family: str, section: str) -> dict[str, Provider | None]:
+        """The providers of one section; `None` for those with mistakes."""
+        place = self._root.get(section)
+        if place is None or place.entries is None:
+            return {}
+        for name, entry in place.entries.items():
+            if not _is_name(name):
+                words = f"{quote(name)} is not a name: letters, digits, '_', '-' and '.', none of '-.' first"
+                self._problems.add(entry.at, words)
+        return {name: self._providers.read(family, entry.node) for name, entry in place.entries.items()}
+
+    def _rules(self, around: Surroundings) -> dict[str, Known]:
+        rules: dict[str, Known] = {}
+        forms = Forms(self._providers, self._problems)
+        for file in self._rule_files():
+            root = read(file, self._problems, secrets=None)
+            if root is None or (written := shape(RulesFileShape, root, self._problems)[0]) is None:
+                continue
+            _want_version(root, self._problems)
+            place = root.get("rules")
+            if place is not None and not written.rules:
+                self._problems.add(place.at, "no rules: at least one is needed")
+            for node in (place.items or ()) if place is not None else ():
+                known = compile_rule(node, around, forms, self._problems)
+                if known is None:
+                    continue
+                if known.name in rules:
+                    words = (
+                        f"duplicate rule {quote(known.name)}; it also stands at {where(rules[known.name].at)}"
+                    )
+                    self._problems.add(known.at, words)
+                else:
+                    rules[known.name] = known
+        return rules
+
+    def _rule_files(self) -> list[Path]:
+        place = self._root.get("rules")
+        if place is None or not place.items:
+            if "rules" not in self._broken:
+                at = self._root.at if place is None else place.at
+                self._problems.add(at, "`rules` must name at least one rule file, for example [rules/*.yaml]")
+            return []
+        files: dict[str, Path] = {}
+        for item in place.items:
+            pattern = item.text
+            if pattern is None or item.tag or item.reported:
+                if not item.reported and item.tag:
+                    self._problems.add(item.at, f"expected a pattern of rule files, found {item.describe()}")
+                continue
+            # Not Path.glob: it refuses absolute patterns.
+            names = glob.glob(pattern, root_dir=self._base, recursive=True)  # noqa: PTH207
+            found = [file for name in sorted(names) if not (file := self._base / name).is_dir()]
+            if not found:
+                self._problems.add(item.at, f"{quote(pattern)} matches no file")
+            for file in found:
+                files.setdefault(os.path.realpath(file), file)
+        return list(files.values())
+
+    def _services(self, rules: dict[str, Known]) -> Services:
+        services = Services(rules, self._profiles(), self._providers, self._problems)
+        before = len(self._problems)
+        place = self._root.get("services")
+        items = None if place is None else place.items
+        if not items and "services" not in self._broken:
+            at = self._root.at if place is None else place.at
+            self._problems.add(at, "`services` must name at least one service")
+        for node in items or ():
+            services.add(node)
+        whole = len(self._problems) == before and bool(items)
+        if whole and not any(rules[name].armed for name in services.used):
+            words = "no rule is armed: no service uses a rule with a `rollback` threshold"
+            self._problems.add(self._root.at_key("services"), words)
+        for known in rules.values():
+            if known.name not in services.used and whole:
+                self._problems.note(known.at, f"rule {known.name!r} is used by no service")
+        self._note_unused_profiles(services)
+        return services
+
+    def _profiles(self) -> dict[str, Profile]:
+        place = self._root.get("environments")
+        profiles: dict[str, Profile] = {}
+        for name, entry in (place.entries or {}).items() if place is not None else ():
+            written, _ = shape(ProfileShape, entry.node, self._problems)
+            if written is not None:
+                profiles[name] = Profile(shape=written, node=entry.node)
+        return profiles
+
+    def _note_unused_profiles(self, services: Services) -> None:
+        place = self._root.get("environments")
+        for name in place.keys() if place is not None else ():
+            if name not in services.environments:
+                words = f"no service is in environment {quote(name)}"
+                self._problems.note(self._root.at_key("environments", name), words)
+
+    def _telling(self, services: Services) -> tuple[dict[str, Provider | None], tuple[Route, ...]]:
+        channels = self._family("channel", "channels")
+        place = self._root.get("routes")
+        if not self._root.has("channels") and place is None and not {"channels", "routes"} & self._broken:
+            found, routes = fallback(self._root, self._providers, self._problems)
+            return dict(found), routes
+        items = None if place is None else place.items
+        if not items:
+            if "routes" not in self._broken:
+                to = next(iter(channels), "CHANNEL")
+                words = f"nobody would be told: write `routes: [{{to: [{to}]}}]`"
+                at = self._root.at_key("channels") if place is None else place.at
+                self._problems.add(at, words)
+            return channels, ()
+        compiler = Routes(channels, services, self._problems)
+        for index, node in enumerate(items):
+            compiler.add(node, last=index == len(items) - 1)
+        for name in channels:
+            if name not in compiler.used:
+                self._problems.note(self._root.at_key("channels", name), f"no route goes to channel {name!r}")
+        return channels, tuple(compiler.routes)
+
+
+def _want_version(root: Node, problems: Problems) -> None:
+    if not root.has("version"):
+        problems.add(root.at, "missing key 'version'; write version: 1")
+
+
+def _found(providers: dict[str, Provider | None]) -> dict[str, Provider]:
+    return {name: provider for name, provider in providers.items() if provider is not None}
+
+
+def _is_name(name: str) -> bool:
+    return bool(NAME.fullmatch(name))

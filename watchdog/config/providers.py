@@ -1,0 +1,108 @@
+"""One configured provider: its kind looked up, its settings validated by its own class.
+
+This module must never build a provider, and never know one by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from watchdog.channels.registry import KINDS as CHANNELS
+from watchdog.config.loaded import Provider
+from watchdog.config.nodes import Node
+from watchdog.config.problems import Problems, quote
+from watchdog.config.shape import shape
+from watchdog.probes.registry import KINDS as PROBES
+from watchdog.settings.model import ProviderSettings
+from watchdog.settings.registry import UnknownKind, nearest
+from watchdog.settings.registry import load as load_kind
+from watchdog.sources.registry import KINDS as SOURCES
+from watchdog.traffic.registry import KINDS as TRAFFIC
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Registries:
+    """The kinds of every family, as `package.module:Class`."""
+
+    sources: Mapping[str, str] = field(default_factory=lambda: SOURCES)
+    probes: Mapping[str, str] = field(default_factory=lambda: PROBES)
+    traffic: Mapping[str, str] = field(default_factory=lambda: TRAFFIC)
+    channels: Mapping[str, str] = field(default_factory=lambda: CHANNELS)
+
+    def of(self, family: str) -> Mapping[str, str]:
+        """The kinds of a family: `source`, `probe`, `traffic` or `channel`."""
+        families = {
+            "source": self.sources,
+            "probe": self.probes,
+            "traffic": self.traffic,
+            "channel": self.channels,
+        }
+        return families[family]
+
+
+class Providers:
+    """Validates providers; `base` is the folder that relative paths in settings start from."""
+
+    def __init__(self, registries: Registries, base: Path, problems: Problems) -> None:
+        self._registries = registries
+        self._base = base
+        self._problems = problems
+
+    def read(self, family: str, node: Node, *, beside: tuple[str, ...] = ()) -> Provider | None:
+        """The provider in the mapping `node`; keys in `beside` are not the provider's."""
+        if node.entries is None:
+            if not node.reported:
+                self._problems.add(node.at, f"expected a mapping with `kind`, found {node.describe()}")
+            return None
+        kind = self._kind(family, node)
+        found = None if kind is None else self._class(family, node, kind)
+        if found is None or kind is None:
+            return None
+        own = node.without("kind", *beside)
+        settings, broken = shape(found.Settings, own, self._problems, also=("kind", *beside))
+        if settings is None or broken:
+            return None
+        return Provider(kind=kind, settings=self._anchored(settings), at=node.at)
+
+    def class_of(self, family: str, kind: str) -> Any:
+        """The class of a kind that is known to exist."""
+        return load_kind(family, self._registries.of(family), kind)
+
+    def _kind(self, family: str, node: Node) -> str | None:
+        if not node.has("kind"):
+            like = nearest("kind", node.keys())
+            if like is not None and len(like) <= len("kind") + 1:
+                self._problems.add(node.at_key(like), f"unknown key {quote(like)}; did you mean 'kind'?")
+                node.rename(like, "kind")
+            else:
+                known = ", ".join(sorted(self._registries.of(family)))
+                self._problems.add(node.at, f"missing key 'kind' (known kinds of {family}: {known})")
+                return None
+        kind = node.find(("kind",))
+        if kind.text is None and not kind.reported:
+            self._problems.add(kind.at, f"expected text, found {kind.describe()}; quote it")
+        return None if kind.reported else kind.text
+
+    def _class(self, family: str, node: Node, kind: str) -> Any:
+        try:
+            return self.class_of(family, kind)
+        except UnknownKind as fault:
+            self._problems.add(node.at_value("kind"), str(fault))
+        except ModuleNotFoundError as fault:
+            if fault.name is None or fault.name.split(".")[0] == __name__.split(".", maxsplit=1)[0]:
+                raise
+            needs = f"kind {quote(kind)} needs the Python package {fault.name!r}, which is not installed"
+            self._problems.add(node.at_value("kind"), needs)
+        return None
+
+    def _anchored(self, settings: ProviderSettings) -> ProviderSettings:
+        """Relative paths start from the configuration's folder, not from wherever the daemon was started."""
+        paths = {
+            name: self._base / value
+            for name in type(settings).model_fields
+            if isinstance(value := getattr(settings, name), Path) and not value.is_absolute()
+        }
+        return settings.model_copy(update=paths) if paths else settings

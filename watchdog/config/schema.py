@@ -1,0 +1,333 @@
+"""The shapes of the configuration file and of rule files: which keys there are, and what each value looks like.
+
+What needs more than one value to judge (thresholds and their unit, names that must exist) is judged elsewhere.
+This module must never read a file.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from watchdog.config.fields import (
+    Confidence,
+    Count,
+    Excess,
+    FormatVersion,
+    HoldField,
+    LabelName,
+    Name,
+    Rate,
+    SampleCount,
+    Share,
+    Written,
+)
+from watchdog.core.rule import Direction, Severity, Unit
+from watchdog.core.service import GitOps, Mode
+from watchdog.settings.model import Duration, PositiveDuration, Secret, Settings
+
+STORE_URL = "sqlite:////var/lib/watchdog/watchdog.db"
+PAUSE_FILE = Path("/var/lib/watchdog/pause")
+
+
+class RatioShape(Settings):
+    """`ratio`: two selectors without a range."""
+
+    bad: str
+    """Selector of the counters of bad events."""
+    total: str
+    """Selector of the counters of all events."""
+
+
+class ThresholdShape(Settings):
+    """`threshold`: at least one level."""
+
+    warning: Written | None = None
+    """Absolute, in the rule's unit."""
+    critical: Written | None = None
+    """Absolute, in the rule's unit."""
+    rollback: Written | None = None
+    """Absolute, or a percentage of `critical`."""
+
+    def levels(self) -> dict[str, str]:
+        """What was written, by level, mildest first."""
+        every = {"warning": self.warning, "critical": self.critical, "rollback": self.rollback}
+        return {level: written for level, written in every.items() if written is not None}
+
+
+class HoldShape(Settings):
+    """`hold`: durations, or counts of fresh samples."""
+
+    warning: HoldField = None
+    """How long a warning must last."""
+    critical: HoldField = None
+    """How long a critical must last."""
+    rollback: HoldField = None
+    """How long a rollback verdict must last."""
+
+
+class EvidenceShape(Settings):
+    """`evidence`: what must be there beside the value."""
+
+    events: str | None = None
+    """PromQL for the number of events; for queries only."""
+    min_events: Count | None = None
+    """Events in one window."""
+    min_bad: Count | None = None
+    """Bad events in one window, for a rollback."""
+    confidence: Confidence | None = None
+    """One-sided confidence of the Wilson bound."""
+    excess: Excess | None = None
+    """Share of one window."""
+
+
+class SeverityShape(Settings):
+    """`severity`: how loudly people are told, by level."""
+
+    warning: Severity = Severity.MEDIUM
+    """Of messages about a warning."""
+    critical: Severity = Severity.HIGH
+    """Of messages about a critical."""
+    rollback: Severity = Severity.CRITICAL
+    """Of messages about a rollback."""
+
+
+class RuleShape(Settings):
+    """One rule, every key of the language; forms that this release lacks are known, so that they can be named."""
+
+    name: Name = ""
+    """Unique over all rule files."""
+    summary: str = ""
+    """One line for people."""
+    unit: Unit | None = None
+    """What the thresholds are; `ratio` for ratios, else `none`."""
+    interval: str = "critical"
+    """A name from `intervals`, or a duration."""
+    source: str | None = None
+    """Optional when there is one source."""
+    ratio: dict[str, Any] | None = None
+    """Form: share of bad events."""
+    query: str | None = None
+    """Form: PromQL that gives one number."""
+    probe: dict[str, Any] | None = None
+    """Form: an active check, `kind` and its settings."""
+    quantile: Any = None
+    """Form: a quantile of a histogram."""
+    rate: Any = None
+    """Form: summed per-second rate."""
+    gauge: Any = None
+    """Form: a gauge."""
+    match: Any = None
+    """Deals the series of one query out to the services."""
+    baseline: Any = None
+    """Thresholds relative to an earlier value."""
+    window: PositiveDuration = timedelta(minutes=1)
+    """Range of rates."""
+    direction: Direction = Direction.ABOVE
+    """The bad side of a threshold."""
+    threshold: dict[str, Any] | None = None
+    """Limits by level."""
+    hold: HoldShape = HoldShape()
+    """How long each level must last."""
+    clear: SampleCount = 3
+    """Fresh samples better than the mildest threshold before the check is ok again."""
+    evidence: Any = None
+    """A mapping, or `none`."""
+    blind_after: Duration | None = None
+    """How long without data until people are told; by default 3m or three intervals, whichever is longer."""
+    max_age: PositiveDuration | None = None
+    """Oldest sample that counts; by default two scrape intervals."""
+    freshness: str | None = None
+    """PromQL for the time of the newest sample; for queries only."""
+    severity: SeverityShape = SeverityShape()
+    """How loudly people are told."""
+    tags: tuple[Name, ...] = ()
+    """Words by which services choose rules."""
+    runbook: str | None = Field(default=None, pattern=r"^https?://[^\s/]\S*$")
+    """What to read when it fires."""
+
+
+class RulesFileShape(Settings):
+    """A rule file."""
+
+    version: FormatVersion = 1
+    """1."""
+    rules: tuple[Any, ...]
+    """The rules."""
+
+
+class IntervalsShape(Settings):
+    """`intervals`: the named poll intervals."""
+
+    critical: PositiveDuration = timedelta(seconds=30)
+    """Of rules that guard a deployment."""
+    normal: PositiveDuration = timedelta(minutes=5)
+    """Of rules that can wait."""
+    extended: PositiveDuration = timedelta(hours=1)
+    """Of rules about slow things."""
+    recheck: PositiveDuration = timedelta(seconds=5)
+    """While a hold is pending or a rollback is verified."""
+
+
+class StoreShape(Settings):
+    """`store`."""
+
+    url: str = STORE_URL
+    """`sqlite:////absolute/path` or `sqlite:///relative/path`."""
+
+
+class TokenShape(Settings):
+    """One bearer token."""
+
+    name: Name
+    """Who it is, in the audit record."""
+    role: Literal["viewer", "operator"]
+    """What it may do: read, or read and write."""
+    token: Secret
+    """At least 16 characters."""
+
+
+class ServerShape(Settings):
+    """`server`: the HTTP API."""
+
+    listen: str = "127.0.0.1:9911"
+    """`HOST:PORT`; an IPv6 host in brackets; port 0 takes a free one."""
+    metrics: Literal["open", "token"] = "open"
+    """Whether `GET /metrics` needs a token."""
+    tokens: tuple[TokenShape, ...] = ()
+    """Who may read and who may write."""
+
+
+class RollbackShape(Settings):
+    """`rollback` of a service or a profile. Left out: the profile's value, then the default of design §6."""
+
+    warmup: Duration | None = None
+    """After a deployment, verdicts count from here on."""
+    armed_for: PositiveDuration | None = None
+    """How long after a deployment the watchdog may roll it back by itself."""
+    soak: Duration | None = None
+    """How long a version must be known healthy to become stable."""
+    stabilise: Duration | None = None
+    """Wait after the switch before looking."""
+    verify: PositiveDuration | None = None
+    """How long the recovery may take, at least."""
+    contest_for: Duration | None = None
+    """How long to watch for somebody undoing the switch."""
+    cooldown: Duration | None = None
+    """Least time between two automatic rollbacks."""
+    max_per_day: Count | None = None
+    """Most automatic rollbacks in 24 hours."""
+    min_ready: Share | None = None
+    """Ready capacity of the target, relative to what is live."""
+    confirm: Any = None
+    """`none`, a rule, or a list of rules of which one must at least warn."""
+    approve_within: PositiveDuration | None = None
+    """How long an approval may take in mode `approve`."""
+
+
+class ServiceShape(Settings):
+    """One service."""
+
+    name: Name = ""
+    """Unique."""
+    environment: Name = "production"
+    """Where it runs; chooses the profile."""
+    labels: dict[LabelName, str] = Field(default_factory=dict)
+    """For routes and `$label.NAME`."""
+    rules: tuple[Any, ...] | None = None
+    """Names of rules, or `{tag: TAG}`."""
+    mode: Mode | None = None
+    """What the watchdog may do; `enforce` by default."""
+    gitops: GitOps | None = None
+    """What to do about a target that a GitOps controller would revert; `veto` by default."""
+    traffic: dict[str, Any] | None = None
+    """The traffic switch: `kind`, its settings, and `ready`."""
+    rollback: RollbackShape = RollbackShape()
+    """Limits of an automatic rollback."""
+
+
+class ProfileShape(Settings):
+    """`environments.NAME`: values for every service in that environment that has none of its own."""
+
+    mode: Mode | None = None
+    """As in a service."""
+    gitops: GitOps | None = None
+    """As in a service."""
+    rollback: RollbackShape = RollbackShape()
+    """As in a service."""
+
+
+class TagShape(Settings):
+    """`{tag: TAG}` in a service's rules."""
+
+    tag: Name
+    """Every rule that has it."""
+
+
+class BreakerShape(Settings):
+    """`limits.max_breaching`: both must be exceeded."""
+
+    share: Share = 0.3
+    """Of all services."""
+    at_least: Count = 5
+    """Services."""
+
+
+class LimitsShape(Settings):
+    """`limits`: beyond, no automatic rollback anywhere."""
+
+    max_rollbacks: Rate = (3, timedelta(minutes=10))
+    """Over all services."""
+    max_breaching: BreakerShape = BreakerShape()
+    """When this much is red at once, it is not the deployments."""
+
+
+class RouteShape(Settings):
+    """One route."""
+
+    match: dict[str, str] = Field(default_factory=dict)
+    """Labels that must be equal; none for the last route."""
+    to: tuple[str, ...] | None = None
+    """Names of channels."""
+    escalation: Any = None
+    """An escalation policy; not in this release."""
+
+
+class MainShape(Settings):
+    """The configuration file."""
+
+    version: FormatVersion = 1
+    """1."""
+    rules: tuple[str, ...] = ()
+    """Patterns of rule files, relative to this file."""
+    intervals: IntervalsShape = IntervalsShape()
+    """Named poll intervals."""
+    store: StoreShape = StoreShape()
+    """Where everything is kept."""
+    pause_file: Path = PAUSE_FILE
+    """While it exists, nothing is switched."""
+    server: ServerShape = ServerShape()
+    """The HTTP API."""
+    sources: dict[str, Any] = Field(default_factory=dict)
+    """Where numbers come from."""
+    services: tuple[Any, ...] = ()
+    """What is protected."""
+    environments: dict[str, Any] = Field(default_factory=dict)
+    """Profiles of services."""
+    limits: LimitsShape = LimitsShape()
+    """Blast radius."""
+    channels: dict[str, Any] = Field(default_factory=dict)
+    """How people are told."""
+    routes: tuple[Any, ...] = ()
+    """Who is told what."""
+    escalations: Any = None
+    """Not in this release."""
+    heartbeat: Any = None
+    """Not in this release."""
+    leader: Any = None
+    """Only `{kind: single}` in this release."""
+    kubernetes: Any = None
+    """Not in this release."""

@@ -1,0 +1,105 @@
+"""Where the API listens, who may use it, and where the store is.
+
+This module must never open a port or a file.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from pathlib import Path
+
+from watchdog.config.loaded import Server, Token
+from watchdog.config.nodes import Node
+from watchdog.config.problems import Problems, quote, unknown
+from watchdog.config.schema import ServerShape
+
+_LISTEN = re.compile(r"(?:\[(?P<six>[^\[\]\s]+)\]|(?P<host>[^\[\]:\s]+)):(?P<port>\d{1,5})")
+_SHORTEST_TOKEN = 16
+_SQLITE = "sqlite:///"
+_LATER_STORES = ("postgresql", "postgres")
+
+
+def server_of(root: Node, written: ServerShape, problems: Problems) -> Server:
+    """The `server` block; listening to the world without tokens is worth a note."""
+    host, port = _address(root, written.listen, problems)
+    tokens = tuple(Token(name=it.name, role=it.role, token=it.token) for it in written.tokens)
+    _check_tokens(root, tokens, problems)
+    if not tokens:
+        if not _is_loopback(host):
+            words = f"{host} can be reached from elsewhere, and no tokens are given: nobody may read or write"
+            problems.note(root.at_value("server", "listen"), words)
+        if written.metrics == "token":
+            words = "`metrics: token` without tokens: nobody can read the metrics"
+            problems.note(root.at_value("server", "metrics"), words)
+    return Server(host=host, port=port, metrics=written.metrics, tokens=tokens)
+
+
+def _address(root: Node, text: str, problems: Problems) -> tuple[str, int]:
+    match = _LISTEN.fullmatch(text)
+    default = Server()
+    wrong = f"{quote(text)} is not HOST:PORT, such as 127.0.0.1:9911 or [::1]:9911"
+    if match is None or int(match["port"]) > 65535:
+        problems.add(root.at_value("server", "listen"), wrong)
+        return default.host, default.port
+    host = match["six"] or match["host"]
+    if match["six"]:
+        try:
+            ipaddress.IPv6Address(host)
+        except ValueError:
+            problems.add(root.at_value("server", "listen"), wrong)
+    return host, int(match["port"])
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _check_tokens(root: Node, tokens: tuple[Token, ...], problems: Problems) -> None:
+    names: set[str] = set()
+    owners: dict[str, str] = {}
+    for index, token in enumerate(tokens):
+        if token.name in names:
+            problems.add(
+                root.at_value("server", "tokens", index, "name"), f"duplicate token {quote(token.name)}"
+            )
+        names.add(token.name)
+        at = root.at_value("server", "tokens", index, "token")
+        secret = token.token.get_secret_value()
+        if len(secret) < _SHORTEST_TOKEN:
+            problems.add(at, f"the token is too short: at least {_SHORTEST_TOKEN} characters are needed")
+        elif not secret.isascii() or not secret.isprintable() or " " in secret:
+            problems.add(at, "the token has characters that no HTTP header can carry")
+        elif secret in owners:
+            problems.add(at, f"the same token as that of {quote(owners[secret])}; give each its own")
+        owners.setdefault(secret, token.name)
+
+
+def store_url_of(root: Node, url: str, base: Path, problems: Problems) -> str:
+    """The store's URL with an absolute path; relative ones start from `base`."""
+    at = root.at_value("store", "url")
+    place = root.get("store", "url")
+    if place is not None and place.tag and not url.startswith(_SQLITE):
+        problems.add(at, f"{place.describe()} is no store; expected {_SQLITE}PATH")
+        return url
+    scheme, separator, _ = url.partition("://")
+    if scheme.split("+")[0] in _LATER_STORES and separator:
+        problems.add(at, "a PostgreSQL store is not available in this release; write sqlite:////PATH")
+        return url
+    if not separator:
+        problems.add(at, f"expected {_SQLITE}PATH; an absolute path has a slash of its own ({_SQLITE}/var/…)")
+        return url
+    if scheme != "sqlite":
+        problems.add(at, unknown("store", scheme, ("sqlite", "postgresql")))
+        return url
+    path = url.removeprefix(_SQLITE)
+    if path == url or not path or path == ":memory:" or path.endswith("/"):
+        problems.add(at, f"the store must be a file, which survives a restart: {_SQLITE}/PATH")
+    elif "?" in path or "#" in path:
+        problems.add(at, "a store takes no options behind its path")
+    else:
+        return f"{_SQLITE}{(base / path).absolute()}"
+    return url

@@ -1,0 +1,203 @@
+"""Services: their rules resolved, their profile merged in, their switch and readiness probe validated.
+
+This module must never know how any switch works.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from watchdog.config.loaded import Position, Provider, ServiceEntry
+from watchdog.config.nodes import Node
+from watchdog.config.policy import Profile, policy_of
+from watchdog.config.problems import Problems, quote, unknown
+from watchdog.config.providers import Providers
+from watchdog.config.rules import Known
+from watchdog.config.schema import ServiceShape, TagShape
+from watchdog.config.shape import shape
+from watchdog.config.variables import ADDRESS
+from watchdog.core.service import GitOps, Mode, Service
+from watchdog.core.variables import names_in
+
+#: Labels that every message has by itself; a service's own would hide them from routes.
+RESERVED_LABELS = ("service", "environment", "severity", "kind", "version")
+_PLACEHOLDER = re.compile(r"\{(\w*)\}")
+
+
+class Services:
+    """Compiles services one by one; what several of them must not share is remembered here."""
+
+    def __init__(
+        self,
+        rules: Mapping[str, Known],
+        profiles: Mapping[str, Profile],
+        providers: Providers,
+        problems: Problems,
+    ) -> None:
+        self._rules = rules
+        self._profiles = profiles
+        self._providers = providers
+        self._problems = problems
+        self._names: dict[str, Position] = {}
+        self._switches: list[tuple[object, str, Position]] = []
+        #: Compiled services without mistakes.
+        self.entries: dict[str, ServiceEntry] = {}
+        #: Every rule that any service uses.
+        self.used: set[str] = set()
+        #: Every label of any service, and every environment.
+        self.labels: set[str] = set()
+        self.environments: set[str] = set()
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Every service's name, those with mistakes included."""
+        return frozenset(self._names)
+
+    def add(self, node: Node) -> None:
+        """Compile one service."""
+        before = len(self._problems)
+        written, broken = shape(ServiceShape, node, self._problems)
+        if written is None:
+            return
+        self._name(node, written.name)
+        self._labels(node, written)
+        self.environments.add(written.environment)
+        rules = self._rules_of(node, broken)
+        traffic, ready = self._traffic(node, written.name or "?", broken)
+        profile = self._profiles.get(written.environment, Profile())
+        policy = policy_of(node, written.rollback, profile, rules, self._problems)
+        if traffic is None or len(self._problems) > before:
+            return
+        mode = written.mode or profile.shape.mode or Mode.ENFORCE
+        service = Service(
+            name=written.name,
+            environment=written.environment,
+            labels=written.labels,
+            rules=rules,
+            mode=mode,
+            gitops=written.gitops or profile.shape.gitops or GitOps.VETO,
+            rollback=policy,
+        )
+        self.entries[service.name] = ServiceEntry(service=service, traffic=traffic, ready=ready)
+
+    def _name(self, node: Node, name: str) -> None:
+        if not node.has("name"):
+            self._problems.add(node.at, "missing key 'name'")
+        elif name:
+            at = node.at_value("name")
+            if name in self._names:
+                words = f"duplicate service {quote(name)}; it also stands at {where(self._names[name])}"
+                self._problems.add(at, words)
+            self._names.setdefault(name, at)
+
+    def _labels(self, node: Node, written: ServiceShape) -> None:
+        for name in written.labels:
+            if name in RESERVED_LABELS:
+                words = f"a label cannot be named {name!r}: every message has a {name} of its own"
+                self._problems.add(node.at_key("labels", name), words)
+        self.labels.update(written.labels)
+
+    def _rules_of(self, node: Node, broken: frozenset[str]) -> tuple[str, ...]:
+        place = node.get("rules")
+        if place is None or place.items is None:
+            if place is None and "rules" not in broken:
+                self._problems.add(node.at, "missing key 'rules'")
+            return ()
+        if not place.items:
+            self._problems.add(place.at, "no rules: the service would not be watched")
+        explicit: set[str] = set()
+        found: dict[str, None] = {}
+        for item in place.items:
+            for name in self._resolve(item, explicit):
+                self._check_labels(item, name, node, broken)
+                found[name] = None
+        self.used.update(found)
+        return tuple(found)
+
+    def _resolve(self, item: Node, explicit: set[str]) -> list[str]:
+        if item.entries is not None:
+            tag, _ = shape(TagShape, item, self._problems)
+            if tag is None:
+                return []
+            names = [known.name for known in self._rules.values() if tag.tag in known.tags]
+            if not names:
+                tags = {tag for known in self._rules.values() for tag in known.tags}
+                self._problems.add(item.at_value("tag"), unknown("tag", tag.tag, tags) + "; no rule has it")
+            return names
+        name = item.text
+        if name is None or item.tag:
+            if not item.reported:
+                words = f"expected the name of a rule or {{tag: TAG}}, found {item.describe()}"
+                self._problems.add(item.at, words)
+            return []
+        if name not in self._rules:
+            self._problems.add(item.at, unknown("rule", name, self._rules))
+            return []
+        if name in explicit:
+            self._problems.add(item.at, f"duplicate rule {quote(name)}")
+        explicit.add(name)
+        return [name]
+
+    def _check_labels(self, item: Node, rule: str, service: Node, broken: frozenset[str]) -> None:
+        labels = service.get("labels")
+        has = set(labels.keys()) if labels is not None else set()
+        for label in sorted(self._rules[rule].labels - has):
+            if "labels" not in broken:
+                words = f"rule {rule!r} uses $label.{label}, and this service has no label {label!r}"
+                self._problems.add(item.at, words)
+
+    def _traffic(
+        self, node: Node, name: str, broken: frozenset[str]
+    ) -> tuple[Provider | None, Provider | None]:
+        place = node.get("traffic")
+        if place is None or "traffic" in broken:
+            if place is None and "traffic" not in broken:
+                words = "missing key 'traffic': without a switch nothing can be rolled back"
+                self._problems.add(node.at, words)
+            return None, None
+        self._check_shared(place, name)
+        traffic = self._providers.read("traffic", place, beside=("ready",))
+        probe = place.get("ready")
+        if probe is not None:
+            return traffic, self._ready(probe)
+        if traffic is not None:
+            knows = getattr(self._providers.class_of("traffic", traffic.kind), "knows_readiness", None)
+            if knows is not None and not knows(traffic.settings):
+                words = "readiness of a target is unknown, which is a veto to every rollback: give `ready`"
+                self._problems.note(place.at, words)
+        return traffic, None
+
+    def _check_shared(self, place: Node, name: str) -> None:
+        switch = place.fingerprint()
+        for other, owner, at in self._switches:
+            if other == switch:
+                words = (
+                    f"the same switch as service {owner!r} at {where(at)}; two services would fight over it"
+                )
+                self._problems.add(place.at, words)
+                return
+        self._switches.append((switch, name, place.at))
+
+    def _ready(self, node: Node) -> Provider | None:
+        asked = False
+        for leaf in node.leaves():
+            text = leaf.text or ""
+            asked = asked or ADDRESS in text
+            for word in names_in(text):
+                self._problems.add(leaf.at, f"${word} is not known here; only {ADDRESS} of the target is")
+            for word in _PLACEHOLDER.findall(text):
+                if "{" + word + "}" != ADDRESS:
+                    self._problems.add(
+                        leaf.at, f"{{{word}}} is not known here; only {ADDRESS} of the target is"
+                    )
+        if not asked:
+            self._problems.note(
+                node.at, f"does not name {ADDRESS}: the same place is asked for every variant"
+            )
+        return self._providers.read("probe", node)
+
+
+def where(at: Position) -> str:
+    """`FILE:LINE:COL`."""
+    return f"{at.file}:{at.line}:{at.column}"
