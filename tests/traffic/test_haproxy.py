@@ -83,7 +83,13 @@ def test_a_single_server_may_be_written_as_a_word() -> None:
 )
 def test_a_socket_is_a_path_or_a_tcp_address(socket: str) -> None:
     assert settings(socket).socket == socket
-    assert settings(Path("/run/x")).socket == "/run/x"
+
+
+def test_a_socket_may_be_a_path_object_and_nothing_stranger() -> None:
+    facts = {"backend": "trips", "variants": VARIANTS}
+    assert HAProxySettings.model_validate(facts | {"socket": Path("/run/x")}).socket == "/run/x"
+    with pytest.raises(ValidationError, match="valid string"):
+        HAProxySettings.model_validate(facts | {"socket": 9999})
 
 
 @pytest.mark.parametrize(
@@ -477,6 +483,19 @@ async def test_an_answer_that_is_none_is_unreachable(answer: str | bytes | None,
         with pytest.raises(SwitchUnreachable, match=said):
             await switch(admin.socket, timeout=PATIENT if answer else SHORT).read()
     assert len(admin.lines) == 1
+
+
+async def test_the_level_of_a_socket_that_is_gone_is_unreachable(tmp_path: Path) -> None:
+    with pytest.raises(SwitchUnreachable, match="no such socket"):
+        await switch(tmp_path / "admin.sock").level()
+
+
+async def test_with_nobody_to_leave_only_the_target_moves() -> None:
+    async with Admin([READ, READ, "\n\n" + ENTERED, ENTERED + stat("srv_blue", "srv_green")]) as admin:
+        one = switch(admin.socket)
+        after = await one.apply(to_green(await one.read(), away=()))
+    assert after.live == ("blue", "green")
+    assert not [line for line in admin.lines if "maint" in line]
 
 
 async def test_a_refusal_before_a_write_leaves_all_as_it_was() -> None:
