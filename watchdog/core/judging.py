@@ -26,7 +26,10 @@ from watchdog.core.verifying import settling
 
 
 def observed(draft: Draft, event: Observed) -> None:
-    """Judge one observation and everything that follows from it."""
+    """Judge one observation and everything that follows from it.
+
+    A probe is judged even during the warm-up: dead counts from the first moment, and alive ends a row of failures.
+    """
     check = event.check
     rule = rule_for(draft, check)
     if rule is None:
@@ -34,13 +37,13 @@ def observed(draft: Draft, event: Observed) -> None:
     before = draft.service.checks.get(check, CheckState())
     deployment = draft.service.deployment_of(check)
     quiet = _too_early(draft, check, deployment)
-    if quiet and not _counts_anyway(event):
+    if quiet and not isinstance(event.observation, Pulse):
         draft.set_check(check, replace(before, verdict=_too_early_verdict(draft, quiet)))
         return
     result = evaluate(rule, before, event.observation, now=event.arrived_at)
     draft.set_check(check, result.state, store=result.state.latched is not before.latched)
     _remember(draft, rule, result.verdict, deployment)
-    if deployment is not None:
+    if deployment is not None and not quiet:
         _soak(draft, rule, check, result.verdict, deployment)
     incident = _incident(draft, check, rule, result, deployment)
     if result.verdict.level is Level.ROLLBACK and result.counted and result.state.held is Level.ROLLBACK:
@@ -65,11 +68,6 @@ def _too_early(draft: Draft, check: CheckId, deployment: Deployment | None) -> s
     if young and deployment is not None and deployment.armed and deployment.state is DeploymentState.WATCHING:
         return f"{deployment.version} is still warming up"
     return ""
-
-
-def _counts_anyway(event: Observed) -> bool:
-    """A probe that says dead counts even during the warm-up."""
-    return isinstance(event.observation, Pulse) and not event.observation.passed
 
 
 def _too_early_verdict(draft: Draft, why: str) -> Verdict:

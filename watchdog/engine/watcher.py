@@ -36,16 +36,15 @@ class Watcher:
         except SwitchError as error:
             self._unseen(service, str(error))
         except Exception as error:  # noqa: BLE001 - the plugin border
-            self._unseen(service, f"{type(error).__name__} in the provider")
-            _log.exception("switch_read_failed", service=service)
+            self._unseen(service, f"{type(error).__name__} in the provider", fault=error)
         else:
             if service in self._failing:
                 self._failing.discard(service)
                 _log.info("switch_readable_again", service=service)
             self._deliver(TrafficSeen(service=service, state=state))
 
-    def _unseen(self, service: str, why: str) -> None:
+    def _unseen(self, service: str, why: str, *, fault: Exception | None = None) -> None:
         if service not in self._failing:
             self._failing.add(service)
-            _log.warning("switch_unreadable", service=service, error=why)
+            _log.warning("switch_unreadable", service=service, error=why, exc_info=fault)
         self._deliver(TrafficUnseen(service=service, error=why))
