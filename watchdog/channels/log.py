@@ -1,0 +1,65 @@
+"""Channel `log`: every message is one event in the daemon's own log. The channel that needs nothing outside.
+
+Text in a message comes from outside (labels, version names, answers of sources): this module must never let
+it start a line of its own in the log.
+"""
+
+from __future__ import annotations
+
+import structlog
+
+from watchdog.aio.clock import Clock
+from watchdog.channels.interface import Delivered, Delivery
+from watchdog.core.message import Message
+from watchdog.core.rule import Severity
+from watchdog.settings.model import ProviderSettings
+from watchdog.telemetry.redact import one_line
+
+_LEVELS = {
+    Severity.LOW: "info",
+    Severity.MEDIUM: "warning",
+    Severity.HIGH: "error",
+    Severity.CRITICAL: "critical",
+}
+
+_log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+
+class LogChannel:
+    """One event `notification` a message, at a level that follows its severity."""
+
+    Settings = ProviderSettings
+
+    def __init__(self, settings: ProviderSettings, *, name: str, clock: Clock | None = None) -> None:
+        self._name = name
+
+    async def send(self, message: Message, *, key: str) -> Delivery:
+        """Always `Delivered`: what becomes of the line is the business of whoever collects the log."""
+        words = {
+            "key": key,
+            "kind": message.kind,
+            "severity": message.severity,
+            "service": message.service,
+            "environment": message.environment,
+            "version": message.version,
+            "incident": message.incident,
+            "rollback": message.rollback,
+            "next_step": message.next_step,
+            "runbook": message.runbook,
+            "audit_head": message.audit_head,
+        }
+        getattr(_log, _LEVELS[message.severity])(
+            "notification",
+            channel=self._name,
+            headline=one_line(message.headline),
+            facts=[f"{one_line(name)}: {one_line(value)}" for name, value in message.facts],
+            needs_human=message.needs_human,
+            **{word: one_line(value) for word, value in words.items() if value},
+        )
+        return Delivered()
+
+    async def inspect(self) -> str | None:
+        return None
+
+    async def aclose(self) -> None:
+        return None
