@@ -10,7 +10,7 @@ from enum import StrEnum
 
 import msgspec
 
-from watchdog.core.machine import Machine
+from watchdog.core.machine import Machine, never
 
 
 class DeploymentState(StrEnum):
@@ -31,6 +31,7 @@ class DeploymentEvent(StrEnum):
 
     TRAFFIC_ARRIVED = "traffic_arrived"
     TRAFFIC_RETURNED = "traffic_returned"
+    FOUND_LIVE = "found_live"  #: announced before the first sight of the service, and live at that
     SOAKED = "soaked"
     REPLACED = "replaced"
     ROLLED_BACK = "rolled_back"
@@ -45,6 +46,7 @@ DEPLOYMENT = Machine(
     table={
         (_S.PENDING, _E.TRAFFIC_ARRIVED): _S.WATCHING,
         (_S.PENDING, _E.TRAFFIC_RETURNED): _S.RETURN,
+        (_S.PENDING, _E.FOUND_LIVE): _S.ADOPTED,
         (_S.PENDING, _E.REPLACED): _S.SUPERSEDED,
         (_S.PENDING, _E.ANNOUNCEMENT_EXPIRED): _S.FAILED,
         (_S.WATCHING, _E.SOAKED): _S.STABLE,
@@ -66,6 +68,21 @@ DEPLOYMENT = Machine(
         (_S.SUPERSEDED, _E.ROLLED_BACK): _S.ROLLED_BACK,
         (_S.FAILED, _E.REPLACED): _S.FAILED,
     },
+    faults={
+        **never(
+            [_S.PENDING], [_E.SOAKED, _E.ROLLED_BACK, _E.NAMED_ANEW], "an announced one takes no traffic yet"
+        ),
+        **never(
+            set(_S) - {_S.PENDING},
+            [_E.TRAFFIC_ARRIVED, _E.TRAFFIC_RETURNED, _E.FOUND_LIVE, _E.ANNOUNCEMENT_EXPIRED],
+            "only an announced one waits for traffic; later arrivals make records of their own",
+        ),
+        **never(
+            set(_S) - {_S.PENDING, _S.RETURN}, [_E.NAMED_ANEW], "only a return can turn out to be something new"
+        ),
+        **never([_S.ROLLED_BACK, _S.SUPERSEDED, _S.FAILED], [_E.SOAKED], "one without traffic does not soak"),
+        **never([_S.FAILED], [_E.ROLLED_BACK], "traffic never came"),
+    },
 )
 
 #: States in which a deployment can take traffic and soak.
@@ -86,9 +103,10 @@ class Origin(StrEnum):
 class Deployment(msgspec.Struct, frozen=True, kw_only=True):
     """One deployment.
 
-    `named` is false while only the variant is known: then `version` is the variant's name. `started_at` is when
-    traffic may first have moved (for a seen change, the last read of the old state). `soaked_for` is known-healthy
-    time so far, counted up to `soaked_at`. `ever_watched` tells an armed record from adopted ones and returns.
+    `named` is false while only the variant is known: then `version` is the variant's name. `reported` is what the
+    switch itself calls the version, where it can tell. `started_at` is when traffic may first have moved (for a seen
+    change, the last read of the old state). `soaked_for` is known-healthy time so far, counted up to `soaked_at`.
+    `armed` tells what was newly deployed from adopted ones and returns, for good.
     """
 
     id: str
@@ -100,6 +118,7 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
     started_at: datetime
     recorded_at: datetime
     named: bool = True
+    reported: str | None = None
     armed: bool = False
     rollback_allowed: bool = True
     source: str = ""
@@ -110,3 +129,7 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
     live_at: datetime | None = None
     ended_at: datetime | None = None
     reason: str = ""
+
+    def fits(self, told: str | None) -> bool:
+        """Whether what the switch tells of the version can be this deployment; telling nothing fits all."""
+        return told is None or told == (self.reported or self.version)

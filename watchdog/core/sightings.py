@@ -60,6 +60,12 @@ def _arrivals(draft: Draft, before: TrafficState, state: TrafficState) -> list[s
 
 def _adopt(draft: Draft, variant: str, state: TrafficState) -> None:
     version = state.variants[variant].version
+    announced = _announced(draft, variant, version)
+    if announced is not None:  # it came before our first look: whether it is new cannot be known, so it is not armed
+        draft.set_deployment(replace(announced, live_at=state.read_at))
+        found = draft.service.deployments[announced.id]
+        draft.move_deployment(found, DeploymentEvent.FOUND_LIVE, "live at first sight")
+        return
     record = _record(
         draft,
         version=version or variant,
