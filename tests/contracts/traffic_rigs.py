@@ -22,6 +22,7 @@ from tests.eventually import eventually
 from tests.servers.haproxy import HAProxy, Server
 from tests.traffic.backend import Backend
 from watchdog.core.traffic import Tier, VariantState
+from watchdog.testing.clock import StillClock
 from watchdog.testing.traffic import FakeSwitch
 from watchdog.traffic.command import CommandSettings, CommandSwitch
 from watchdog.traffic.haproxy import HAProxySettings, HAProxySwitch
@@ -162,7 +163,7 @@ class HAProxyRig(Rig):
             variants={"blue": ("srv_blue",), "green": ("srv_green",)},
             timeout=self.timeout,
         )
-        return HAProxySwitch(settings, name="trips", clock=lambda: NOW)
+        return HAProxySwitch(settings, name="trips", clock=StillClock(NOW))
 
     def move(self, to: str) -> None:
         away = "green" if to == "blue" else "blue"
@@ -220,7 +221,7 @@ class CommandRig(Rig):
             environment={"TOKEN": SecretStr(SECRET)},
             timeout=self.timeout,
         )
-        return CommandSwitch(settings, name="trips", clock=lambda: NOW)
+        return CommandSwitch(settings, name="trips", clock=StillClock(NOW))
 
     def change(self, **facts: Any) -> dict[str, Any]:
         """Write into the state file; answers what is in it."""

@@ -18,6 +18,7 @@ from tests.contracts.traffic_rigs import SCRIPT, SECRET
 from tests.eventually import Eventually
 from watchdog.core.errors import SwitchConflict, SwitchError, SwitchRejected, SwitchUnknown, SwitchUnreachable
 from watchdog.core.traffic import Change, TrafficState
+from watchdog.testing.clock import StillClock
 from watchdog.traffic.command import CommandSettings, CommandSwitch
 from watchdog.traffic.command_child import NotStarted, run
 
@@ -53,7 +54,7 @@ class StateFile:
         return CommandSettings.model_validate(facts | other)
 
     def switch(self, **other: Any) -> CommandSwitch:
-        return CommandSwitch(self.settings(**other), name="trips", clock=lambda: NOW)
+        return CommandSwitch(self.settings(**other), name="trips", clock=StillClock(NOW))
 
 
 @pytest.fixture

@@ -56,7 +56,7 @@ def build_switches(
 def build_switch(name: str, entry: ServiceEntry, probes: dict[str, Probe], *, clock: Clock) -> TrafficSwitch:
     """One service's switch."""
     switch: TrafficSwitch = load("traffic", SWITCHES, entry.traffic.kind)(
-        entry.traffic.settings, name=name, clock=clock.now
+        entry.traffic.settings, name=name, clock=clock
     )
     if entry.ready is None:
         return switch

@@ -37,6 +37,7 @@ from watchdog.engine.effects import Effects
 from watchdog.engine.executor import Executor
 from watchdog.engine.pause import PauseFile
 from watchdog.engine.reactor import Reactor
+from watchdog.engine.rhythm import Beat
 from watchdog.engine.scheduler import Scheduler
 from watchdog.engine.ticker import Ticker
 from watchdog.engine.watcher import Watcher
@@ -254,9 +255,8 @@ class Daemon:
         await self._closing.aclose()
         _log.info("stopped")
 
-    async def _poll(self, check: CheckId) -> None:
-        if self._collector is not None:
-            await self._collector.poll(check)
+    async def _poll(self, check: CheckId) -> Beat | None:
+        return await self._collector.poll(check) if self._collector is not None else None
 
     async def _look(self, service: str) -> None:
         if self._watcher is not None:

@@ -18,8 +18,9 @@ from watchdog.core.checks import filled_form, values_for
 from watchdog.core.events import Observed
 from watchdog.core.observation import Failed, FailReason, Observation
 from watchdog.core.observe import observe
-from watchdog.core.rule import ProbeForm, Rule
+from watchdog.core.rule import ProbeForm, Query, Rule
 from watchdog.core.world import ServiceWorld, World
+from watchdog.engine.rhythm import Beat, Rhythm
 from watchdog.probes.interface import Probe
 from watchdog.sources.interface import Question, Source
 from watchdog.telemetry.metrics import Metrics
@@ -51,19 +52,27 @@ class Collector:
         self._deliver = deliver
         self._clock = clock
         self._metrics = metrics
+        self._rhythms: dict[CheckId, Rhythm] = {}
         self._gates = {
             ("source", name): asyncio.Semaphore(getattr(source, "concurrency", AT_ONCE))
             for name, source in sources.items()
         } | {("probe", kind): asyncio.Semaphore(AT_ONCE) for kind in probes}
 
-    async def poll(self, check: CheckId) -> None:
-        """Poll one check once and deliver what it gave. Safe to cancel: then nothing is delivered."""
+    async def poll(self, check: CheckId) -> Beat | None:
+        """Poll one check once and deliver what it gave; answers when the next fresh sample can be seen, if known.
+
+        Safe to cancel: then nothing is delivered.
+        """
         service = self._world().services.get(check.service)
         rule = service.rules.get(check.rule) if service else None
         if service is None or rule is None:
-            return
+            return None
         observation = await self._observe(service, check, rule)
-        self._deliver(Observed(check=check, observation=observation, arrived_at=self._clock.now()))
+        now = self._clock.now()
+        self._deliver(Observed(check=check, observation=observation, arrived_at=now))
+        if rule.is_probe or (isinstance(rule.form, Query) and rule.form.freshness is None):
+            return None  # always fresh: nothing to wait for
+        return self._rhythms.setdefault(check, Rhythm()).heard(observation, now=now)
 
     async def _observe(self, service: ServiceWorld, check: CheckId, rule: Rule) -> Observation:
         try:

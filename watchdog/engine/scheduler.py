@@ -17,6 +17,7 @@ from typing import Generic, TypeVar
 
 from watchdog.aio.clock import Clock
 from watchdog.aio.crew import Crew
+from watchdog.engine.rhythm import Beat
 
 K = TypeVar("K", bound=Hashable)
 
@@ -34,7 +35,10 @@ class _Job:
 class Scheduler(Generic[K]):
     """Polls jobs by key. `plan` may be called at any time from the same loop."""
 
-    def __init__(self, name: str, poll: Callable[[K], Awaitable[None]], *, clock: Clock, seed: int) -> None:
+    def __init__(
+        self, name: str, poll: Callable[[K], Awaitable[Beat | None]], *, clock: Clock, seed: int
+    ) -> None:
+        """`poll` may answer when fresh data can be expected: then the next poll is moved to the nearest such moment."""
         self._poll = poll
         self._clock = clock
         self._seed = seed
@@ -121,7 +125,13 @@ class Scheduler(Generic[K]):
         self._crew.start(str(key), self._run_one(key))
 
     async def _run_one(self, key: K) -> None:
-        await self._poll(key)
+        beat = await self._poll(key)
+        job = self._jobs.get(key)
+        if beat is None or job is None or beat.every > job.interval:
+            return
+        now = self._clock.monotonic()
+        beats = 0 if beat.again else max(0, round((job.due - now - beat.next_in) / beat.every))
+        self._push(key, job, now + beat.next_in + beats * beat.every)
 
     async def _wait(self, seconds: float | None) -> None:
         try:

@@ -11,7 +11,7 @@ import asyncio
 import hashlib
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Final, Self
@@ -19,7 +19,7 @@ from typing import Annotated, Any, Final, Self
 import msgspec
 from pydantic import AfterValidator, Field, SecretStr, field_validator, model_validator
 
-from watchdog.aio.clock import SystemClock
+from watchdog.aio.clock import Clock, SystemClock
 from watchdog.core.errors import SwitchConflict, SwitchRejected, SwitchUnknown, SwitchUnreachable
 from watchdog.core.traffic import Change, Tier, TrafficState, VariantState
 from watchdog.settings.model import PositiveDuration, ProviderSettings
@@ -122,13 +122,11 @@ class CommandSwitch:
 
     Settings = CommandSettings
 
-    def __init__(
-        self, settings: CommandSettings, *, name: str, clock: Callable[[], datetime] | None = None
-    ) -> None:
-        """`name` is the service's, for messages; `clock` gives the aware UTC time of a read, default the machine's."""
+    def __init__(self, settings: CommandSettings, *, name: str, clock: Clock | None = None) -> None:
+        """`name` is the service's, for messages; `clock` gives the time of a read, default the machine's."""
         self._name = name
         self._settings = settings
-        self._clock = clock or SystemClock().now
+        self._clock = clock or SystemClock()
         self._timeout = settings.timeout.total_seconds()
         facts = [settings.read, settings.apply, str(settings.cwd)]
         self._identity = "command:" + hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
@@ -183,7 +181,7 @@ class CommandSwitch:
         if done.code != 0:
             raise SwitchUnreachable(f"{self._where}: `read` ended with {done.code}{self._said(done)}")
         try:
-            return _decode(done.stdout, self._clock())
+            return _decode(done.stdout, self._clock.now())
         except (msgspec.MsgspecError, ValueError) as error:
             raise SwitchUnreachable(f"{self._where}: what `read` printed is not usable: {error}") from error
 

@@ -14,13 +14,13 @@ import asyncio
 import hashlib
 import os
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Final, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from watchdog.aio.clock import SystemClock
+from watchdog.aio.clock import Clock, SystemClock
 from watchdog.core.errors import SwitchConflict, SwitchRejected, SwitchUnknown, SwitchUnreachable
 from watchdog.core.traffic import Change, Tier, TrafficState, VariantState
 from watchdog.settings.model import PositiveDuration, ProviderSettings
@@ -148,13 +148,11 @@ class HAProxySwitch:
 
     Settings = HAProxySettings
 
-    def __init__(
-        self, settings: HAProxySettings, *, name: str, clock: Callable[[], datetime] | None = None
-    ) -> None:
-        """`name` is the service's, for messages; `clock` gives the aware UTC time of a read, default the machine's."""
+    def __init__(self, settings: HAProxySettings, *, name: str, clock: Clock | None = None) -> None:
+        """`name` is the service's, for messages; `clock` gives the time of a read, default the machine's."""
         self._name = name
         self._settings = settings
-        self._clock = clock or SystemClock().now
+        self._clock = clock or SystemClock()
         self._timeout = settings.timeout.total_seconds()
         tcp = settings.socket.startswith("tcp://")
         where = settings.socket if tcp else os.path.realpath(settings.socket)
@@ -235,7 +233,7 @@ class HAProxySwitch:
         for server in (server for servers in self._settings.variants.values() for server in servers):
             if server not in rows:
                 raise SwitchUnreachable(f"{self._where} has no server {server!r}{_hint(server, rows)}")
-        return _Snapshot(rows, self._settings.variants, self._clock())
+        return _Snapshot(rows, self._settings.variants, self._clock.now())
 
     async def _no_backend(self, until: float) -> str:
         words = (await self._converse(["show backend"], until)).split()

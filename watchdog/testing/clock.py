@@ -1,0 +1,46 @@
+"""Time for tests: a fixed day plus the time of the running loop, so that virtual loops bring virtual days.
+
+This module must never look at the machine's clock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+#: When virtual time begins, unless a test says otherwise.
+BASE = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+class LoopClock:
+    """A `Clock` whose time of day is `base` plus `loop.time()`. To be used inside a running loop."""
+
+    def __init__(self, base: datetime = BASE) -> None:
+        self._base = base
+
+    def now(self) -> datetime:
+        return self._base + timedelta(seconds=self.monotonic())
+
+    def monotonic(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(max(seconds, 0.0))
+
+
+class StillClock:
+    """Always says the same moment; waiting takes no time. For parts that only stamp what they read."""
+
+    def __init__(self, now: datetime) -> None:
+        self._now = now
+
+    def now(self) -> datetime:
+        """The moment it was given."""
+        return self._now
+
+    def monotonic(self) -> float:
+        """Seconds of that moment."""
+        return self._now.timestamp()
+
+    async def sleep(self, seconds: float) -> None:
+        """Nothing to wait for."""
