@@ -197,9 +197,22 @@ async def test_a_backlog_longer_than_memory_holds_is_sent_whole_and_in_order(sta
     many = 4 * IN_HAND + 3
     rig.store.pace = 0.01
     await rig.put(*(outgoing(f"m{number}") for number in range(many)))
-    await passing(120)
+    await passing(20)
     assert rig.channels["ops"].keys == [f"m{number}@ops" for number in range(many)]
     assert len(rig.store.looks) < many
+
+
+async def test_what_waits_behind_a_busy_channel_waits_in_the_store_not_in_memory(start: Make) -> None:
+    rig = await start()
+    rig.channels["ops"].hang()
+    await rig.put(*(outgoing(f"m{number}") for number in range(IN_HAND + 1)))
+    await passing(1)
+    last = f"m{IN_HAND}@ops"
+    await rig.store.settle(last, state=OutgoingState.DEAD, due_at=BASE, last_error="withdrawn")
+    rig.channels["ops"].release()
+    await passing(60)
+    assert len(rig.channels["ops"].keys) == IN_HAND
+    assert last not in rig.channels["ops"].keys
 
 
 async def test_no_message_is_sent_twice_because_the_store_is_slow(start: Make) -> None:

@@ -33,6 +33,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
+import os
 import re
 import ssl
 from datetime import UTC, datetime, timedelta
@@ -330,6 +331,8 @@ def _named(error: Exception) -> str:
     """An error in words that cannot hold the address: its type, and what the system said."""
     inner = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
     said = inner.strerror if isinstance(inner, OSError) else None
+    if isinstance(inner, ConnectionError) and inner.errno:
+        said = os.strerror(inner.errno)  # asyncio writes the address into its own text
     return f"{type(inner).__name__}: {said}" if said else type(error).__name__
 
 
