@@ -1,0 +1,381 @@
+"""The source `prometheus`: instant queries over Prometheus's HTTP API, one round trip a rule.
+
+The parts of a rule are asked as one union of vectors, each marked with the label `watchdog_part`. A `query` without
+`events` and `freshness` is sent exactly as it is written. The evaluation time is left to the server and read from its
+answer, so that a source whose clock is off, or a cache that answers in its place, shows as stale or future.
+This module must never follow a redirect, read an answer without a bound, or let a credential into a text.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import re
+import ssl
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import assert_never
+
+import aiohttp
+import msgspec
+from pydantic import Field
+from yarl import URL
+
+from watchdog.aio.clock import Clock, SystemClock
+from watchdog.aio.fetch import Page, Wanted, fetch, open_session
+from watchdog.core.observation import Answer, Failed, FailReason
+from watchdog.core.rule import Query, Ratio
+from watchdog.settings.access import Access, Address
+from watchdog.settings.model import HttpSettings
+from watchdog.sources.interface import Question, SourceReport
+from watchdog.telemetry.redact import one_line, redact, register_secret
+
+#: The label that says which part of a rule a series answers.
+PART = "watchdog_part"
+#: Largest answer, decompressed; one number needs about 200 bytes.
+ANSWER_BYTES = 16 * 2**20
+#: What is kept of an answer for the record, and of an error for people (characters).
+_RECORD_CHARS, _ERROR_CHARS = 2000, 200
+#: How often, at most, a server that answers is asked whether it was restarted (seconds).
+_LOOK_EVERY = 30.0
+#: A server's clock may differ by this much before `inspect` mentions it.
+_CLOCK_DIFFERENCE = timedelta(seconds=2)
+#: Errors that are the question's fault, not the server's (Prometheus HTTP API, "Format overview").
+_QUESTION_ERRORS = frozenset({"bad_data", "execution"})
+_SCALAR_PART = re.compile(r'(?:(\d+):)?(\d+): parse error:.*"label_replace", got scalar')
+
+
+class PrometheusSettings(HttpSettings, Access):
+    """Settings of the source `prometheus`."""
+
+    url: Address = Field()
+    """Base address; `/api/v1/query` is asked below it."""
+    concurrency: int = Field(default=20, ge=1, le=1000)
+    """Most questions at the same time."""
+
+
+class _Series(msgspec.Struct, frozen=True):
+    value: tuple[float, str | float]
+    metric: dict[str, str] = {}
+
+
+class _Vector(msgspec.Struct, frozen=True, tag_field="resultType", tag="vector"):
+    result: list[_Series]
+
+
+class _Scalar(msgspec.Struct, frozen=True, tag_field="resultType", tag="scalar"):
+    result: tuple[float, str | float]
+
+
+class _Matrix(msgspec.Struct, frozen=True, tag_field="resultType", tag="matrix"):
+    result: msgspec.Raw = msgspec.Raw()
+
+
+class _String(msgspec.Struct, frozen=True, tag_field="resultType", tag="string"):
+    result: msgspec.Raw = msgspec.Raw()
+
+
+class _Fault(msgspec.Struct, frozen=True):
+    """The API's error shape; `status` is `error`."""
+
+    status: str
+    errorType: str = ""  # noqa: N815 - the API's own word
+    error: str = ""
+
+
+class _Reply(msgspec.Struct, frozen=True):
+    status: str
+    data: _Vector | _Scalar | _Matrix | _String | None = None
+    warnings: list[str] | None = None
+
+
+class _Started(msgspec.Struct, frozen=True):
+    startTime: datetime  # noqa: N815 - the API's own word
+
+
+class _RuntimeInfo(msgspec.Struct, frozen=True):
+    data: _Started
+
+
+class _Build(msgspec.Struct, frozen=True):
+    version: str
+
+
+class _BuildInfo(msgspec.Struct, frozen=True):
+    data: _Build
+
+
+_replies = msgspec.json.Decoder(_Reply)
+_faults = msgspec.json.Decoder(_Fault)
+_runtime = msgspec.json.Decoder(_RuntimeInfo)
+_builds = msgspec.json.Decoder(_BuildInfo)
+
+
+class PrometheusSource:
+    """Asks one Prometheus, or whatever speaks its API, at one address (see the module)."""
+
+    Settings = PrometheusSettings
+
+    def __init__(self, settings: PrometheusSettings, *, name: str, clock: Clock | None = None) -> None:
+        """`name` is the source's name in the configuration. Opens nothing."""
+        self._name = name
+        self._settings = settings
+        self._clock = clock or SystemClock()
+        self._timeout = settings.timeout.total_seconds()
+        self._api = URL(settings.url) / "api" / "v1"
+        self._session: aiohttp.ClientSession | None = None
+        self._closed = False
+        self._method = "POST"
+        self._scalars: dict[Query, frozenset[str]] = {}
+        self._failed = False
+        self._looked_at = -math.inf
+        self._look = asyncio.Event()
+        #: When the server was started, as far as it said so.
+        self.started_at: datetime | None = None
+        self._since: datetime | None = None
+        for secret in settings.secrets():
+            register_secret(secret)
+
+    async def ask(self, question: Question, *, now: datetime) -> Answer | Failed:
+        answer = await self._ask(question, now)
+        if isinstance(answer, Failed):
+            # A question that cannot be answered says nothing about the server.
+            self._failed |= answer.reason is not FailReason.QUERY_ERROR
+        elif self._failed or self._clock.monotonic() - self._looked_at >= _LOOK_EVERY:
+            self._failed = False
+            self._looked_at = self._clock.monotonic()
+            self._look.set()
+        return answer
+
+    async def inspect(self) -> SourceReport:
+        now = self._clock.now()
+        answer = await self._ask(Question(form=Query(query="vector(1)"), window=timedelta(minutes=1)), now)
+        where = f"{self._api.parent.parent}"
+        if isinstance(answer, Failed):
+            advice = f"check the address and the rights of source {self._name!r}"
+            return SourceReport(ok=False, detail=f"{where}: {answer.reason}: {answer.detail}", advice=advice)
+        ahead = answer.evaluated_at - now
+        if abs(ahead) > _CLOCK_DIFFERENCE:
+            detail = f"{where} answers, but its clock differs by {ahead.total_seconds():+.1f} s"
+            return SourceReport(
+                ok=False, detail=detail, advice="set both clocks by NTP: samples look stale or future"
+            )
+        return SourceReport(ok=True, detail=f"{where} answers{await self._version()}")
+
+    async def run(self) -> None:
+        """Look, whenever `ask` says so, whether the server was restarted; no answer ever waits for it."""
+        while True:
+            await self._look.wait()
+            self._look.clear()
+            await self._look_for_restart()
+
+    async def aclose(self) -> None:
+        self._closed = True
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+    async def _ask(self, question: Question, now: datetime) -> Answer | Failed:
+        """Once, and again only for parts that turn out to be scalars, which have no labels to mark."""
+        deadline = asyncio.get_running_loop().time() + self._timeout
+        form = question.form
+        while True:
+            scalars = self._scalars.get(form, frozenset()) if isinstance(form, Query) else frozenset()
+            parts, text = _written(question, scalars)
+            page = await self._query(text, deadline)
+            answer = page if isinstance(page, Failed) else _answer(page, parts, text, now, self._since)
+            if not isinstance(answer, Failed):
+                return answer
+            found = _scalar_part(answer, parts, text)
+            if not isinstance(form, Query) or found is None or found in scalars:
+                return msgspec.structs.replace(answer, asked=text, detail=_clean(answer.detail))
+            if len(self._scalars) >= 1000:
+                self._scalars.clear()
+            self._scalars[form] = scalars | {found}
+
+    async def _query(self, text: str, deadline: float) -> Page | Failed:
+        """POST, because queries grow longer than addresses may be; GET for good where a proxy refuses that."""
+        url = self._api / "query"
+        if self._method == "POST":
+            page = await self._fetch(Wanted(url=url, method="POST", form={"query": text}), deadline)
+            if isinstance(page, Failed) or page.status not in {405, 501}:
+                return page
+            self._method = "GET"
+        return await self._fetch(Wanted(url=url, params={"query": text}), deadline)
+
+    async def _fetch(self, wanted: Wanted, deadline: float) -> Page | Failed:
+        if self._closed:
+            return Failed(reason=FailReason.UNABLE, detail="the source was closed")
+        if self._session is None:
+            try:
+                self._session = open_session(
+                    headers={"Accept": "application/json", **self._settings.request_headers()},
+                    ca_file=self._settings.ca_file,
+                    connections=self._settings.concurrency,
+                )
+            except (OSError, ssl.SSLError) as error:
+                detail = f"cannot use ca_file {self._settings.ca_file}: {error.strerror or error}"
+                return Failed(reason=FailReason.UNABLE, detail=detail)
+        left = max(deadline - asyncio.get_running_loop().time(), 0.0)
+        page = await fetch(self._session, wanted, timeout=left, limit=ANSWER_BYTES)
+        if isinstance(page, Failed) and page.reason is FailReason.TIMEOUT:
+            return Failed(reason=page.reason, detail=f"no complete answer within {self._timeout:g} s")
+        return page
+
+    async def _look_for_restart(self) -> None:
+        deadline = asyncio.get_running_loop().time() + self._timeout
+        page = await self._fetch(Wanted(url=self._api / "status" / "runtimeinfo"), deadline)
+        if isinstance(page, Failed) or page.status != 200:
+            return
+        try:
+            started_at = _runtime.decode(page.body).data.startTime.astimezone(UTC)
+        except (msgspec.MsgspecError, ValueError, OverflowError):
+            return
+        # Only a later start is a restart: behind one address there may be two servers.
+        if self.started_at is not None and started_at > self.started_at:
+            self._since = started_at
+        self.started_at = max(started_at, self.started_at or started_at)
+
+    async def _version(self) -> str:
+        deadline = asyncio.get_running_loop().time() + self._timeout
+        page = await self._fetch(Wanted(url=self._api / "status" / "buildinfo"), deadline)
+        if isinstance(page, Failed) or page.status != 200:
+            return ""
+        try:
+            return f" (version {_clean(_builds.decode(page.body).data.version)})"
+        except msgspec.MsgspecError:
+            return ""
+
+
+def _written(question: Question, scalars: Iterable[str]) -> tuple[dict[str, str], str]:
+    """The PromQL of every part by its name, and the whole text to send."""
+    parts = _parts(question)
+    if isinstance(question.form, Query) and len(parts) == 1:
+        return parts, question.form.query
+    # Each on lines of its own: a comment at the end of a part must not swallow what follows.
+    vectors = {part: f"vector({text}\n)" if part in scalars else text for part, text in parts.items()}
+    marked = [f'label_replace({text}\n, "{PART}", "{part}", "", "")' for part, text in vectors.items()]
+    return parts, "\nor ".join(marked)
+
+
+def _parts(question: Question) -> dict[str, str]:
+    form = question.form
+    match form:
+        case Ratio():
+            window = _range(question.window)
+            return {
+                "bad": f"sum(increase({form.bad}[{window}]))",
+                "total": f"sum(increase({form.total}[{window}]))",
+                "newest": f"max(timestamp({form.total}))",
+                "samples": f"max(count_over_time({form.total}[{window}]))",
+            }
+        case Query():
+            asked = {"value": form.query, "events": form.events, "newest": form.freshness}
+            return {part: text for part, text in asked.items() if text is not None}
+        case _:
+            assert_never(form)
+
+
+def _range(window: timedelta) -> str:
+    milliseconds = max(round(window.total_seconds() * 1000), 1)
+    return f"{milliseconds}ms" if milliseconds % 1000 else f"{milliseconds // 1000}s"
+
+
+def _answer(
+    page: Page, parts: Mapping[str, str], text: str, now: datetime, since: datetime | None
+) -> Answer | Failed:
+    if page.status != 200:
+        return _refused(page)
+    try:
+        reply = _replies.decode(page.body)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        return _api_fault(page) or Failed(
+            reason=FailReason.MALFORMED, detail=f"not an answer of the query API: {error}"
+        )
+    if reply.status != "success":
+        return _api_fault(page) or Failed(
+            reason=FailReason.MALFORMED, detail="an answer without success or error"
+        )
+    try:
+        found, evaluated_at = _found(reply, parts, now)
+    except (ValueError, OverflowError, OSError) as error:
+        return Failed(reason=FailReason.MALFORMED, detail=str(error))
+    return Answer(
+        parts={part: tuple(values) for part, values in found.items()},
+        evaluated_at=evaluated_at,
+        warnings=tuple(_clean(warning) for warning in reply.warnings or ()),
+        since=since,
+        asked=text,
+        answered=redact(page.body[: 4 * _RECORD_CHARS].decode(errors="replace"))[:_RECORD_CHARS],
+    )
+
+
+def _found(reply: _Reply, parts: Mapping[str, str], now: datetime) -> tuple[dict[str, list[float]], datetime]:
+    """The numbers by part, and the evaluation time. Raises `ValueError` and its like for an answer out of shape."""
+    found: dict[str, list[float]] = {part: [] for part in parts}
+    match reply.data:
+        case _Scalar(result=(at, value)):
+            if "value" not in found:
+                raise ValueError("one number for several parts")
+            found["value"].append(_number(value))
+            return found, datetime.fromtimestamp(at, UTC)
+        case _Vector(result=series):
+            for one in series:
+                part = one.metric.get(PART) or "value"
+                if part not in found:
+                    raise ValueError(f"a series without the label {PART}, which says what it is")
+                found[part].append(_number(one.value[1]))
+            return found, datetime.fromtimestamp(series[0].value[0], UTC) if series else now
+        case None:
+            raise ValueError("success, but no data")
+        case other:
+            kind = "a range of samples" if isinstance(other, _Matrix) else "a text"
+            raise ValueError(f"the query gives {kind}, not a number")
+
+
+def _number(value: str | float) -> float:
+    try:
+        return float(value)
+    except ValueError:
+        raise ValueError(f"{_clean(str(value))!r} is not a number") from None
+
+
+def _refused(page: Page) -> Failed:
+    """The words for a status other than 200: the API's own where there are any."""
+    fault = _api_fault(page)
+    if fault is not None and fault.reason is FailReason.QUERY_ERROR:
+        return fault
+    if page.location and 300 <= page.status < 400:
+        said = f"redirects to {page.location}; write that address as url"
+    else:
+        said = fault.detail if fault else page.body[:2000].decode(errors="replace")
+    return Failed(reason=FailReason.HTTP_STATUS, detail=f"status {page.status}: {said}".rstrip(": "))
+
+
+def _api_fault(page: Page) -> Failed | None:
+    try:
+        fault = _faults.decode(page.body)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return None
+    if fault.status != "error":
+        return None
+    ours = fault.errorType in _QUESTION_ERRORS
+    return Failed(
+        reason=FailReason.QUERY_ERROR if ours else FailReason.HTTP_STATUS,
+        detail=f"{fault.errorType}: {fault.error}",
+    )
+
+
+def _clean(text: str) -> str:
+    return one_line(redact(text), limit=_ERROR_CHARS)
+
+
+def _scalar_part(failed: Failed, parts: Mapping[str, str], text: str) -> str | None:
+    """Which part of a union the server refused because it is a scalar; it names the place by line and column."""
+    found = _SCALAR_PART.search(failed.detail)
+    if failed.reason is not FailReason.QUERY_ERROR or found is None or len(parts) < 2:
+        return None
+    line, column = int(found.group(1) or 1), int(found.group(2))
+    at = sum(len(above) + 1 for above in text.split("\n")[: line - 1]) + column
+    starts = {part: text.find(f'"{PART}", "{part}"') for part in parts}
+    return next((part for part, end in starts.items() if end >= at), None)
