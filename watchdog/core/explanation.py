@@ -1,0 +1,85 @@
+"""The one sentence of a verdict, for people: the number, its events, its window, and the threshold beside it.
+
+Messages, API, audit and `explain` show the same sentence. This module must never decide anything.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from watchdog.core.check import Reason
+from watchdog.core.judge import Judgement
+from watchdog.core.observation import Value
+from watchdog.core.quantity import format_count, format_quantity
+from watchdog.core.rule import Direction, Ratio, Rule
+from watchdog.core.units import format_duration
+
+_UNKNOWN = {
+    Reason.EMPTY: "there is no data",
+    Reason.NOT_A_NUMBER: "the answer is not a finite number",
+    Reason.SEVERAL_SERIES: "the answer has several series where one was asked for",
+    Reason.STALE: "the newest sample is too old",
+    Reason.FUTURE: "the newest sample is in the future",
+    Reason.PARTIAL: "the source warned that its answer is partial",
+    Reason.UNREACHABLE: "the source cannot be reached",
+    Reason.TIMEOUT: "no answer came in time",
+    Reason.HTTP_STATUS: "the source answered with an HTTP error",
+    Reason.QUERY_ERROR: "the source refused the query",
+    Reason.MALFORMED: "the answer cannot be understood",
+    Reason.OUT_OF_RANGE: "the answer is impossible for this rule",
+    Reason.UNABLE: "the probe could not be tried",
+}
+
+
+def of_sample(rule: Rule, value: Value, judgement: Judgement) -> str:
+    """For example `8.2% of 412 events were bad in 1m, above 1.5%`."""
+    number, limit = format_quantity(value.value, rule.unit), format_quantity(judgement.limit, rule.unit)
+    text = _measured(rule, value, number)
+    side = "above" if rule.direction is Direction.ABOVE else "below"
+    if judgement.reason is Reason.WITHIN:
+        return f"{text}, within {limit}"
+    # Rounding must not make a breach look like an equality, which is none.
+    text = f"{text}, {'just ' if number == limit else ''}{side} {limit}"
+    if judgement.reason is Reason.NOT_SIGNIFICANT:
+        return f"{text}, which is not significant: {judgement.lacking}"
+    if judgement.worse is not None:
+        return f"{text}; {side} {format_quantity(judgement.worse, rule.unit)} too, but {judgement.lacking}"
+    return text
+
+
+def of_too_few(rule: Rule, events: float, needed: int) -> str:
+    """For example `12 events in 1m, a verdict needs 20`."""
+    return f"{format_count(events)} events in {format_duration(rule.window)}, a verdict needs {needed}"
+
+
+def of_quarantine(until: datetime | None) -> str:
+    """For example `the source was away; samples count again from 10:31:00Z, when …`."""
+    if until is None:
+        return "the source was away; samples count again when a full window of them exists"
+    return (
+        f"the source was away; samples count again from {until:%H:%M:%SZ}, when a full window of them exists"
+    )
+
+
+def of_unknown(reason: Reason, detail: str) -> str:
+    """For example `the source cannot be reached: connection refused`."""
+    return _UNKNOWN[reason] + (f": {detail}" if detail else "")
+
+
+def of_probe(failures: int, detail: str) -> str:
+    """For example `3 probes in a row failed: connection refused`."""
+    if failures == 0:
+        return "the probe passed"
+    counted = "1 probe failed" if failures == 1 else f"{failures} probes in a row failed"
+    return counted + (f": {detail}" if detail else "")
+
+
+def _measured(rule: Rule, value: Value, number: str) -> str:
+    """What was measured. A `below` ratio counts the good events."""
+    window = format_duration(rule.window)
+    if value.events is None:
+        return number
+    if isinstance(rule.form, Ratio):
+        kind = "bad" if rule.direction is Direction.ABOVE else "good"
+        return f"{number} of {format_count(value.events)} events were {kind} in {window}"
+    return f"{number} from {format_count(value.events)} events in {window}"

@@ -1,0 +1,52 @@
+"""The level of one sample by itself: thresholds first, then the evidence for each.
+
+This module must never know what came before the sample, other than the excess that its evidence asks for.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from watchdog.core.check import Reason
+from watchdog.core.evidence import Excess, shortfall
+from watchdog.core.observation import Value
+from watchdog.core.rule import BREACH_LEVELS, Direction, Level, Rule
+
+
+class Judgement(msgspec.Struct, frozen=True, kw_only=True):
+    """A sample's level and why. `limit` is the threshold that decided.
+
+    `worse` is the worst threshold the value is beyond without the evidence for it, and `lacking` what was
+    missing; `None` and empty when nothing was.
+    """
+
+    level: Level
+    reason: Reason
+    limit: float
+    worse: float | None = None
+    lacking: str = ""
+
+
+def beyond(value: float, limit: float, direction: Direction) -> bool:
+    """Whether a value is on the bad side of a limit. Equal is not, and there is no tolerance."""
+    return value > limit if direction is Direction.ABOVE else value < limit
+
+
+def judge(rule: Rule, value: Value, excess: Excess) -> Judgement:
+    """The worst level whose value and evidence both pass; else ok, and why. Thresholds get worse by level."""
+    mildest = rule.thresholds.mildest
+    if not beyond(value.value, mildest, rule.direction):
+        return Judgement(level=Level.OK, reason=Reason.WITHIN, limit=mildest)
+    worse: float | None = None
+    lacking = ""
+    for level in reversed(BREACH_LEVELS):
+        limit = rule.thresholds.of(level)
+        if limit is None or not beyond(value.value, limit, rule.direction):
+            continue
+        missing = shortfall(rule, level, limit, value, excess)
+        if missing is None:
+            return Judgement(level=level, reason=Reason.BEYOND, limit=limit, worse=worse, lacking=lacking)
+        if worse is None:
+            worse, lacking = limit, missing
+    limit = mildest if worse is None else worse
+    return Judgement(level=Level.OK, reason=Reason.NOT_SIGNIFICANT, limit=limit, worse=worse, lacking=lacking)
