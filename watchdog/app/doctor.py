@@ -19,8 +19,8 @@ import structlog
 from watchdog.aio.clock import Clock, SystemClock
 from watchdog.app.build import build_channels, build_probes, build_sources, build_switches
 from watchdog.app.environment import conflicting_distribution
-from watchdog.app.finding import Finding, Health
-from watchdog.app.samples import answering, data_of
+from watchdog.app.finding import Finding, Health, worst
+from watchdog.app.samples import collecting, data_of
 from watchdog.channels.interface import Channel
 from watchdog.config.loaded import Configuration, ServiceEntry
 from watchdog.core.deployment import Deployment, DeploymentState
@@ -38,6 +38,8 @@ _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 #: Patience with a provider beyond its own timeout, for one that breaks its promise.
 _GRACE = timedelta(seconds=5)
+#: How long a rule may stay without data: two scrapes of a source that collects by itself every five seconds.
+PATIENCE = timedelta(seconds=7)
 #: Parts examined at the same time.
 _AT_ONCE = 20
 #: Less free space than this is worth a warning (bytes): the store grows by some kilobytes a decision.
@@ -82,8 +84,10 @@ async def examine(configuration: Configuration, *, clock: Clock | None = None) -
             await part.aclose()
 
 
-async def examine_parts(configuration: Configuration, parts: Parts, *, clock: Clock) -> list[Finding]:
-    """The same with parts that were built already."""
+async def examine_parts(
+    configuration: Configuration, parts: Parts, *, clock: Clock, patience: timedelta = PATIENCE
+) -> list[Finding]:
+    """The same with parts that were built already. `patience` is how long a rule may stay without data."""
     gate = asyncio.Semaphore(_AT_ONCE)
 
     async def within(what: str, timeout: timedelta, looking: Awaitable[list[Finding]]) -> list[Finding]:
@@ -91,30 +95,47 @@ async def examine_parts(configuration: Configuration, parts: Parts, *, clock: Cl
             return await _bounded(what, timeout + _GRACE, looking)
 
     store = await within("store", timedelta(seconds=10), _store(configuration, parts.reader))
-    readable = all(finding.health is not Health.BAD for finding in store)
-    jobs: list[Awaitable[list[Finding]]] = []
-    for name, source in parts.sources.items():
-        what = f"source {name}"
-        jobs.append(within(what, configuration.sources[name].settings.timeout, _source(what, source)))
-    for name, channel in parts.channels.items():
-        what = f"channel {name}"
-        jobs.append(within(what, configuration.channels[name].settings.timeout, _channel(what, channel)))
+    sources = await asyncio.gather(
+        *(
+            within(f"source {name}", configuration.sources[name].settings.timeout, _source(name, source))
+            for name, source in parts.sources.items()
+        )
+    )
+    channels = await asyncio.gather(
+        *(
+            within(f"channel {name}", configuration.channels[name].settings.timeout, _channel(name, channel))
+            for name, channel in parts.channels.items()
+        )
+    )
+    answering = {
+        name: source
+        for (name, source), findings in zip(parts.sources.items(), sources, strict=True)
+        if worst(findings) is not Health.BAD
+    }
     surgery = _Surgery(
         configuration=configuration,
-        reader=parts.reader if readable else None,
-        sources=await answering(parts.sources),
+        reader=parts.reader if worst(store) is not Health.BAD else None,
+        sources=answering,
         clock=clock,
+        until=clock.monotonic() + patience.total_seconds(),
     )
-    for name, switch in parts.switches.items():
-        entry = configuration.services[name]
-        jobs.append(within(f"switch of {name}", surgery.patience(entry), surgery.service(entry, switch)))
-    examined = await asyncio.gather(*jobs)
+    async with collecting(answering.values()):
+        services = await asyncio.gather(
+            *(
+                within(
+                    f"switch of {name}",
+                    surgery.limit(configuration.services[name]) + patience,
+                    surgery.service(configuration.services[name], switch),
+                )
+                for name, switch in parts.switches.items()
+            )
+        )
     return [
         *_environment(),
         *_configuration(configuration),
         *store,
         *await _pause(configuration),
-        *(finding for findings in examined for finding in findings),
+        *(finding for findings in (*sources, *channels, *services) for finding in findings),
         *_shared(parts.switches),
     ]
 
@@ -221,13 +242,15 @@ async def _pause(configuration: Configuration) -> list[Finding]:
     return [Finding(what="pause file", health=health, detail=why, advice=advice)]
 
 
-async def _source(what: str, source: Source) -> list[Finding]:
+async def _source(name: str, source: Source) -> list[Finding]:
+    what = f"source {name}"
     report = await source.inspect()
     health = Health.OK if report.ok else Health.BAD
     return [Finding(what=what, health=health, detail=report.detail, advice=report.advice)]
 
 
-async def _channel(what: str, channel: Channel) -> list[Finding]:
+async def _channel(name: str, channel: Channel) -> list[Finding]:
+    what = f"channel {name}"
     trouble = await channel.inspect()
     if trouble is None:
         return [Finding(what=what, health=Health.OK, detail="usable as far as can be seen without sending")]
@@ -242,8 +265,9 @@ class _Surgery:
     reader: Reader | None
     sources: Mapping[str, Source]
     clock: Clock
+    until: float
 
-    def patience(self, entry: ServiceEntry) -> timedelta:
+    def limit(self, entry: ServiceEntry) -> timedelta:
         """A read, a readiness probe of as long again, and each rule asked once."""
         asked = [self.configuration.rules[name].source for name in entry.service.rules]
         questions = [
@@ -273,7 +297,9 @@ class _Surgery:
         found.append(_readiness(entry, state))
         if self.reader is not None and entry.service.mode is not Mode.OBSERVE:
             found.append(await _known_good(name, state, self.reader))
-        return found + await data_of(entry, state, self.configuration, self.sources, self.clock.now())
+        return found + await data_of(
+            entry, state, self.configuration, self.sources, clock=self.clock, until=self.until
+        )
 
 
 def _readiness(entry: ServiceEntry, state: TrafficState) -> Finding:

@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+
+import pytest
+
+from tests.cli.conftest import invoke
+from watchdog import __version__
+
+#: Every command of this release (design §8).
+COMMANDS = [
+    ["run"],
+    ["check"],
+    ["doctor"],
+    ["demo"],
+    ["status"],
+    ["incidents"],
+    ["incidents", "show"],
+    ["incidents", "close"],
+    ["explain"],
+    ["deploy"],
+    ["rollback"],
+    ["ack"],
+    ["approve"],
+    ["reject"],
+    ["pause"],
+    ["resume"],
+    ["audit", "verify"],
+    ["audit", "export"],
+]
+#: What takes long to import and is not needed to explain a command.
+HEAVY = {
+    "aiohttp",
+    "alembic",
+    "asyncio",
+    "msgspec",
+    "prometheus_client",
+    "pydantic",
+    "rich",
+    "sqlalchemy",
+    "yaml",
+}
+
+
+def test_help_lists_every_command() -> None:
+    text = invoke("--help").output
+    for command in COMMANDS:
+        assert re.search(rf"^  {command[0]}\b", text, re.MULTILINE), command
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_every_command_explains_itself_with_an_example(command: list[str]) -> None:
+    result = invoke(*command, "--help")
+    assert result.exit_code == 0
+    assert (
+        f"Example: watchdog {' '.join(command).replace('incidents show', 'incidents show')}" in result.output
+    )
+
+
+def test_the_version_is_told() -> None:
+    result = invoke("--version")
+    assert (result.exit_code, result.output) == (0, f"rollback-watchdog {__version__}\n")
+
+
+@pytest.mark.parametrize(
+    "args",
+    [["nope"], ["check"], ["status", "--nope"], ["rollback", "trips"], ["deploy", "trips"], ["pause"]],
+    ids=str,
+)
+def test_a_command_called_wrongly_exits_2_with_a_sentence(args: list[str]) -> None:
+    result = invoke(*args)
+    assert result.exit_code == 2
+    assert "Error: " in result.stderr
+    assert result.stdout == ""
+
+
+def test_nothing_heavy_is_imported_to_explain_a_command() -> None:
+    program = "import sys, watchdog.cli.main; print(*{name.split('.')[0] for name in sys.modules})"
+    loaded = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    ).stdout
+    assert HEAVY & set(loaded.split()) == set()
+
+
+@pytest.mark.parametrize("start", [["-m", "watchdog"], ["-c", "from watchdog.cli.main import main; main()"]])
+def test_the_package_is_the_command(start: list[str]) -> None:
+    done = subprocess.run(
+        [sys.executable, *start, "--version"], capture_output=True, text=True, check=True, timeout=15
+    )
+    assert done.stdout == f"rollback-watchdog {__version__}\n"
+    assert done.stderr == ""

@@ -1,0 +1,314 @@
+"""Commands that look at a running daemon: `status`, `incidents`. They change nothing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from watchdog.cli.failure import PoliteGroup
+from watchdog.cli.options import Json, MaybeConfigFile, Reason, Token, Url
+
+if TYPE_CHECKING:
+    from watchdog.cli.daemon import Address, Daemon
+
+LIMIT = 20
+
+
+class IncidentsGroup(PoliteGroup):
+    """Lets `watchdog incidents ID` stand for `watchdog incidents show ID`."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if args and args[0] not in self.commands:
+            args = ["show", *args]
+        return TyperGroup.resolve_command(self, ctx, args)
+
+
+incidents = typer.Typer(cls=IncidentsGroup, pretty_exceptions_enable=False, rich_markup_mode=None)
+
+
+def status(
+    service: Annotated[str | None, typer.Argument(help="Only this service, with its checks.")] = None,
+    url: Url = None,
+    token: Token = None,
+    config: MaybeConfigFile = None,
+    json: Json = False,
+) -> None:
+    """Show every service now, and what is wrong with it."""
+    from watchdog.cli.daemon import address, talk
+    from watchdog.cli.output import say_json
+
+    where = address(url, token, config)
+    if service is None:
+        seen = talk(_overview(where))
+        say_json(seen) if json else _show_overview(seen)
+    else:
+        one = talk(_one(where, "services", service))
+        say_json(one) if json else _show_service(one)
+
+
+@incidents.callback(invoke_without_command=True)
+def list_incidents(
+    ctx: typer.Context,
+    service: Annotated[str | None, typer.Option(metavar="NAME", help="Only those of this service.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Closed ones too.")] = False,
+    limit: Annotated[int, typer.Option(min=1, max=200, help="At most so many, newest first.")] = LIMIT,
+    url: Url = None,
+    token: Token = None,
+    config: MaybeConfigFile = None,
+    json: Json = False,
+) -> None:
+    """List open incidents, show one, or close one."""
+    if ctx.invoked_subcommand is not None:
+        # What stands before the subcommand holds for it, too.
+        ctx.obj = {"url": url, "token": token, "config": config}
+        return
+    from watchdog.cli.daemon import address, talk
+    from watchdog.cli.output import ago, say, say_json, table
+
+    query = {"limit": str(limit), **({} if everything else {"open": "true"})}
+    if service is not None:
+        query["service"] = service
+    page = talk(_page(address(url, token, config), query))
+    if json:
+        say_json(page)
+        return
+    if not page["items"]:
+        say("no incidents" if everything else "no open incidents")
+        return
+    rows = [
+        [
+            one["id"],
+            one["state"],
+            one["severity"],
+            one["subject"],
+            one["version"],
+            ago(one["opened_at"]),
+            one["summary"],
+        ]
+        for one in page["items"]
+    ]
+    table(["ID", "STATE", "SEVERITY", "SUBJECT", "VERSION", "OPENED", "SUMMARY"], rows)
+    if page["next"]:
+        say(f"more than {limit}: see --limit and --service")
+
+
+@incidents.command(epilog="Example: watchdog incidents show inc-1f3a")
+def show(
+    ctx: typer.Context,
+    incident: Annotated[str, typer.Argument(metavar="ID", help="The incident's id.")],
+    url: Url = None,
+    token: Token = None,
+    config: MaybeConfigFile = None,
+    json: Json = False,
+) -> None:
+    """Show one incident with its breached rules and its rollback."""
+    from watchdog.cli.daemon import talk
+    from watchdog.cli.output import say_json
+
+    one = talk(_one(_where(ctx, url, token, config), "incidents", incident))
+    say_json(one) if json else _show_incident(one)
+
+
+@incidents.command(epilog='Example: watchdog incidents close inc-1f3a --reason "false alarm: load test"')
+def close(
+    ctx: typer.Context,
+    incident: Annotated[str, typer.Argument(metavar="ID", help="The incident's id.")],
+    reason: Reason = None,
+    url: Url = None,
+    token: Token = None,
+    config: MaybeConfigFile = None,
+) -> None:
+    """Close an incident by hand."""
+    from watchdog.cli.asking import about_incident
+
+    about_incident(_where(ctx, url, token, config), incident, "close", reason)
+
+
+def _where(ctx: typer.Context, url: str | None, token: str | None, config: Any) -> Address:
+    from watchdog.cli.daemon import address
+
+    before: dict[str, Any] = ctx.obj or {}
+    return address(url or before.get("url"), token or before.get("token"), config or before.get("config"))
+
+
+async def _page(where: Address, query: dict[str, str]) -> Any:
+    from watchdog.cli.daemon import Daemon
+
+    async with Daemon(where) as daemon:
+        return await daemon.get("incidents", **query)
+
+
+async def _one(where: Address, noun: str, name: str) -> Any:
+    from watchdog.cli.daemon import Daemon
+
+    async with Daemon(where) as daemon:
+        return await daemon.get(noun, name)
+
+
+async def _overview(where: Address) -> dict[str, Any]:
+    from watchdog.cli.daemon import Daemon
+
+    async with Daemon(where) as daemon:
+        return await _gather(daemon)
+
+
+async def _gather(daemon: Daemon) -> dict[str, Any]:
+    return {
+        "daemon": await daemon.get("status"),
+        "services": await daemon.every("services"),
+        "incidents": await daemon.every("incidents", open="true"),
+    }
+
+
+def _show_overview(seen: dict[str, Any]) -> None:
+    from watchdog.cli.output import ago, say, table
+
+    rows = [
+        [
+            one["name"],
+            one["environment"],
+            one["mode"],
+            one["level"],
+            _deployed(one["deployment"]),
+            "yes" if one["rollback_ready"] else "no",
+            _remarks(one),
+        ]
+        for one in seen["services"]
+    ]
+    table(["SERVICE", "ENVIRONMENT", "MODE", "LEVEL", "VERSION", "CAN ROLL BACK", "REMARKS"], rows)
+    for line in _alarms(seen["daemon"]):
+        say(line)
+    if not seen["incidents"]:
+        say("no open incidents")
+        return
+    say(f"{len(seen['incidents'])} open:")
+    for incident in seen["incidents"]:
+        say(
+            f"- {incident['id']}  {incident['severity']}  {ago(incident['opened_at'])}  {incident['summary']}"
+        )
+
+
+def _alarms(daemon: dict[str, Any]) -> list[str]:
+    found = []
+    if daemon["paused_by_file"]:
+        found.append("PAUSED by the pause file: nothing is switched")
+    if daemon["breaker"]:
+        found.append(f"BREAKER open, no automatic rollback: {daemon['breaker']}")
+    if daemon["store_error"]:
+        found.append(f"STORE failed, nothing is switched: {daemon['store_error']}")
+    if not daemon["leader"]:
+        found.append("this watchdog follows; another one acts")
+    found += [
+        f"source {one['name']} is down: {one['error']}" for one in daemon["sources"] if one["up"] is False
+    ]
+    return found
+
+
+def _deployed(deployment: dict[str, Any] | None) -> str:
+    return f"{deployment['version']} ({deployment['state']})" if deployment else "-"
+
+
+def _remarks(service: dict[str, Any]) -> str:
+    found = []
+    if service["paused"]:
+        why = f": {service['paused']['reason']}" if service["paused"]["reason"] else ""
+        found.append(f"paused by {service['paused']['by']}{why}")
+    if service["rollback"]:
+        found.append(f"rollback {service['rollback']['id']} {service['rollback']['state']}")
+    if service["traffic_error"]:
+        found.append(f"switch: {service['traffic_error']}")
+    if service["not_ready"]:
+        found.append(service["not_ready"][0]["detail"])
+    return "; ".join(found)
+
+
+def _show_service(one: dict[str, Any]) -> None:
+    from watchdog.cli.output import ago, say, table
+
+    say(f"{one['name']} in {one['environment']}: {one['level']}, mode {one['mode']}")
+    say(f"now:      {_deployed(one['deployment'])}" + _since(one["deployment"]))
+    say(f"stable:   {_deployed(one['stable'])}")
+    ready = (
+        "yes" if one["rollback_ready"] else "no: " + "; ".join(veto["detail"] for veto in one["not_ready"])
+    )
+    say(f"rollback: {ready}")
+    if remarks := _remarks({**one, "not_ready": []}):
+        say(f"remarks:  {remarks}")
+    if one["traffic"]:
+        rows = [
+            [name, str(variant["weight"]), variant["version"] or "-", _capacity(variant), variant["note"]]
+            for name, variant in sorted(one["traffic"]["variants"].items())
+        ]
+        say("")
+        table(["VARIANT", "WEIGHT", "VERSION", "READY", "NOTE"], rows)
+    rows = [
+        [
+            check["id"],
+            check["level"],
+            check["reason"] or "-",
+            _number(check["value"]),
+            ago(check["last_data_at"]),
+        ]
+        for check in one["checks"]
+    ]
+    if rows:
+        say("")
+        table(["CHECK", "LEVEL", "REASON", "VALUE", "DATA"], rows)
+
+
+def _since(deployment: dict[str, Any] | None) -> str:
+    from watchdog.cli.output import ago
+
+    return f", started {ago(deployment['started_at'])}, id {deployment['id']}" if deployment else ""
+
+
+def _capacity(variant: dict[str, Any]) -> str:
+    if variant["ready"] is None:
+        return "unknown"
+    return f"{variant['ready']}/{variant['total']}" if variant["total"] is not None else str(variant["ready"])
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4g}"
+
+
+def _show_incident(one: dict[str, Any]) -> None:
+    from watchdog.cli.output import ago, say, table
+
+    say(f"{one['id']}  {one['state']}, {one['severity']}: {one['summary']}")
+    facts = [
+        ("about", f"{one['kind']} of {one['subject']} {one['version']}".rstrip()),
+        ("opened", f"{one['opened_at']} ({ago(one['opened_at'])})"),
+        ("deployment", one["deployment"] or ""),
+        (
+            "acknowledged",
+            f"{one['acknowledged_at']} by {one['acknowledged_by']}" if one["acknowledged_at"] else "",
+        ),
+        ("closed", f"{one['closed_at']}: {one['closed_because']}" if one["closed_at"] else ""),
+        ("services", ", ".join(one["services"])),
+    ]
+    for name, value in facts:
+        if value:
+            say(f"{name + ':':14}{value}")
+    if one["breaches"]:
+        rows = [
+            [
+                breach["check"],
+                breach["level"],
+                _number(breach["value"]),
+                breach["since"],
+                _end(breach),
+                breach["runbook"] or "",
+            ]
+            for breach in one["breaches"]
+        ]
+        say("")
+        table(["CHECK", "LEVEL", "VALUE", "SINCE", "NOW", "RUNBOOK"], rows)
+
+
+def _end(breach: dict[str, Any]) -> str:
+    if breach["cleared_at"]:
+        return f"cleared {breach['cleared_at']}"
+    return f"retired {breach['retired_at']}" if breach["retired_at"] else "breached"
