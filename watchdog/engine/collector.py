@@ -52,7 +52,7 @@ class Collector:
         self._deliver = deliver
         self._clock = clock
         self._metrics = metrics
-        self._rhythms: dict[CheckId, Rhythm] = {}
+        self._rhythms: dict[tuple[str, str, str], Rhythm] = {}
         self._gates = {
             ("source", name): asyncio.Semaphore(getattr(source, "concurrency", AT_ONCE))
             for name, source in sources.items()
@@ -72,7 +72,18 @@ class Collector:
         self._deliver(Observed(check=check, observation=observation, arrived_at=now))
         if rule.is_probe or (isinstance(rule.form, Query) and rule.form.freshness is None):
             return None  # always fresh: nothing to wait for
-        return self._rhythms.setdefault(check, Rhythm()).heard(observation, now=now)
+        return self._rhythm(check).heard(observation, now=now)
+
+    def _rhythm(self, check: CheckId) -> Rhythm:
+        """A new version on a variant is scraped as the old one was; another variant as often, at other moments."""
+        place = (check.service, check.rule, check.variant)
+        if place not in self._rhythms:
+            kin = (
+                one for key, one in self._rhythms.items() if key[:2] == place[:2] and one.every is not None
+            )
+            like = next(kin, None)
+            self._rhythms[place] = Rhythm(every=like.every, lag=like.lag) if like else Rhythm()
+        return self._rhythms[place]
 
     async def _observe(self, service: ServiceWorld, check: CheckId, rule: Rule) -> Observation:
         try:
