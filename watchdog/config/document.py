@@ -71,10 +71,11 @@ def _parse(path: Path, text: str, problems: Problems, secrets: Secrets | None) -
         return None
     try:
         root = loader.get_single_node()
-        if root is None:
+        built = None if root is None else _Builder(path, problems, secrets, loader.tags).build(root, depth=0)
+        if built is None or built.is_nothing:
             problems.add(start, "is empty")
             return None
-        return _Builder(path, problems, secrets, loader.tags).build(root, depth=0)
+        return built
     except _TooMuch as fault:
         problems.add(fault.at, str(fault))
     except MarkedYAMLError as fault:
@@ -233,7 +234,7 @@ class _Builder:
             return built.written
 
     def _filled(self, node: Node) -> Node:
-        if node.value is None and node.entries is None and node.items is None:
+        if node.is_nothing:
             self._bad(node, "a value is missing here; give one or leave the key out")
         return node
 

@@ -118,6 +118,11 @@ class Node:
             yield self
 
     @property
+    def is_nothing(self) -> bool:
+        """Whether nothing was written, or `null`."""
+        return self.value is None and self.entries is None and self.items is None
+
+    @property
     def text(self) -> str | None:
         """The value if it is text that may be shown."""
         return self.value if isinstance(self.value, str) else None

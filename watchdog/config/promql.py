@@ -10,7 +10,8 @@ import re
 from collections.abc import Iterator
 
 from watchdog.config.problems import quote
-from watchdog.core.variables import names_in
+from watchdog.core.selector import Operator, compile_pattern, parse_selector
+from watchdog.core.variables import fill, names_in
 
 _QUOTED = {
     '"': re.compile(r'"(?:[^"\\\n]|\\.)*"'),
@@ -41,13 +42,21 @@ def check_selector(text: str) -> str:
         raise ValueError(
             f'{quote(text)} calls a function; a selector is only name{{label="value"}} (else use `query`)'
         )
-    ready = _with_safe_variables(pieces)
+    ready = _ready(text, pieces)
     match = _SELECTOR.fullmatch(ready)
     if match is None:
         raise ValueError(f'{quote(text)} is not a selector such as name{{label="value"}}')
     if match["name"] is None and _takes_everything(match["matchers"] or ""):
         raise ValueError(f"{quote(text)} selects every series; name a metric")
     return ready
+
+
+def check_evaluable(selector: str) -> None:
+    """Raise `ValueError` when we cannot evaluate the selector ourselves, as sources without PromQL must."""
+    filled = fill(selector, dict.fromkeys(names_in(selector), "x"), str)
+    for matcher in parse_selector(filled).matchers:
+        if matcher.operator in {Operator.MATCHES, Operator.MATCHES_NOT}:
+            compile_pattern(matcher.value)
 
 
 def check_query(text: str) -> str:
@@ -63,7 +72,7 @@ def check_query(text: str) -> str:
             raise ValueError(f"{quote(text)}: {letter!r} closes nothing")
     if opened:
         raise ValueError(f"{quote(text)}: {opened[-1]!r} is never closed")
-    return _with_safe_variables(pieces)
+    return _ready(text, pieces)
 
 
 def _pieces(text: str) -> Iterator[str]:
@@ -90,7 +99,15 @@ def _pieces(text: str) -> Iterator[str]:
         yield text[start:]
 
 
-def _with_safe_variables(pieces: list[str]) -> str:
+def _ready(text: str, pieces: list[str]) -> str:
+    """The pieces together again, with every variable where its value is safe and every escape one that exists."""
+    for piece in pieces:
+        if piece[0] in _QUOTED:
+            alone = f"x{{a={piece}}}"
+            try:
+                parse_selector(alone)
+            except ValueError as fault:
+                raise ValueError(f"{quote(text)}: {str(fault).removeprefix(f'{alone!r}: ')}") from None
     return "".join(_safe(piece) for piece in pieces)
 
 

@@ -69,7 +69,9 @@ class Routes:
         if not place.items:
             self._problems.add(place.at, "an empty list tells nobody; name at least one channel")
         for item in place.items:
-            if item.text is None or item.tag:
+            if item.text is None:
+                if item.tag and not item.reported:
+                    self._problems.add(item.at, f"expected the name of a channel, found {item.describe()}")
                 continue
             self.used.add(item.text)
             if item.text not in self._channels:

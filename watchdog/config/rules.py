@@ -13,6 +13,7 @@ from watchdog.config.forms import Forms
 from watchdog.config.loaded import Position, Provider
 from watchdog.config.nodes import Node
 from watchdog.config.problems import Problems, quote, unknown
+from watchdog.config.promql import check_evaluable
 from watchdog.config.schema import HoldShape, RuleShape, ThresholdShape
 from watchdog.config.shape import shape
 from watchdog.config.thresholds import metric_thresholds, probe_thresholds
@@ -100,6 +101,7 @@ class _Compiler:
     def rule(self, forms: Forms) -> Rule | None:
         """The rule, or `None` when its form or its thresholds cannot be made out."""
         written = self._written
+        interval = self._interval()
         form = forms.form_of(self._node, written, self._broken)
         if form is None:
             self._levels(
@@ -110,7 +112,6 @@ class _Compiler:
         unit = self._unit(form)
         thresholds = self._levels(probe=isinstance(form, ProbeForm), unit=unit)
         self._check_freshness(form)
-        interval = self._interval()
         evidence = evidence_of(self._node, form, self._problems)
         blind_after = written.blind_after
         if thresholds is None:
@@ -160,7 +161,16 @@ class _Compiler:
         if isinstance(form, Query) and sources[name] in _NO_PROMQL:
             words = f"source {name!r} is of kind {sources[name]}, which knows no PromQL; use `ratio`"
             self._problems.add(self._node.at_key("query"), words)
+        elif isinstance(form, Ratio) and sources[name] in _NO_PROMQL:
+            self._check_evaluable(form)
         return name
+
+    def _check_evaluable(self, form: Ratio) -> None:
+        for key, selector in (("bad", form.bad), ("total", form.total)):
+            try:
+                check_evaluable(selector)
+            except ValueError as fault:
+                self._problems.add(self._node.at_value("ratio", key), str(fault))
 
     def _unit(self, form: Form) -> Unit:
         unit = self._written.unit

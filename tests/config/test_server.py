@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.config.conftest import Draft
+from watchdog.config.loaded import Server
+
+
+def test_without_a_server_block_only_this_host_can_reach_it(draft: Draft) -> None:
+    assert draft.load().server == Server(host="127.0.0.1", port=9911, metrics="open", tokens=())
+
+
+@pytest.mark.parametrize(
+    ("listen", "host", "port"),
+    [
+        ("127.0.0.1:0", "127.0.0.1", 0),
+        ("localhost:65535", "localhost", 65535),
+        ("[::1]:9911", "::1", 9911),
+        ("127.8.8.8:80", "127.8.8.8", 80),
+    ],
+)
+def test_an_address_on_this_host_needs_no_tokens(draft: Draft, listen: str, host: str, port: int) -> None:
+    draft.insert(f'server: {{listen: "{listen}"}}\n')
+
+    server = draft.load().server
+
+    assert (server.host, server.port) == (host, port)
+    assert draft.notes() == []
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "[::]", "watchdog.example.com"])
+def test_an_address_that_others_reach_without_tokens_is_worth_a_note(draft: Draft, host: str) -> None:
+    draft.insert(f'server: {{listen: "{host}:9911"}}\n')
+
+    assert draft.notes() == [
+        (
+            f"watchdog.yaml:18:18: {host.strip('[]')} can be reached from elsewhere, and no tokens are given: "
+            "nobody may read or write"
+        )
+    ]
+
+
+@pytest.mark.parametrize(
+    "listen", ["9911", ":9911", "127.0.0.1", "127.0.0.1:65536", "::1:9911", "[x]:1", "a b:1", ""]
+)
+def test_what_is_no_address_is_refused(draft: Draft, listen: str) -> None:
+    draft.insert(f'server: {{listen: "{listen}"}}\n')
+
+    assert draft.problems() == [
+        f"watchdog.yaml:18:18: {listen!r} is not HOST:PORT, such as 127.0.0.1:9911 or [::1]:9911"
+    ]
+
+
+def test_tokens_arrive_and_do_not_show(draft: Draft) -> None:
+    draft.environ["CI"] = "0123456789abcdef"
+    draft.insert("server: {metrics: token, tokens: [{name: ci, role: operator, token: !env CI}]}\n")
+
+    server = draft.load().server
+
+    (token,) = server.tokens
+    assert (server.metrics, token.name, token.role) == ("token", "ci", "operator")
+    assert token.token.get_secret_value() == "0123456789abcdef"
+    assert "0123456789abcdef" not in repr(server)
+
+
+@pytest.mark.parametrize("token", ["sixteen or more words", "пароль-пароль-пароль", "tab\tin the middle"])
+def test_a_token_that_no_header_carries_is_refused(draft: Draft, token: str) -> None:
+    draft.environ["CI"] = token
+    draft.insert("server: {tokens: [{name: ci, role: operator, token: !env CI}]}\n")
+
+    assert draft.problems() == ["watchdog.yaml:18:53: the token has characters that no HTTP header can carry"]
+
+
+def test_metrics_for_tokens_without_tokens_are_worth_a_note(draft: Draft) -> None:
+    draft.insert("server: {metrics: token}\n")
+
+    assert draft.notes() == [
+        "watchdog.yaml:18:19: `metrics: token` without tokens: nobody can read the metrics"
+    ]
+
+
+def test_the_store_and_the_pause_file_have_their_places(draft: Draft) -> None:
+    loaded = draft.load()
+
+    assert loaded.store_url == "sqlite:////var/lib/watchdog/watchdog.db"
+    assert loaded.pause_file == Path("/var/lib/watchdog/pause")
+
+
+@pytest.mark.parametrize(
+    ("url", "path"),
+    [
+        ("sqlite:///a/b.db", "{folder}/a/b.db"),
+        ("sqlite:////a/b.db", "/a/b.db"),
+        ("sqlite:///b", "{folder}/b"),
+    ],
+)
+def test_a_relative_store_starts_from_the_configuration(draft: Draft, url: str, path: str) -> None:
+    draft.insert(f'store: {{url: "{url}"}}\npause_file: stop\n')
+
+    loaded = draft.load()
+
+    assert loaded.store_url == "sqlite:///" + path.format(folder=draft.folder)
+    assert loaded.pause_file == draft.folder / "stop"
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("sqlite://", "must be a file"),
+        ("sqlite:///", "must be a file"),
+        ("sqlite:///:memory:", "must be a file"),
+        ("sqlite:////var/lib/", "must be a file"),
+        ("sqlite:///a.db?mode=ro", "takes no options"),
+        ("/var/lib/watchdog.db", "expected sqlite:///PATH"),
+        ("sqlit:////a.db", "unknown store 'sqlit'; did you mean 'sqlite'?"),
+        ("postgresql+asyncpg://u:hunter2@db/x", "not available in this release"),
+    ],
+)
+def test_a_store_that_cannot_be_is_refused(draft: Draft, url: str, said: str) -> None:
+    draft.insert(f'store: {{url: "{url}"}}\n')
+
+    (problem,) = draft.problems()
+
+    assert problem.startswith("watchdog.yaml:18:14: ")
+    assert said in problem
+    assert "hunter2" not in problem
+
+
+@pytest.mark.parametrize("leader", ["{kind: single}"])
+def test_one_replica_is_what_there_is(draft: Draft, leader: str) -> None:
+    assert draft.insert(f"leader: {leader}\n").problems() == []
+
+
+@pytest.mark.parametrize(
+    "leader", ["single", "{}", "{kind: kubernetes-lease, namespace: x}", "{kind: single, name: x}"]
+)
+def test_other_leaders_are_not_there_yet(draft: Draft, leader: str) -> None:
+    (problem,) = draft.insert(f"leader: {leader}\n").problems()
+
+    assert problem.endswith("only `leader: {kind: single}` is available in this release")
