@@ -10,14 +10,12 @@ from datetime import timedelta
 from msgspec.structs import replace
 
 from watchdog.core import telling
-from watchdog.core.check import CheckId, CheckState
 from watchdog.core.deployment import Deployment
 from watchdog.core.draft import Draft, identity, plain
-from watchdog.core.evaluate import Evaluated
-from watchdog.core.events import Observed
 from watchdog.core.facts import gather
 from watchdog.core.guards import GuardFacts, ask
 from watchdog.core.incident import Incident
+from watchdog.core.judged import Judged
 from watchdog.core.request import Reply, Request
 from watchdog.core.rollback import Passage, Rollback, RollbackEvent, RollbackState, Veto
 from watchdog.core.rule import Level, Rule
@@ -29,18 +27,9 @@ INTENT_FOR = timedelta(minutes=5)
 _RETRIED = (RollbackState.DECIDED, RollbackState.BLOCKED)
 
 
-def consider(
-    draft: Draft,
-    *,
-    check: CheckId,
-    rule: Rule,
-    before: CheckState,
-    event: Observed,
-    result: Evaluated,
-    incident: Incident | None,
-) -> None:
+def consider(draft: Draft, judged: Judged, incident: Incident | None) -> None:
     """A rollback verdict has held: decide, unless this deployment was decided on before or something is under way."""
-    bad = draft.service.deployment_of(check)
+    bad, rule = judged.deployment, judged.rule
     if bad is None:
         return
     rollback = _known(draft, bad)
@@ -60,27 +49,18 @@ def consider(
         attributable=rule.per_version or len(facts_live(draft)) == 1,
         own=rollback,
     )
-    replay = {
-        "rule": plain(rule),
-        "rule_hash": rule.hash,
-        "check": str(check),
-        "before": plain(before),
-        "observation": plain(event.observation),
-        "arrived_at": plain(event.arrived_at),
-        "verdict": plain(result.verdict),
-    }
-    started = rollback or _begin(draft, bad, facts, incident, result.verdict.explanation)
+    started = rollback or _begin(draft, bad, facts, incident, judged.verdict.explanation)
     started = replace(
         started,
         rules=_with_rule(started.rules, rule),
         incident=incident.id if incident else started.incident,
         to_variant=facts.target_variant,
         to_version=facts.target_version,
-        observed_at=event.arrived_at,
-        breached_since=result.state.breached_at,
-        reason=result.verdict.explanation or f"{rule.name} is beyond its rollback threshold",
+        observed_at=judged.event.arrived_at,
+        breached_since=judged.result.state.breached_at,
+        reason=judged.verdict.explanation or f"{rule.name} is beyond its rollback threshold",
     )
-    _decide(draft, started, facts, replay, new=rollback is None)
+    _decide(draft, started, facts, judged.inputs, new=rollback is None)
 
 
 def facts_live(draft: Draft) -> tuple[str, ...]:

@@ -13,10 +13,11 @@ from watchdog.core import telling
 from watchdog.core.check import CheckId, CheckState, KnownLog, Reason, Verdict
 from watchdog.core.deciding import consider
 from watchdog.core.deployment import Deployment, DeploymentState
-from watchdog.core.draft import Draft, identity, plain
-from watchdog.core.evaluate import Evaluated, evaluate
+from watchdog.core.draft import Draft, identity
+from watchdog.core.evaluate import evaluate
 from watchdog.core.events import Observed
 from watchdog.core.incident import INCIDENT, Breach, Incident, IncidentEvent, IncidentKind, IncidentState
+from watchdog.core.judged import Judged
 from watchdog.core.known import remember
 from watchdog.core.observation import Pulse
 from watchdog.core.rollback import Rollback, RollbackState
@@ -36,7 +37,7 @@ def observed(draft: Draft, event: Observed) -> None:
         return
     before = draft.service.checks.get(check, CheckState())
     deployment = draft.service.deployment_of(check)
-    quiet = _too_early(draft, check, deployment)
+    quiet = _too_early(draft, deployment)
     if quiet and not isinstance(event.observation, Pulse):
         draft.set_check(check, replace(before, verdict=_too_early_verdict(draft, quiet)))
         return
@@ -45,9 +46,10 @@ def observed(draft: Draft, event: Observed) -> None:
     _remember(draft, rule, result.verdict, deployment)
     if deployment is not None and not quiet:
         _soak(draft, rule, check, result.verdict, deployment)
-    incident = _incident(draft, check, rule, result, deployment)
+    judged = Judged(check=check, rule=rule, before=before, event=event, result=result, deployment=deployment)
+    incident = _incident(draft, judged)
     if result.verdict.level is Level.ROLLBACK and result.counted and result.state.held is Level.ROLLBACK:
-        consider(draft, check=check, rule=rule, before=before, event=event, result=result, incident=incident)
+        consider(draft, judged, incident)
 
 
 def rule_for(draft: Draft, check: CheckId) -> Rule | None:
@@ -59,7 +61,7 @@ def rule_for(draft: Draft, check: CheckId) -> Rule | None:
     return draft.service.rules.get(check.rule)
 
 
-def _too_early(draft: Draft, check: CheckId, deployment: Deployment | None) -> str:
+def _too_early(draft: Draft, deployment: Deployment | None) -> str:
     """Why verdicts do not count yet: the deployment warms up, or a switch was made a moment ago."""
     policy = draft.service.service.rollback
     if settling(draft.service, draft.now):
@@ -100,26 +102,20 @@ def _soak(draft: Draft, rule: Rule, check: CheckId, verdict: Verdict, deployment
     )
 
 
-def _incident(
-    draft: Draft,
-    check: CheckId,
-    rule: Rule,
-    result: Evaluated,
-    deployment: Deployment | None,
-) -> Incident | None:
+def _incident(draft: Draft, judged: Judged) -> Incident | None:
     """Open, worsen or clear the incident this check belongs to; answers it while it is open."""
-    incident = _holding(draft, check, deployment)
-    latched = result.state.latched
-    if latched is Level.OK:
-        if incident is not None and result.state.clears >= rule.clear:
+    check, state = judged.check, judged.result.state
+    incident = _holding(draft, check, judged.deployment)
+    if state.latched is Level.OK:
+        if incident is not None and state.clears >= judged.rule.clear:
             _clear(draft, incident, check)
         return incident
     breach = incident.breaches.get(str(check)) if incident else None
-    if breach is not None and not breach.over and rank(latched) <= rank(breach.level):
+    if breach is not None and not breach.over and rank(state.latched) <= rank(breach.level):
         return incident
-    if not result.counted:
+    if not judged.result.counted:
         return incident
-    return _worsen(draft, check, rule, result, deployment, incident)
+    return _worsen(draft, judged, incident)
 
 
 def _holding(draft: Draft, check: CheckId, deployment: Deployment | None) -> Incident | None:
@@ -130,32 +126,25 @@ def _holding(draft: Draft, check: CheckId, deployment: Deployment | None) -> Inc
     return draft.service.incident_of(IncidentKind.BREACH, deployment.id if deployment else "")
 
 
-def _worsen(
-    draft: Draft,
-    check: CheckId,
-    rule: Rule,
-    result: Evaluated,
-    deployment: Deployment | None,
-    incident: Incident | None,
-) -> Incident:
-    level, verdict = result.state.latched, result.verdict
+def _worsen(draft: Draft, judged: Judged, incident: Incident | None) -> Incident:
+    level, verdict, deployment = judged.result.state.latched, judged.verdict, judged.deployment
     breach = Breach(
-        rule=rule,
+        rule=judged.rule,
         level=level,
-        since=result.state.breached_at or draft.now,
-        version=check.version or (deployment.version if deployment else ""),
+        since=judged.result.state.breached_at or draft.now,
+        version=judged.check.version or (deployment.version if deployment else ""),
         value=verdict.value,
         reason=verdict.explanation,
     )
     opened = incident is None
     if incident is None:
-        incident = _new_incident(draft, deployment, level)
+        incident = _new_incident(draft, judged)
     else:
         incident = replace(incident, state=INCIDENT.step(incident.state, IncidentEvent.WORSENED))
     louder = opened or rank(level) > rank(incident.level)
     incident = replace(
         incident,
-        breaches=incident.breaches | {str(check): breach},
+        breaches=incident.breaches | {str(judged.check): breach},
         level=level if louder else incident.level,
         summary=telling.summary_of(breach) if louder else incident.summary,
     )
@@ -164,11 +153,8 @@ def _worsen(
     draft.note(
         "incident_opened" if opened else "incident_worsened",
         incident=incident.id,
-        check=str(check),
-        rule=rule.name,
-        rule_hash=rule.hash,
         level=level,
-        verdict=plain(verdict),
+        **judged.inputs,
     )
     if louder:
         draft.tell(
@@ -177,7 +163,8 @@ def _worsen(
     return incident
 
 
-def _new_incident(draft: Draft, deployment: Deployment | None, level: Level) -> Incident:
+def _new_incident(draft: Draft, judged: Judged) -> Incident:
+    deployment, level = judged.deployment, judged.result.state.latched
     target = deployment.id if deployment else ""
     return Incident(
         id=identity("inc", IncidentKind.BREACH, draft.service.name, target, draft.now.isoformat()),
@@ -189,7 +176,7 @@ def _new_incident(draft: Draft, deployment: Deployment | None, level: Level) -> 
         version=deployment.version if deployment else "",
         opened_at=draft.now,
         level=level,
-        severity=draft.service.rules[next(iter(draft.service.rules))].severity.of(level),
+        severity=judged.rule.severity.of(level),
     )
 
 

@@ -19,11 +19,17 @@ from watchdog.core.rollback import Veto
 from watchdog.core.rule import Rule
 
 #: Kinds of records that carry a whole decision.
-DECISIONS = ("rollback_blocked", "rollback_intended", "approval_asked")
+DECISIONS = (
+    "incident_opened",
+    "incident_worsened",
+    "rollback_blocked",
+    "rollback_intended",
+    "approval_asked",
+)
 
 
 class Replayed(msgspec.Struct, frozen=True, kw_only=True):
-    """A decision as recorded and as it comes out again. `faithful`: nothing differs."""
+    """A decision as recorded and as it comes out again. `faithful`: nothing differs; `facts`: of guards, if asked."""
 
     record: AuditRecord
     faithful: bool
@@ -36,39 +42,53 @@ class Replayed(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def replay(record: AuditRecord) -> Replayed | None:
-    """Replay one record; `None` when it carries no decision. Raises `msgspec.ValidationError` for a record of another
-    release that can no longer be read."""
-    body = record.body
-    if record.kind not in DECISIONS or "facts" not in body:
+    """Replay one record; `None` when it carries no decision.
+
+    Raises `msgspec.ValidationError` for a record of another release that can no longer be read.
+    """
+    if record.kind not in DECISIONS:
         return None
-    facts = _read(body["facts"], GuardFacts)
-    recorded = tuple(_read(one, Veto) for one in body.get("vetoes", ()))
-    vetoes = ask(facts)
-    faithful = vetoes == recorded or (record.kind == "approval_asked" and _only_approval(vetoes))
+    seen, asked = _replay_verdict(record.body), _replay_guards(record)
+    if seen is None and asked is None:
+        return None
+    verdict, again, rule = seen or (None, None, None)
+    facts, vetoes, vetoes_again = asked or (None, (), ())
+    same_rule = rule is None or rule.hash == record.body.get("rule_hash")
+    return Replayed(
+        record=record,
+        faithful=verdict == again and vetoes == vetoes_again and same_rule,
+        verdict=verdict,
+        again=again,
+        rule=rule,
+        facts=facts,
+        vetoes=vetoes,
+        vetoes_again=vetoes_again,
+    )
+
+
+def _replay_verdict(body: dict[str, Any]) -> tuple[Verdict, Verdict, Rule] | None:
+    """The verdict as recorded and as it comes out again; `None` for a decision without an observation."""
     if "observation" not in body:
-        return Replayed(record=record, faithful=faithful, facts=facts, vetoes=recorded, vetoes_again=vetoes)
-    rule = _read(body["rule"], Rule)
-    verdict = _read(body["verdict"], Verdict)
+        return None
+    rule: Rule = _read(body["rule"], Rule)
     again = evaluate(
         rule,
         _read(body["before"], CheckState),
         _read(body["observation"], Observation),
         now=_read(body["arrived_at"], datetime),
     ).verdict
-    return Replayed(
-        record=record,
-        faithful=faithful and again == verdict and rule.hash == body.get("rule_hash"),
-        verdict=verdict,
-        again=again,
-        rule=rule,
-        facts=facts,
-        vetoes=recorded,
-        vetoes_again=vetoes,
-    )
+    return _read(body["verdict"], Verdict), again, rule
 
 
-def _only_approval(vetoes: tuple[Veto, ...]) -> bool:
-    return [veto.reason for veto in vetoes] == ["not_approved"]
+def _replay_guards(record: AuditRecord) -> tuple[GuardFacts, tuple[Veto, ...], tuple[Veto, ...]] | None:
+    """The vetoes as recorded and as they come out again; `None` for a decision that asked no guards."""
+    if "facts" not in record.body:
+        return None
+    facts: GuardFacts = _read(record.body["facts"], GuardFacts)
+    again = ask(facts)
+    if record.kind == "approval_asked":  # the one veto an approval is there to lift
+        again = tuple(veto for veto in again if veto.reason != "not_approved")
+    return facts, tuple(_read(one, Veto) for one in record.body.get("vetoes", ())), again
 
 
 def _read(value: Any, kind: Any) -> Any:
