@@ -1,0 +1,420 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from tests.api.daemon import BAD, GOOD
+from tests.servers.versioned import VersionedApp
+from watchdog.aio.clock import SystemClock
+from watchdog.app.doctor import Parts, examine, examine_parts
+from watchdog.app.finding import Finding, Health, worst
+from watchdog.channels.interface import Delivered
+from watchdog.config.loaded import (
+    Configuration,
+    Position,
+    Problem,
+    Provider,
+    Server,
+    ServiceEntry,
+)
+from watchdog.core.deployment import Deployment
+from watchdog.core.errors import StoreError, SwitchUnreachable
+from watchdog.core.message import Message
+from watchdog.core.observation import Answer, Failed, FailReason
+from watchdog.core.rule import Query, Ratio, Rule, Thresholds
+from watchdog.core.service import Intervals, Limits, Mode, Service
+from watchdog.core.traffic import Tier, VariantState
+from watchdog.core.turn import Turn
+from watchdog.settings.model import ProviderSettings
+from watchdog.sources.interface import Question, SourceReport
+from watchdog.sources.scrape import ScrapeSettings
+from watchdog.testing.clock import LoopClock
+from watchdog.testing.store import MemoryStore
+from watchdog.testing.traffic import FakeSwitch
+from watchdog.traffic.command import CommandSettings
+from watchdog.traffic.interface import TrafficSwitch
+
+HERE = Position(file=Path("watchdog.yaml"), line=3, column=5)
+RATE = Rule(
+    name="error-rate",
+    form=Ratio(bad='errors{version="$version"}', total='requests{version="$version",team="$label.team"}'),
+    thresholds=Thresholds(critical=0.01, rollback=0.015),
+    source="numbers",
+)
+QUEUE = Rule(name="queue", form=Query(query="queue"), thresholds=Thresholds(critical=5), source="numbers")
+BLUE_READY = VariantState(weight=0, version="v1", ready=2, total=2)
+GREEN_LIVE = VariantState(weight=100, version="v2", ready=2, total=2)
+
+
+class Source:
+    """Answers every question with `answer`, which may change with the number of the question."""
+
+    def __init__(
+        self,
+        answer: Callable[[int], Answer | Failed] | None = None,
+        *,
+        report: SourceReport | Exception | None = None,
+        hangs: bool = False,
+    ) -> None:
+        self._answer = answer or (lambda _: parts(bad=(1.0,), total=(100.0,)))
+        self._report = report or SourceReport(ok=True, detail="answers")
+        self._hangs = hangs
+        self.asked: list[Question] = []
+
+    async def ask(self, question: Question, *, now: datetime) -> Answer | Failed:
+        self.asked.append(question)
+        return self._answer(len(self.asked))
+
+    async def inspect(self) -> SourceReport:
+        if self._hangs:
+            await asyncio.Event().wait()
+        if isinstance(self._report, Exception):
+            raise self._report
+        return self._report
+
+    async def run(self) -> None:
+        await asyncio.Event().wait()
+
+    async def aclose(self) -> None:
+        return
+
+
+class Channel:
+    """Says `trouble` of itself; must never be asked to send."""
+
+    def __init__(self, trouble: str | None = None) -> None:
+        self._trouble = trouble
+
+    async def send(self, message: Message, *, key: str) -> Delivered:
+        raise AssertionError("the doctor sends nothing")
+
+    async def inspect(self) -> str | None:
+        return self._trouble
+
+    async def aclose(self) -> None:
+        return
+
+
+def parts(**values: tuple[float, ...]) -> Answer:
+    return Answer(
+        parts={"newest": (datetime.now(UTC).timestamp(),), **values}, evaluated_at=datetime.now(UTC)
+    )
+
+
+def configuration(
+    tmp_path: Path, *, services: tuple[Service, ...] | None = None, **changes: Any
+) -> Configuration:
+    settings = ProviderSettings(timeout=timedelta(seconds=1))
+    provider = Provider(kind="fake", settings=settings, at=HERE)
+    services = services or (Service(name="trips", labels={"team": "booking"}, rules=("error-rate",)),)
+    known: dict[str, Any] = {
+        "path": tmp_path / "watchdog.yaml",
+        "store_url": f"sqlite:///{tmp_path}/watchdog.db",
+        "pause_file": tmp_path / "pause",
+        "server": Server(),
+        "intervals": Intervals(),
+        "limits": Limits(),
+        "rules": {rule.name: rule for rule in (RATE, QUEUE)},
+        "services": {one.name: ServiceEntry(service=one, traffic=provider) for one in services},
+        "sources": {"numbers": provider},
+        "channels": {"ops": provider},
+        "routes": (),
+    }
+    return Configuration(**{**known, **changes})
+
+
+async def store_with(*deployments: Deployment) -> MemoryStore:
+    store = MemoryStore()
+    await store.open()
+    await store.commit(Turn(deployments=deployments))
+    return store
+
+
+class Clinic:
+    """Healthy parts, of which a test breaks one."""
+
+    def __init__(self, tmp_path: Path) -> None:
+        self.tmp_path = tmp_path
+        self.source = Source()
+        self.channel = Channel()
+        self.switch = FakeSwitch({"blue": BLUE_READY, "green": GREEN_LIVE})
+        self.switches: dict[str, TrafficSwitch] | None = None
+        self.configuration = configuration(tmp_path)
+        self.deployments: tuple[Deployment, ...] = (GOOD, BAD)
+
+    async def examine(self, *, patience: float = 0.0) -> list[Finding]:
+        (self.tmp_path / "watchdog.db").touch()
+        found = await examine_parts(
+            self.configuration,
+            Parts(
+                sources={"numbers": self.source},
+                channels={"ops": self.channel},
+                switches=self.switches or {"trips": self.switch},
+                reader=await store_with(*self.deployments),
+            ),
+            clock=SystemClock(),
+            patience=timedelta(seconds=patience),
+        )
+        assert self.switch.writes == 0
+        return found
+
+    async def troubles(self, **options: float) -> list[tuple[str, Health, str]]:
+        return [
+            (one.what, one.health, one.detail)
+            for one in await self.examine(**options)
+            if one.health is not Health.OK
+        ]
+
+
+@pytest.fixture
+def clinic(tmp_path: Path) -> Clinic:
+    return Clinic(tmp_path)
+
+
+async def test_a_healthy_installation_has_nothing_but_good_findings(clinic: Clinic) -> None:
+    found = await clinic.examine()
+    assert worst(found) is Health.OK, found
+    assert [one.what for one in found] == [
+        "environment",
+        "configuration",
+        "store",
+        "pause file",
+        "source numbers",
+        "channel ops",
+        "switch of trips",
+        "rollback of trips",
+        "rollback of trips",
+        "data of trips",
+    ]
+
+
+async def test_a_source_that_does_not_answer_is_bad_and_its_data_not_looked_at(clinic: Clinic) -> None:
+    clinic.source = Source(report=SourceReport(ok=False, detail="refused", advice="start it"))
+    assert await clinic.troubles() == [("source numbers", Health.BAD, "refused")]
+    assert clinic.source.asked == []
+
+
+@pytest.mark.virtual_time
+async def test_a_provider_that_hangs_does_not_hold_up_the_doctor(tmp_path: Path) -> None:
+    found = await examine_parts(
+        configuration(tmp_path, services=(), pause_file=None),
+        Parts(
+            sources={"numbers": Source(hangs=True)},
+            channels={"ops": Channel()},
+            switches={},
+            reader=await store_with(),
+        ),
+        clock=LoopClock(),
+    )
+    assert [(one.what, one.detail) for one in found if one.health is Health.BAD] == [
+        ("source numbers", "no answer within 6 s")
+    ]
+
+
+async def test_a_provider_that_breaks_its_promise_is_bad_and_hides_nothing(clinic: Clinic) -> None:
+    clinic.source = Source(report=RuntimeError("secret"))
+    found = await clinic.troubles()
+    assert found == [("source numbers", Health.BAD, "RuntimeError while looking at it")]
+
+
+async def test_a_channel_with_trouble_is_bad(clinic: Clinic) -> None:
+    clinic.channel = Channel("the address does not resolve")
+    assert await clinic.troubles() == [("channel ops", Health.BAD, "the address does not resolve")]
+
+
+async def test_a_switch_that_cannot_be_read_is_bad(clinic: Clinic) -> None:
+    clinic.switch.fail_read(SwitchUnreachable("/run/haproxy/admin.sock: no such file"))
+    assert await clinic.troubles() == [
+        ("switch of trips", Health.BAD, "/run/haproxy/admin.sock: no such file")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("blue", "told"),
+    [
+        (VariantState(weight=0, ready=0, total=2), "blue: 0 of 2 ready, 1.6 needed"),
+        (VariantState(weight=0, ready=1, total=2), "blue: 1 of 2 ready, 1.6 needed"),
+        (VariantState(weight=0, ready=None, note="no check"), "blue: readiness unknown (no check)"),
+        (VariantState(weight=100, ready=2, total=2), "every variant takes traffic"),
+    ],
+    ids=str,
+)
+async def test_a_rollback_that_would_not_work_now_is_bad(
+    clinic: Clinic, blue: VariantState, told: str
+) -> None:
+    clinic.switch = FakeSwitch({"blue": blue, "green": GREEN_LIVE})
+    bad = [detail for what, health, detail in await clinic.troubles() if health is Health.BAD]
+    assert len(bad) == 1
+    assert told in bad[0]
+
+
+async def test_it_only_warns_where_nothing_would_be_rolled_back(clinic: Clinic) -> None:
+    watched = Service(name="trips", labels={"team": "booking"}, rules=("error-rate",), mode=Mode.OBSERVE)
+    clinic.configuration = configuration(clinic.tmp_path, services=(watched,))
+    clinic.switch = FakeSwitch({"green": GREEN_LIVE})
+    assert [health for _, health, _ in await clinic.troubles()] == [Health.WARN]
+
+
+async def test_traffic_nowhere_is_said(clinic: Clinic) -> None:
+    clinic.switch = FakeSwitch({"blue": BLUE_READY})
+    assert ("rollback of trips", Health.BAD, "no variant takes traffic") in await clinic.troubles()
+
+
+async def test_an_object_that_somebody_else_manages_is_a_warning(clinic: Clinic) -> None:
+    clinic.switch = FakeSwitch({"blue": BLUE_READY, "green": GREEN_LIVE}, managed_by="argo-cd")
+    assert [(what, health) for what, health, _ in await clinic.troubles()] == [
+        ("switch of trips", Health.WARN)
+    ]
+
+
+async def test_without_a_known_good_version_people_are_warned(clinic: Clinic) -> None:
+    clinic.deployments = (BAD,)
+    assert [(what, health) for what, health, _ in await clinic.troubles()] == [
+        ("rollback of trips", Health.WARN)
+    ]
+
+
+async def test_two_services_on_one_object_without_a_lock_are_bad(clinic: Clinic) -> None:
+    names = ("trips", "hotels")
+    services = tuple(Service(name=name, labels={"team": "x"}, rules=("error-rate",)) for name in names)
+    clinic.configuration = configuration(clinic.tmp_path, services=services)
+    state = {"blue": BLUE_READY, "green": GREEN_LIVE}
+    for tier, wanted in ((Tier.B, 1), (Tier.A, 0)):
+        clinic.switches = {name: FakeSwitch(state, tier=tier, identity="haproxy:x") for name in names}
+        shared = [detail for what, _, detail in await clinic.troubles() if what == "switches"]
+        assert len(shared) == wanted
+        assert all("trips and hotels" in detail for detail in shared)
+
+
+async def test_rules_are_asked_for_the_live_version_with_all_variables(clinic: Clinic) -> None:
+    await clinic.examine()
+    (question,) = clinic.source.asked
+    assert question.form == Ratio(bad='errors{version="v2"}', total='requests{version="v2",team="booking"}')
+
+
+@pytest.mark.parametrize(
+    ("answer", "health", "told"),
+    [
+        (parts(bad=(), total=()), Health.WARN, "error-rate: "),
+        (
+            Failed(reason=FailReason.QUERY_ERROR, detail="parse error at 3"),
+            Health.BAD,
+            "error-rate: parse error at 3",
+        ),
+    ],
+    ids=str,
+)
+async def test_a_rule_without_data_is_named(
+    clinic: Clinic, answer: Answer | Failed, health: Health, told: str
+) -> None:
+    clinic.source = Source(lambda _: answer)
+    ((what, seen, detail),) = await clinic.troubles()
+    assert (what, seen) == ("data of trips", health)
+    assert detail.startswith("1 of 1 rules have none: " + told)
+
+
+async def test_a_source_that_begins_with_nothing_is_asked_again(clinic: Clinic) -> None:
+    clinic.source = Source(
+        lambda count: parts(bad=(1.0,), total=(9.0,)) if count > 1 else parts(bad=(), total=())
+    )
+    assert await clinic.troubles(patience=5) == []
+    assert len(clinic.source.asked) == 2
+
+
+async def test_notes_of_the_configuration_are_warnings(clinic: Clinic) -> None:
+    note = Problem(at=HERE, message="rule 'queue' is used by no service")
+    clinic.configuration = configuration(clinic.tmp_path, notes=(note,))
+    assert await clinic.troubles() == [("configuration", Health.WARN, str(note))]
+
+
+async def test_a_pause_file_is_a_warning_and_one_that_cannot_be_looked_at_is_bad(clinic: Clinic) -> None:
+    pause = clinic.tmp_path / "pause"
+    pause.touch()
+    assert [(what, health) for what, health, _ in await clinic.troubles()] == [("pause file", Health.WARN)]
+    clinic.configuration = configuration(clinic.tmp_path, pause_file=pause / "below-a-file")
+    assert [(what, health) for what, health, _ in await clinic.troubles()] == [("pause file", Health.BAD)]
+
+
+async def test_a_store_that_does_not_exist_yet_is_fine_where_it_can_be_made(tmp_path: Path) -> None:
+    found = await store_finding(tmp_path, tmp_path / "watchdog.db")
+    assert found.health is Health.OK
+    assert "makes it at its first start" in found.detail
+    missing = await store_finding(tmp_path, tmp_path / "nowhere" / "watchdog.db")
+    assert missing.health is Health.BAD
+    assert "does not exist" in missing.detail
+    assert "install -d" in missing.advice
+
+
+async def test_a_store_that_cannot_be_read_is_bad_with_advice(clinic: Clinic) -> None:
+    class Broken(MemoryStore):
+        async def audit(self, **_: Any) -> Any:
+            raise StoreError("the file is damaged", advice="restore a copy")
+
+    (clinic.tmp_path / "watchdog.db").touch()
+    found = await examine_parts(
+        clinic.configuration,
+        Parts(sources={}, channels={}, switches={"trips": clinic.switch}, reader=Broken()),
+        clock=SystemClock(),
+        patience=timedelta(),
+    )
+    bad = [one for one in found if one.health is Health.BAD]
+    assert [(one.what, one.detail, one.advice) for one in bad] == [
+        ("store", "the file is damaged", "restore a copy")
+    ]
+
+
+async def store_finding(tmp_path: Path, file: Path) -> Finding:
+    found = await examine_parts(
+        configuration(tmp_path, services=(), store_url=f"sqlite:///{file}"),
+        Parts(sources={}, channels={}, switches={}, reader=MemoryStore()),
+        clock=SystemClock(),
+        patience=timedelta(),
+    )
+    return next(one for one in found if one.what == "store")
+
+
+async def test_a_real_page_is_scraped_until_it_has_data(
+    tmp_path: Path, start_app: Callable[..., VersionedApp]
+) -> None:
+    app = start_app(version="v2")
+    state = tmp_path / "state.json"
+    state.write_text('{"revision": "1", "variants": {"green": {"weight": 1, "version": "v2"}}}')
+
+    rule = Rule(
+        name="error-rate",
+        form=Ratio(bad='http_requests_total{status=~"5.."}', total='http_requests_total{version="$version"}'),
+        thresholds=Thresholds(critical=0.01),
+        source="numbers",
+        window=timedelta(seconds=10),
+    )
+    scrape = ScrapeSettings(urls=(f"{app.url}/metrics",), interval=timedelta(milliseconds=200))
+    command = CommandSettings(read=["cat", str(state)], apply=["true", "{variant}"])
+    service = Service(name="trips", rules=("error-rate",), mode=Mode.OBSERVE)
+    entry = ServiceEntry(service=service, traffic=Provider(kind="command", settings=command, at=HERE))
+    written = replace(
+        configuration(tmp_path),
+        rules={"error-rate": rule},
+        sources={"numbers": Provider(kind="scrape", settings=scrape, at=HERE)},
+        services={"trips": entry},
+        channels={},
+    )
+    visiting = asyncio.create_task(visit(app.url))
+    found = {one.what: one for one in await examine(written)}
+    visiting.cancel()
+    await asyncio.gather(visiting, return_exceptions=True)
+    assert found["source numbers"].health is Health.OK
+    assert found["data of trips"].health is Health.OK, found["data of trips"]
+
+
+async def visit(url: str) -> None:
+    async with aiohttp.ClientSession() as session:
+        while True:
+            async with session.get(url):
+                pass
