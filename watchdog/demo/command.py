@@ -15,7 +15,7 @@ from rich.table import Table
 from watchdog.core.errors import WatchdogError
 from watchdog.demo.play import play
 from watchdog.demo.report import Report, report_of
-from watchdog.demo.stage import Stage
+from watchdog.demo.stage import Stage, find_haproxy
 from watchdog.demo.visitors import Visitors
 
 #: The exit code after Ctrl-C.
@@ -24,9 +24,14 @@ INTERRUPTED = 130
 
 def demo(*, json: bool, prometheus: bool, keep: bool) -> int:
     """Run the demo; 0 when the bad version was rolled back and the recovery proved."""
+    return perform(json=json, prometheus=prometheus, keep=keep, haproxy=find_haproxy())
+
+
+def perform(*, json: bool, prometheus: bool, keep: bool, haproxy: str | None) -> int:
+    """The same with HAProxy from there, or with the small proxy."""
     out = Console(stderr=json, highlight=False)
     try:
-        return asyncio.run(_run(out, json=json, prometheus=prometheus, keep=keep))
+        return asyncio.run(_run(out, json=json, prometheus=prometheus, keep=keep, haproxy=haproxy))
     except WatchdogError as error:
         sys.stderr.write(f"{error}\n")
         return 1
@@ -35,15 +40,15 @@ def demo(*, json: bool, prometheus: bool, keep: bool) -> int:
         return INTERRUPTED
 
 
-async def _run(out: Console, *, json: bool, prometheus: bool, keep: bool) -> int:
+async def _run(out: Console, *, json: bool, prometheus: bool, keep: bool, haproxy: str | None) -> int:
     task = asyncio.current_task()
     if task is not None:
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="watchdog-demo-")))
-        stage = Stage(folder=folder, prometheus=prometheus)
+        stage = Stage(folder=folder, prometheus=prometheus, haproxy=haproxy)
         source = "prometheus" if prometheus else "scrape"
-        out.print(f"starting: two versions of a shop, {stage.switch} in front, source {source}, the watchdog")
+        out.print(f"starting: two versions of a shop, switch {stage.switch}, source {source}, the watchdog")
         await stage.set_up(stack)
         visitors = Visitors(url=f"http://127.0.0.1:{stage.front}/")
         stream = asyncio.create_task(visitors.run(), name="visitors")

@@ -32,7 +32,7 @@ async def start(stack: AsyncExitStack, argv: Sequence[str], *, log: Path, port: 
     """Start a process and wait until it listens on `port`; the stack ends it. Raises `StartFailed`."""
     guard = shutil.which("setpriv")
     command = [guard, "--pdeathsig", "KILL", *argv] if guard else list(argv)
-    with open(log, "wb") as output:  # noqa: ASYNC230, PTH123 - a local file, before anything runs
+    with log.open("wb") as output:
         process = await asyncio.create_subprocess_exec(
             *command, stdin=asyncio.subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
         )
@@ -43,7 +43,7 @@ async def start(stack: AsyncExitStack, argv: Sequence[str], *, log: Path, port: 
         if await _listens(port):
             return
         await asyncio.sleep(0.05)
-    tail = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
+    tail = "\n".join(log.read_text(errors="replace").splitlines()[-15:])  # noqa: ASYNC240 - as above
     raise StartFailed(f"{Path(argv[0]).name} did not come up:\n{tail}")
 
 

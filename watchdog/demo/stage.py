@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import secrets
 import shutil
 import sys
@@ -28,12 +29,18 @@ class Missing(WatchdogError):
     """A program the demo was asked to use is not installed."""
 
 
+def find_haproxy() -> str | None:
+    """Where HAProxy is, if it is installed. Debian keeps it out of a plain user's PATH."""
+    return shutil.which("haproxy", path=f"{os.environ.get('PATH', '')}:/usr/local/sbin:/usr/sbin")
+
+
 @dataclass(slots=True)
 class Stage:
     """Everything that runs. `front` is where visitors go, `url` the daemon's API."""
 
     folder: Path
     prometheus: bool
+    haproxy: str | None
     front: int = field(default_factory=free_port)
     admin: int = field(default_factory=free_port)
     api: int = field(default_factory=free_port)
@@ -45,11 +52,6 @@ class Stage:
     def url(self) -> str:
         """The daemon's API."""
         return f"http://127.0.0.1:{self.api}"
-
-    @property
-    def haproxy(self) -> str | None:
-        """Where HAProxy is, if it is."""
-        return shutil.which("haproxy", path="/usr/local/sbin:/usr/sbin:/usr/local/bin:/usr/bin:/bin")
 
     @property
     def switch(self) -> str:
