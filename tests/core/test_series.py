@@ -233,3 +233,10 @@ def test_dropping_keeps_the_newest_sample() -> None:
         series.add(float(at), float(at))
     series.forget(1000.0)
     assert list(series.window(after=0, until=1000)) == [99]
+
+
+def test_a_series_that_its_page_shows_no_more_has_no_newest_sample() -> None:
+    memory = remember(page(0, 'a{n="1"} 1', 'a{n="2"} 1'), page(1, 'a{n="1"} 2', 'a{n="2"} 2'))
+    memory.add(page(2, 'a{n="2"} 3'))
+    assert count(memory, 'a{n="1"}', until=2) == Count(increases=1, newest=None, samples=2, series=1)
+    assert count(memory, until=2).newest == T0 + 2

@@ -16,6 +16,7 @@ from pydantic import SecretStr, ValidationError
 
 from tests.eventually import Eventually
 from tests.servers import raw
+from tests.servers.certificates import Certificate
 from tests.servers.raw import Behaviour, RawRequest, RawServer
 from tests.sources.questions import api_error, failed, good, parts, poll, question, rule, running, vector
 from watchdog.core.observation import Answer, Failed, FailReason, NoData, NoDataReason, Value
@@ -378,6 +379,15 @@ async def test_an_unusable_ca_file_is_our_own_inability(connect: Open, tmp_path:
         fault = await asked_once(connect("https://127.0.0.1:1", ca_file=path))
         assert fault.reason is FailReason.UNABLE
         assert str(path) in fault.detail
+
+
+async def test_a_certificate_must_be_trusted(serve: Serve, connect: Open, tmp_path: Path) -> None:
+    certificate = Certificate(tmp_path)
+    async with RawServer(raw.answer(vector(({}, "1"))), tls=certificate.context) as server:
+        fault = await asked_once(connect(server))
+        assert fault.reason is FailReason.UNREACHABLE
+        assert "certificate" in fault.detail
+        good(await ask(connect(server, ca_file=certificate.file)))
 
 
 async def test_closing_is_final_and_may_be_repeated(serve: Serve, connect: Open) -> None:

@@ -8,6 +8,7 @@ outside does, read more than it was told, answer later than it was told, or put 
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
 from collections.abc import Mapping
 from pathlib import Path
@@ -97,15 +98,17 @@ async def _exchange(session: aiohttp.ClientSession, wanted: Wanted, limit: int) 
 
 def _explained(error: Exception, url: URL) -> Failed:
     """The words for a fault. Built from its type and number; what the other side wrote is not repeated."""
-    place = f"{url.host}:{url.port}"
+    place = f"{url.host_subcomponent}:{url.port}"
     match error:
         case aiohttp.ClientConnectorDNSError():
             reason, detail = FailReason.UNREACHABLE, f"the name {url.host} cannot be resolved"
         case aiohttp.ClientConnectorCertificateError():
             cause = getattr(error.certificate_error, "verify_message", "") or "it cannot be verified"
             reason, detail = FailReason.UNREACHABLE, f"the certificate of {place} is not trusted: {cause}"
+        case aiohttp.ClientConnectorSSLError():  # its number is OpenSSL's own, not the system's
+            reason, detail = FailReason.UNREACHABLE, f"no TLS with {place}"
         case aiohttp.ClientConnectorError():
-            cause = error.os_error.strerror or type(error.os_error).__name__
+            cause = os.strerror(error.os_error.errno) if error.os_error.errno else "no address answers"
             reason, detail = FailReason.UNREACHABLE, f"cannot connect to {place}: {cause}"
         case aiohttp.ClientPayloadError():
             reason, detail = FailReason.MALFORMED, "the answer was cut short"

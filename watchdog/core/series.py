@@ -48,10 +48,10 @@ def increase(values: Sequence[float]) -> float | None:
 class Series:
     """The samples of one series, oldest first. `labels` are complete, `origin` names the target it comes from.
 
-    `live` is false once it is forgotten.
+    `shown_at` is the time of the last page that had it; `live` is false once it is forgotten.
     """
 
-    __slots__ = ("labels", "live", "origin", "times", "values")
+    __slots__ = ("labels", "live", "origin", "shown_at", "times", "values")
 
     def __init__(self, labels: Mapping[str, str], origin: str) -> None:
         self.labels = labels
@@ -59,6 +59,7 @@ class Series:
         self.times = array("d")
         self.values = array("d")
         self.live = True
+        self.shown_at = -math.inf
 
     def add(self, at: float, value: float) -> None:
         """Take a sample. One that is not newer than the newest is the same sample seen again, and dropped."""
@@ -87,7 +88,8 @@ class Count(msgspec.Struct, frozen=True, kw_only=True):
     """What a selector found in a window.
 
     `increases` is the sum over all series with two samples or more, `None` without any. `newest` is the time of the
-    newest sample (Unix seconds), `samples` the samples in the window of the series that has most, `series` how many.
+    newest sample (Unix seconds) of those that the newest page of their target still shows, `None` when none does;
+    `samples` the samples in the window of the series that has most, `series` how many.
     """
 
     increases: float | None = None
@@ -189,7 +191,8 @@ class Memory:
             found += 1
             most = max(most, len(values))
             seen = series.newest(until=until)
-            newest = seen if newest is None or (seen is not None and seen > newest) else newest
+            if seen is not None and series.shown_at >= self._last_page.get(series.origin, math.inf):
+                newest = seen if newest is None else max(newest, seen)
             rise = increase(values)
             if rise is not None:
                 rises.append(rise)
@@ -208,6 +211,7 @@ class Memory:
         rows = [(self._series(line.name, line.labels, page), line) for line in lines]
         for series, line in rows:
             series.add(page.at if line.at is None else line.at, line.value)
+            series.shown_at = page.at
 
     def _series(self, name: str, written: str, page: Scraped) -> Series:
         """The series written like this. Found by its text, which pages repeat; read only at first sight."""
@@ -229,9 +233,8 @@ class Memory:
         for found in self._metrics.values():
             for key, series in list(found.items()):
                 series.forget(before)
-                newest = series.times[-1] if series.times else -math.inf
                 # What the newest page of a target shows stays known, also when that target never answers again.
-                if newest < min(before, self._last_page.get(series.origin, math.inf)):
+                if series.shown_at < min(before, self._last_page.get(series.origin, math.inf)):
                     series.live = False
                     gone = True
                     del found[key]

@@ -45,7 +45,11 @@ class Source(Protocol):
         ...
 
     async def run(self) -> None:
-        """Collect until cancelled, for sources that collect by themselves; others return at once."""
+        """The source's own work beside the answers, until cancelled: collecting, or looking for a restart.
+
+        Never needed for `ask` to be safe to call. A source without such work returns at once. May raise: it is
+        supervised and started again.
+        """
         ...
 
     async def aclose(self) -> None:
