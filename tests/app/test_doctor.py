@@ -281,6 +281,23 @@ async def test_without_a_known_good_version_people_are_warned(clinic: Clinic) ->
     ]
 
 
+async def test_before_the_first_start_no_version_is_known_good(tmp_path: Path) -> None:
+    found = await examine_parts(
+        configuration(tmp_path),
+        Parts(
+            sources={},
+            channels={},
+            switches={"trips": FakeSwitch({"blue": BLUE_READY, "green": GREEN_LIVE})},
+            reader=MemoryStore(),
+        ),
+        clock=SystemClock(),
+        patience=timedelta(),
+    )
+    assert [(one.what, one.detail) for one in found if one.health is Health.WARN] == [
+        ("rollback of trips", "no version on a variant without traffic is known good yet")
+    ]
+
+
 async def test_two_services_on_one_object_without_a_lock_are_bad(clinic: Clinic) -> None:
     names = ("trips", "hotels")
     services = tuple(Service(name=name, labels={"team": "x"}, rules=("error-rate",)) for name in names)

@@ -8,6 +8,7 @@ import pytest
 
 from tests.api.daemon import BROKEN, HOTELS, TRIPS, Daemon, view
 from tests.cli.conftest import Run
+from watchdog.core.rollback import Veto
 from watchdog.core.view import SourceView
 
 
@@ -58,6 +59,18 @@ def test_status_says_what_stops_the_automation(
 ) -> None:
     daemon.shown = msgspec.structs.replace(view(), **changes)
     assert told in watchdog("status").stdout
+
+
+def test_a_pause_is_told_once(watchdog: Run, daemon: Daemon) -> None:
+    vetoes = (
+        Veto(guard="paused", reason="paused", detail="paused by ana: load test"),
+        Veto(guard="target_ready", reason="not_ready", detail="blue is down"),
+    )
+    blocked = msgspec.structs.replace(TRIPS, rollback_ready=False, not_ready=vetoes)
+    daemon.shown = msgspec.structs.replace(view(), services={"trips": blocked})
+    text = watchdog("status").stdout
+    assert text.count("paused by ana") == 1
+    assert "blue is down" in text
 
 
 def test_status_follows_all_pages(watchdog: Run, daemon: Daemon) -> None:

@@ -56,6 +56,12 @@ def test_every_name_of_the_contract_is_there(metrics: Metrics) -> None:
     assert described >= NAMES
 
 
+def test_no_series_says_when_another_was_made(metrics: Metrics) -> None:
+    metrics.count_veto("armed")
+    metrics.observe_query("prometheus", 0.1)
+    assert b"_created" not in metrics.render()
+
+
 def test_every_metric_is_explained(metrics: Metrics) -> None:
     for family in text_string_to_metric_families(metrics.render().decode()):
         assert family.documentation.strip().endswith("."), family.name

@@ -114,7 +114,9 @@ async def examine_parts(
     }
     surgery = _Surgery(
         configuration=configuration,
-        reader=parts.reader if worst(store) is not Health.BAD else None,
+        reader=parts.reader,
+        store=_file_of(configuration.store_url),
+        known=worst(store) is not Health.BAD,
         sources=answering,
         clock=clock,
         until=clock.monotonic() + patience.total_seconds(),
@@ -169,7 +171,7 @@ def _configuration(configuration: Configuration) -> list[Finding]:
     whole = Finding(
         what="configuration",
         health=Health.OK,
-        detail=f"{len(configuration.services)} services, {len(configuration.rules)} rules",
+        detail=f"services: {len(configuration.services)}, rules: {len(configuration.rules)}",
     )
     return [whole] + [
         Finding(what="configuration", health=Health.WARN, detail=str(note)) for note in configuration.notes
@@ -259,10 +261,12 @@ async def _channel(name: str, channel: Channel) -> list[Finding]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Surgery:
-    """Where services are examined. Without a `reader` the store could not be read; that was said already."""
+    """Where services are examined. The store is not `known` when it could not be read, which was said already."""
 
     configuration: Configuration
-    reader: Reader | None
+    reader: Reader
+    store: Path | None
+    known: bool
     sources: Mapping[str, Source]
     clock: Clock
     until: float
@@ -295,10 +299,32 @@ class _Surgery:
                 Finding(what=what, health=Health.WARN, detail=detail, advice="set gitops for the service")
             )
         found.append(_readiness(entry, state))
-        if self.reader is not None and entry.service.mode is not Mode.OBSERVE:
-            found.append(await _known_good(name, state, self.reader))
+        if self.known and entry.service.mode is not Mode.OBSERVE:
+            found.append(await self._known_good(name, state))
         return found + await data_of(
             entry, state, self.configuration, self.sources, clock=self.clock, until=self.until
+        )
+
+    async def _known_good(self, name: str, state: TrafficState) -> Finding:
+        """Whether the store knows a version, on a variant without traffic, that was healthy for a whole soak."""
+        what = f"rollback of {name}"
+        try:
+            # A store that is not there yet knows nothing.
+            there = self.store is None or self.store.exists()
+            page = await self.reader.deployments(service=name, limit=_LOOK_BACK) if there else None
+        except StoreError as error:
+            return Finding(
+                what=what, health=Health.WARN, detail=f"known good versions: {error}", advice=error.advice
+            )
+        good = [one for one in page.items if _is_target(one, state)] if page else []
+        if good:
+            detail = f"{good[0].version} on {good[0].variant} is known good"
+            return Finding(what=what, health=Health.OK, detail=detail)
+        return Finding(
+            what=what,
+            health=Health.WARN,
+            detail="no version on a variant without traffic is known good yet",
+            advice="a version becomes one after its `soak` in traffic; until then bad deployments page",
         )
 
 
@@ -334,28 +360,6 @@ def _readiness(entry: ServiceEntry, state: TrafficState) -> Finding:
     advice = "give the switch a `ready` probe" if unknown else "start the standby, or see why it is not ready"
     return Finding(
         what=what, health=dangerous, detail=f"no rollback now: {'; '.join(troubles)}", advice=advice
-    )
-
-
-async def _known_good(name: str, state: TrafficState, reader: Reader) -> Finding:
-    """Whether the store knows a version, on a variant without traffic, that was healthy for a whole soak."""
-    what = f"rollback of {name}"
-    try:
-        page = await reader.deployments(service=name, limit=_LOOK_BACK)
-    except StoreError as error:
-        return Finding(
-            what=what, health=Health.WARN, detail=f"known good versions: {error}", advice=error.advice
-        )
-    good = [one for one in page.items if _is_target(one, state)]
-    if good:
-        return Finding(
-            what=what, health=Health.OK, detail=f"{good[0].version} on {good[0].variant} is known good"
-        )
-    return Finding(
-        what=what,
-        health=Health.WARN,
-        detail="no version on a variant without traffic is known good yet",
-        advice="a version becomes one after its `soak` in traffic; until then bad deployments page",
     )
 
 

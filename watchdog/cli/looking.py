@@ -219,8 +219,8 @@ def _remarks(service: dict[str, Any]) -> str:
         found.append(f"rollback {service['rollback']['id']} {service['rollback']['state']}")
     if service["traffic_error"]:
         found.append(f"switch: {service['traffic_error']}")
-    if service["not_ready"]:
-        found.append(service["not_ready"][0]["detail"])
+    # That it is paused was said already.
+    found += [veto["detail"] for veto in service["not_ready"] if veto["guard"] != "paused"][:1]
     return "; ".join(found)
 
 

@@ -16,6 +16,7 @@ from prometheus_client import (
     Counter,
     Gauge,
     Histogram,
+    disable_created_metrics,
     generate_latest,
 )
 from prometheus_client.core import GaugeMetricFamily
@@ -25,6 +26,9 @@ from prometheus_client.registry import Collector
 from watchdog import __version__
 from watchdog.core.rule import rank
 from watchdog.core.view import View
+
+# The library would add a series `…_created` to every counter and histogram, which nobody asks for.
+disable_created_metrics()  # type: ignore[no-untyped-call]  # the library leaves this one without types
 
 #: The media type of `Metrics.render`.
 CONTENT_TYPE = CONTENT_TYPE_LATEST
