@@ -135,6 +135,13 @@ def test_no_mistake_anywhere_lets_a_secret_into_a_message(
         assert shown not in said
 
 
+def test_not_even_a_secret_of_three_letters_is_quoted_where_it_does_not_fit(draft: Draft) -> None:
+    draft.environ["S"] = "zqy"
+    draft.replace('"http://127.0.0.1:9090"}', '"http://127.0.0.1:9090", timeout: !env S}')
+
+    assert draft.problems() == ["watchdog.yaml:4:73: the value of !env S cannot be used here"]
+
+
 def test_asking_for_a_secret_never_shows_one() -> None:
     secrets = Secrets({"NAME": "hunter2"}, Path())
 
