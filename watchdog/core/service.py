@@ -56,8 +56,11 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """Blast radius over all services: at most `max_rollbacks` in `per`; the breaker opens when both
-    `max_share` of the services and `at_least` services are breaching."""
+    """Blast radius over all services.
+
+    At most `max_rollbacks` in `per`; the breaker opens when both `max_share` of the services and `at_least` services
+    are breaching.
+    """
 
     max_rollbacks: int = 3
     per: timedelta = timedelta(minutes=10)

@@ -19,7 +19,7 @@ from watchdog.core.turn import Pause, Taint
 
 
 class CheckView(msgspec.Struct, frozen=True, kw_only=True):
-    """One check now. `level` is the newest verdict, `held` what its hold confirms, `latched` what its incident shows."""
+    """One check now. `level` is the newest verdict, `held` what its hold confirms, `latched` what an incident shows."""
 
     id: CheckId
     level: Level
@@ -31,7 +31,7 @@ class CheckView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ServiceView(msgspec.Struct, frozen=True, kw_only=True):
-    """One service now. `rollback_ready` answers "would a rollback work now?"; `not_ready` are the guards that say no."""
+    """One service now. `rollback_ready`: would a rollback work now? `not_ready` are the guards that say no."""
 
     name: str
     environment: str
