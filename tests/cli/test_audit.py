@@ -102,7 +102,9 @@ def test_a_cut_chain_is_noticed_by_a_head_from_elsewhere(
 ) -> None:
     records = recorded(5)
     path = str(configuration())
-    assert invoke("audit", "verify", "-c", path, "--head", records[3].hash.upper()).exit_code == 0
+    proved = invoke("audit", "verify", "-c", path, "--head", records[3].hash.upper())
+    assert proved.exit_code == 0
+    assert proved.stdout.endswith("the given head is record 4\n")
     tamper(tmp_path, "DELETE FROM audit WHERE seq > 3")
     assert invoke("audit", "verify", "-c", path).exit_code == 0
     result = invoke("audit", "verify", "-c", path, "--head", records[3].hash)

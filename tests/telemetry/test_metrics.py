@@ -134,6 +134,14 @@ def test_a_check_without_a_number_has_a_level_and_no_value() -> None:
     assert value(metrics, "watchdog_rule_last_data_timestamp_seconds", rule="healthy") is None
 
 
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_what_is_no_number_is_no_value(number: float) -> None:
+    assert CHECK.verdict is not None
+    odd = msgspec.structs.replace(CHECK, verdict=msgspec.structs.replace(CHECK.verdict, value=number))
+    metrics = Metrics(lambda: with_check(odd))
+    assert value(metrics, "watchdog_check_value", service="trips", rule="error-rate", version="v2") is None
+
+
 def test_what_is_gone_leaves_no_series_behind() -> None:
     shown: list[View | None] = [view(), msgspec.structs.replace(view(), services={"hotels": HOTELS}), None]
     metrics = Metrics(lambda: shown[0])

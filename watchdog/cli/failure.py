@@ -6,8 +6,6 @@ This module must stay light: every start of the command imports it.
 from __future__ import annotations
 
 import errno
-import os
-import sys
 from typing import Any, NoReturn
 
 import typer
@@ -32,7 +30,7 @@ class PoliteGroup(TyperGroup):
             give_up(str(failure), failure.code)
         except OSError as error:
             if error.errno == errno.EPIPE:
-                raise
+                raise  # A reader that went away (`| head`); typer ends quietly.
             give_up(str(error), 1)
         except Exception as error:
             # Imported late: this is the root of everything that is heavy.
@@ -48,12 +46,3 @@ def give_up(message: str, code: int) -> NoReturn:
     """Say it on standard error and exit."""
     typer.echo(f"Error: {message}", err=True)
     raise typer.Exit(code)
-
-
-def close_quietly() -> None:
-    """Flush what was printed. A reader that went away (`| head`) is no failure of ours and not worth a word."""
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # The interpreter flushes once more at exit, and would complain.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

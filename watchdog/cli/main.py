@@ -13,7 +13,7 @@ from watchdog import __version__
 from watchdog.cli import asking, local, looking
 from watchdog.cli.audit import audit
 from watchdog.cli.deploy import deploy
-from watchdog.cli.failure import PoliteGroup, close_quietly
+from watchdog.cli.failure import PoliteGroup
 from watchdog.cli.options import Json, MaybeConfigFile, Token, Url
 
 app = typer.Typer(
@@ -31,10 +31,7 @@ _CONFIG = "/etc/rollback-watchdog/watchdog.yaml"
 
 def main() -> None:
     """The entry point of `watchdog`, `rollback-watchdog` and `python -m watchdog`."""
-    try:
-        app(prog_name="watchdog")
-    finally:
-        close_quietly()
+    app(prog_name="watchdog")
 
 
 def _show_version(value: bool) -> None:
