@@ -1,0 +1,65 @@
+"""Bringing a store to this release's schema, in process and in one transaction.
+
+This module must never migrate downwards, nor touch a database that is not ours.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sqlalchemy import Connection, inspect, text
+
+from watchdog.core.errors import StoreError
+
+#: The newest revision in `watchdog/store/migrations/versions`.
+HEAD = "0001"
+#: Every revision that this release knows, oldest first.
+REVISIONS = ("0001",)
+
+_NEWER = "install that release again, or put a backup from before its first start in place of the file"
+
+
+def migrate(connection: Connection, path: Path) -> None:
+    """Upgrade to `HEAD` inside the running transaction. Raises `StoreError`."""
+    current = revision(connection, path)
+    if current == HEAD:
+        return
+    # Imported late: it is slow to import, and a store that is up to date does not need it.
+    from alembic import command  # noqa: PLC0415
+    from alembic.config import Config  # noqa: PLC0415
+    from alembic.util import CommandError  # noqa: PLC0415
+
+    config = Config()
+    config.set_main_option("script_location", "watchdog.store:migrations")
+    config.attributes["connection"] = connection
+    try:
+        command.upgrade(config, HEAD)
+    except CommandError as error:
+        raise StoreError(f"store {path}: cannot be migrated: {error}", advice="restore a backup") from error
+
+
+def require_head(connection: Connection, path: Path) -> None:
+    """For those who only read: raises `StoreError` unless the schema is this release's."""
+    if revision(connection, path) != HEAD:
+        raise StoreError(
+            f"store {path}: its schema is not of this release",
+            advice="start the daemon of this release once; it migrates the store",
+        )
+
+
+def revision(connection: Connection, path: Path) -> str | None:
+    """The schema's revision; `None` for an empty database. Raises `StoreError` for a newer one, or not ours."""
+    tables = inspect(connection).get_table_names()
+    if "alembic_version" not in tables:
+        if tables:
+            raise StoreError(
+                f"store {path}: this is the database of another program (it has a table {tables[0]!r})",
+                advice="give the watchdog a file of its own (`store: url`)",
+            )
+        return None
+    found = connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one_or_none()
+    if found is None:
+        return None
+    if found not in REVISIONS:
+        raise StoreError(f"store {path}: written by a newer release (schema {found})", advice=_NEWER)
+    return str(found)

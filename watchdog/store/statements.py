@@ -1,0 +1,142 @@
+"""What is written, statement by statement. Each function runs inside the transaction of its caller.
+
+SQLite and PostgreSQL say "insert or update" in the same way; only the import says which one speaks. This module must
+never begin or end a transaction.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import msgspec
+from sqlalchemy import Connection, Table, bindparam, delete, func, insert, select, update
+from sqlalchemy.dialects.sqlite import Insert
+from sqlalchemy.dialects.sqlite import insert as insert_or
+from sqlalchemy.exc import IntegrityError
+
+from watchdog.core.audit import ChainHead, verify
+from watchdog.core.errors import StoreError
+from watchdog.core.message import Outgoing, OutgoingState
+from watchdog.store import tables
+from watchdog.store.codec import decode
+from watchdog.store.rows import Row, TurnRows, outgoing_row
+
+
+def _upsert(table: Table) -> Insert:
+    statement = insert_or(table)
+    keys = [column.name for column in table.primary_key]
+    values = {column.name: statement.excluded[column.name] for column in table.c if column.name not in keys}
+    return statement.on_conflict_do_update(index_elements=keys, set_=values)
+
+
+_SERVICES = _upsert(tables.services)
+_DEPLOYMENTS = _upsert(tables.deployments)
+_INCIDENTS = _upsert(tables.incidents)
+_ROLLBACKS = _upsert(tables.rollbacks)
+_CHECKS = _upsert(tables.checks)
+_FORGET = delete(tables.checks).where(
+    *(column == bindparam(column.name) for column in tables.checks.primary_key)
+)
+_ENQUEUE = insert_or(tables.outbox).on_conflict_do_nothing(index_elements=["key"])
+_SETTLE = update(tables.outbox).where(tables.outbox.c.key == bindparam("of"))
+_LINK = insert(tables.audit)
+_HEAD = select(tables.audit.c.seq, tables.audit.c.hash).order_by(tables.audit.c.seq.desc()).limit(1)
+_ASK = insert_or(tables.requests).on_conflict_do_nothing(index_elements=["id"])
+_ANSWER = (
+    update(tables.requests)
+    .where(tables.requests.c.id == bindparam("of"))
+    .values(state="answered", reply=bindparam("answer"))
+)
+
+
+def write_turn(connection: Connection, rows: TurnRows, head: ChainHead) -> ChainHead:
+    """Write one turn; `head` is where this process believes the chain ends. Answers where it ends now."""
+    for statement, records in (
+        (_FORGET, rows.forgotten),
+        (_SERVICES, rows.services),
+        (_DEPLOYMENTS, rows.deployments),
+        (_INCIDENTS, rows.incidents),
+        (_CHECKS, rows.checks),
+        (_ENQUEUE, rows.outbox),
+        (_ANSWER, rows.replies),
+    ):
+        if records:
+            connection.execute(statement, records)
+    if rows.rollbacks:
+        _write_rollbacks(connection, rows.rollbacks)
+    return _write_links(connection, rows, head) if rows.links else head
+
+
+def read_head(connection: Connection) -> ChainHead:
+    """Where the stored chain ends."""
+    row = connection.execute(_HEAD).first()
+    return ChainHead() if row is None else ChainHead(seq=row.seq, hash=row.hash)
+
+
+def write_request(connection: Connection, row: Row) -> bool:
+    """Store a request; answers whether it is new."""
+    return connection.execute(_ASK, row).rowcount == 1
+
+
+def write_settled(
+    connection: Connection,
+    key: str,
+    *,
+    state: OutgoingState,
+    due_at: datetime,
+    last_error: str,
+    sent_at: datetime | None,
+) -> None:
+    """Record one attempt at a message. Raises `StoreError` for a message that is not there."""
+    doc = connection.execute(
+        select(tables.outbox.c.doc).where(tables.outbox.c.key == key)
+    ).scalar_one_or_none()
+    if doc is None:
+        raise StoreError(f"there is no message {key!r} in the outbox")
+    message = decode(doc, Outgoing)
+    settled = msgspec.structs.replace(
+        message,
+        state=state,
+        attempts=message.attempts + 1,
+        due_at=due_at,
+        last_error=last_error,
+        sent_at=sent_at,
+    )
+    connection.execute(_SETTLE.values(outgoing_row(settled)), {"of": key})
+
+
+def read_next_number(connection: Connection) -> int:
+    """The first free place in the order of messages and requests."""
+    highest = [
+        connection.execute(select(func.coalesce(func.max(table.c.number), 0))).scalar_one()
+        for table in (tables.outbox, tables.requests)
+    ]
+    return int(max(highest)) + 1
+
+
+def follow(rows: TurnRows, head: ChainHead) -> ChainHead:
+    """Where the chain ends after the links of a turn. Raises `StoreError` when one does not follow."""
+    after, fault = verify(rows.links, start=head)
+    if fault is not None:
+        raise StoreError(f"audit record {fault.seq} does not follow the stored chain: {fault.why}")
+    return after
+
+
+def _write_rollbacks(connection: Connection, records: list[Row]) -> None:
+    try:
+        connection.execute(_ROLLBACKS, records)
+    except IntegrityError as error:
+        keys = ", ".join(sorted(record["key"] for record in records))
+        raise StoreError(f"a rollback with the key {keys} exists already, under another id") from error
+
+
+def _write_links(connection: Connection, rows: TurnRows, head: ChainHead) -> ChainHead:
+    stored = read_head(connection)
+    if stored != head:
+        raise StoreError(
+            f"the audit chain ends at {stored.seq}, but this process wrote it up to {head.seq}: another one wrote too",
+            advice="only one watchdog may use a store; stop the others, then restart this one",
+        )
+    after = follow(rows, stored)
+    connection.execute(_LINK, rows.audit)
+    return after
