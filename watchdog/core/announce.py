@@ -10,70 +10,102 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from watchdog.core.deployment import Deployment, DeploymentEvent, DeploymentState, Origin
+from watchdog.core.deployment import ENDED, Deployment, DeploymentEvent, DeploymentState, Origin
 from watchdog.core.draft import Draft, identity, plain
+from watchdog.core.naming import rename
 from watchdog.core.request import Reply, Request
-from watchdog.core.sightings import NAMES_WITHIN, forget_dead_checks
+from watchdog.core.sightings import NAMES_WITHIN, forget_dead_checks, start_over
 
 _FUTURE = timedelta(seconds=5)
 
 
 def announce(draft: Draft, request: Request) -> Reply:
-    """Record a posted deployment; answers 201 with the record, 200 when it is known already, 4xx when it cannot be."""
+    """Record a posted deployment; answers 201 with the record, 200 when it is known already, 422 when it cannot be."""
     body = request.body
     variant, version = str(body["variant"]), str(body["version"])
-    started = datetime.fromisoformat(str(body["started_at"])) if body.get("started_at") else draft.now
-    problem = _problem(draft, variant, started)
+    started, problem = _started(draft, body)
+    problem = problem or _problem(draft, variant)
     if problem:
         return Reply(request=request.id, status=422, detail=problem)
     draft.looks.add(draft.service.name)
-    live = draft.service.traffic is not None and variant in draft.service.traffic.live
-    occupant = draft.service.serving(variant) if live else _pending(draft, variant, version)
-    if occupant is not None and occupant.version == version and occupant.named:
-        record = _annotated(draft, occupant, body)
-        return _answer(request, record, 200)
-    if live and occupant is not None and _can_be_named(draft, occupant):
-        return _answer(request, _name(draft, occupant, version, body), 200)
-    return _answer(
-        request, _add(draft, request, variant=variant, version=version, started=started, live=live), 201
-    )
+    known = _known(draft, variant, version)
+    if known is not None:
+        return _answer(request, _annotated(draft, known, body), 200)
+    nameless = _nameless(draft, variant)
+    if nameless is not None:
+        return _answer(request, _name(draft, nameless, version, body), 200)
+    return _answer(request, _add(draft, request, variant=variant, version=version, started=started), 201)
 
 
-def _problem(draft: Draft, variant: str, started: datetime) -> str:
+def _started(draft: Draft, body: dict[str, Any]) -> tuple[datetime, str]:
+    """When it started, or why that cannot be."""
+    given = body.get("started_at")
+    if not given:
+        return draft.now, ""
+    try:
+        started = datetime.fromisoformat(str(given))
+    except ValueError:
+        return draft.now, f"started_at is not a time: {given!r}"
     if started.tzinfo is None:
-        return "started_at needs a time zone, such as 2026-01-31T12:00:00Z"
+        return draft.now, "started_at needs a time zone, such as 2026-01-31T12:00:00Z"
     if started > draft.now + _FUTURE:
-        return f"started_at lies in the future: {started.isoformat()}"
+        return draft.now, f"started_at lies in the future: {started.isoformat()}"
+    return min(started, draft.now), ""
+
+
+def _problem(draft: Draft, variant: str) -> str:
     known = draft.service.traffic.variants if draft.service.traffic else {}
     if known and variant not in known:
         return f"service {draft.service.name} has no variant {variant!r}; it has {', '.join(sorted(known))}"
     return ""
 
 
-def _pending(draft: Draft, variant: str, version: str) -> Deployment | None:
+def _live(draft: Draft, variant: str) -> bool:
+    return draft.service.traffic is not None and variant in draft.service.traffic.live
+
+
+def _told(draft: Draft, variant: str) -> str | None:
+    return draft.service.traffic.told(variant) if draft.service.traffic else None
+
+
+def _known(draft: Draft, variant: str, version: str) -> Deployment | None:
+    """The record that says the same already: what is live under that name, or an announcement that waits."""
     for one in draft.service.deployments.values():
         if one.variant == variant and one.version == version and one.state is DeploymentState.PENDING:
             return one
-    return None
+    serving = draft.service.serving(variant) if _live(draft, variant) else None
+    if serving is None or not serving.named:
+        return None
+    return serving if version in (serving.version, serving.reported) else None
 
 
-def _can_be_named(draft: Draft, occupant: Deployment) -> bool:
-    """An adopted record whose version is unknown, or a change seen within the last 15 minutes and not announced."""
-    if occupant.state is DeploymentState.ADOPTED or occupant.origin is Origin.ADOPTED:
-        return not occupant.named
-    recent = occupant.live_at is not None and draft.now - occupant.live_at <= NAMES_WITHIN
-    return occupant.origin is Origin.SEEN and recent and not occupant.source
+def _nameless(draft: Draft, variant: str) -> Deployment | None:
+    """The record that this announcement names: adopted without a version, or a change seen a moment ago.
+
+    That change may be over already: rolled back or undone before anybody said what it was.
+    """
+    serving = draft.service.serving(variant)
+    if serving is None or draft.service.on_variant(variant) is not serving:
+        return None
+    live = _live(draft, variant)
+    if live and not serving.named and serving.origin in (Origin.ADOPTED, Origin.SWITCHED):
+        return serving
+    recent = serving.live_at is not None and draft.now - serving.live_at <= NAMES_WITHIN
+    unannounced = serving.origin is Origin.SEEN and not serving.source
+    there = live or (serving.state in ENDED and not serving.named)
+    return serving if recent and unannounced and there else None
 
 
 def _name(draft: Draft, occupant: Deployment, version: str, body: dict[str, Any]) -> Deployment:
     """Give a seen record its version. A return that turns out to be a new version is armed from when it was seen."""
-    new_version = occupant.state is DeploymentState.RETURN and version != occupant.version
-    named = replace(occupant, version=version, named=True)
+    returned = occupant.state is DeploymentState.RETURN and occupant.origin is Origin.SEEN
+    new_version = returned and version != occupant.version
+    named = rename(draft, occupant, version)
     if new_version:
-        named = replace(named, armed=True)
-    draft.set_deployment(named)
-    if new_version:
-        named = draft.move_deployment(named, DeploymentEvent.NAMED_ANEW, "announced as a new version")
+        draft.set_deployment(replace(named, armed=True))
+        named = draft.move_deployment(
+            draft.service.deployments[named.id], DeploymentEvent.NAMED_ANEW, "announced as a new version"
+        )
     named = _annotated(draft, named, body)
     draft.note("deployment_named", deployment=named, was=occupant.version)
     forget_dead_checks(draft)
@@ -94,30 +126,33 @@ def _annotated(draft: Draft, record: Deployment, body: dict[str, Any]) -> Deploy
     return annotated
 
 
-def _add(
-    draft: Draft, request: Request, *, variant: str, version: str, started: datetime, live: bool
-) -> Deployment:
-    """A record of its own: pending until traffic comes, or watching at once when it was replaced in place."""
+def _add(draft: Draft, request: Request, *, variant: str, version: str, started: datetime) -> Deployment:
+    """A record of its own: pending until traffic comes, or watching at once when it was replaced in place.
+
+    A switch that tells versions will tell this one too when it is there; until then the earlier one is.
+    """
+    in_place = _live(draft, variant) and _told(draft, variant) is None
     for older in list(draft.service.deployments.values()):
         waiting = older.state is DeploymentState.PENDING
-        if older.variant == variant and (waiting or (live and older.live_at is not None)):
+        if older.variant == variant and (waiting or (in_place and older.live_at is not None)):
             draft.move_deployment(older, DeploymentEvent.REPLACED, f"replaced by {version}")
     record = Deployment(
         id=identity("dep", draft.service.name, version, variant, request.id),
         service=draft.service.name,
         version=version,
         variant=variant,
-        state=DeploymentState.WATCHING if live else DeploymentState.PENDING,
+        state=DeploymentState.WATCHING if in_place else DeploymentState.PENDING,
         origin=Origin.POSTED,
         started_at=started,
         recorded_at=draft.now,
-        live_at=draft.now if live else None,
-        armed=live,
+        live_at=draft.now if in_place else None,
+        armed=in_place,
     )
     draft.set_deployment(record)
     record = _annotated(draft, record, request.body)
     draft.note(f"deployment_{record.state}", deployment=record, by=request.by)
-    if live:
+    if in_place:
+        start_over(draft)
         forget_dead_checks(draft)
     return record
 

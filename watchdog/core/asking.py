@@ -6,12 +6,13 @@ from msgspec.structs import replace
 
 from watchdog.core import telling
 from watchdog.core.announce import announce
-from watchdog.core.deciding import approve, requested
+from watchdog.core.deciding import approve, end, requested
 from watchdog.core.draft import Draft, plain
-from watchdog.core.incident import INCIDENT, Incident, IncidentEvent
+from watchdog.core.incident import INCIDENT, Incident, IncidentEvent, IncidentKind
 from watchdog.core.judging import close
 from watchdog.core.request import Reply, Request, RequestKind
 from watchdog.core.rollback import Rollback, RollbackEvent, RollbackState
+from watchdog.core.rule import Level
 from watchdog.core.turn import Pause
 
 _ABOUT_INCIDENTS = frozenset(
@@ -78,8 +79,26 @@ def _take(draft: Draft, request: Request) -> Reply:
 
 
 def _close(draft: Draft, request: Request, incident: Incident) -> Reply:
+    """Close for a person. What is still wrong must last as long as the first time before it is told again."""
     why = f"closed by {request.by}" + (f": {request.body['reason']}" if request.body.get("reason") else "")
     closed = close(draft, incident, IncidentEvent.CLOSED_BY_PERSON, why)
+    if incident.kind is IncidentKind.SWITCH:
+        draft.service = replace(draft.service, traffic_failures=0)
+    for check, state in list(draft.service.checks.items()):
+        breach = incident.breaches.get(str(check))
+        if breach is not None and not breach.over:
+            anew = replace(
+                state,
+                streaks={},
+                held=Level.OK,
+                latched=Level.OK,
+                clears=0,
+                probe_failures=0,
+                breached_at=None,
+            )
+            draft.set_check(check, anew, store=True)
+        elif check.rule in incident.checks and state.blind_since is not None:
+            draft.set_check(check, replace(state, blind_since=draft.now), store=True)
     return Reply(request=request.id, status=200, body=plain(closed))
 
 
@@ -93,8 +112,7 @@ def _settle(draft: Draft, request: Request) -> Reply:
     if request.kind is RequestKind.APPROVE:
         return approve(draft, request, waiting)
     why = f"rejected by {request.by}" + (f": {request.body['reason']}" if request.body.get("reason") else "")
-    moved = draft.move_rollback(waiting, RollbackEvent.LAPSED, why)
-    draft.note("rollback_rejected", rollback=moved.id, by=request.by)
+    moved = end(draft, waiting, RollbackEvent.LAPSED, why, {"rejected_by": request.by})
     return Reply(request=request.id, status=200, body=plain(moved))
 
 

@@ -11,45 +11,69 @@ from msgspec.structs import replace
 
 from watchdog.core import telling
 from watchdog.core.check import CheckId, CheckState, Reason
+from watchdog.core.checks import rule_of
 from watchdog.core.draft import Draft, identity
 from watchdog.core.evaluate import blind
+from watchdog.core.events import Observed
 from watchdog.core.incident import INCIDENT, Incident, IncidentEvent, IncidentKind, IncidentState
 from watchdog.core.judging import close
+from watchdog.core.observation import Failed, FailReason
 from watchdog.core.rule import Level, Rule, Severity
-from watchdog.core.world import ServiceWorld, SourceWorld
+from watchdog.core.world import ServiceWorld, SourceWorld, World
 
 #: After so many failed reads in a row the switch counts as unreadable.
 UNREADABLE_AFTER = 3
-#: Failures that are the source's own; a refused query is one rule's.
-_FAILED = frozenset({Reason.UNREACHABLE, Reason.TIMEOUT, Reason.HTTP_STATUS, Reason.MALFORMED})
+#: Failures that are the source's own; a refused or senseless answer to one query is one rule's.
+_SOURCE_FAILED = frozenset(
+    {FailReason.UNREACHABLE, FailReason.TIMEOUT, FailReason.HTTP_STATUS, FailReason.MALFORMED}
+)
+_FAILED = frozenset(Reason(reason.value) for reason in _SOURCE_FAILED)
+
+
+def heard(world: World, event: Observed, now: datetime) -> World:
+    """The world with what a poll says of its source. Our own inability says nothing of it."""
+    service = world.services.get(event.check.service)
+    rule = rule_of(service, event.check) if service else None
+    if rule is None or rule.is_probe or rule.source is None:
+        return world
+    source = world.sources.get(rule.source, SourceWorld(name=rule.source))
+    failed = event.observation if isinstance(event.observation, Failed) else None
+    if failed is not None and failed.reason is FailReason.UNABLE:
+        return world
+    if failed is not None and failed.reason in _SOURCE_FAILED:
+        since = source.failing_since or now
+        source = replace(source, up=False, error=failed.detail, failing_since=since)
+    else:
+        source = replace(source, up=True, error="", failing_since=None)
+    if world.sources.get(source.name) == source:
+        return world
+    return replace(world, sources=world.sources | {source.name: source})
 
 
 def look(draft: Draft) -> None:
     """Open, update or close the blindness of one service. A source that is down has an incident of its own."""
-    missing = [
-        (check, state)
-        for check, state in draft.service.checks.items()
-        if check.rule in draft.service.rules and blind(draft.service.rules[check.rule], state, draft.now)
-    ]
     own = [
         (check, state)
-        for check, state in missing
-        if not failed_at_source(draft.service.rules[check.rule], state)
+        for check, state in draft.service.checks.items()
+        if (rule := rule_of(draft.service, check)) is not None
+        and blind(rule, state, draft.now)
+        and not _failed_at_source(rule, state)
     ]
-    summary = "; ".join(sorted(_line(check, state) for check, state in own))
-    _follow(draft, IncidentKind.BLIND, summary)
+    summary = "; ".join(sorted({_line(check, state) for check, state in own}))
+    _follow(draft, IncidentKind.BLIND, summary, tuple(sorted({check.rule for check, _ in own})))
 
 
 def switch_readable(draft: Draft) -> None:
     """Open or close the incident of a switch that cannot be read."""
     failing = draft.service.traffic_failures >= UNREADABLE_AFTER
     summary = f"its traffic switch cannot be read: {draft.service.traffic_error}" if failing else ""
-    _follow(draft, IncidentKind.SWITCH, summary)
+    _follow(draft, IncidentKind.SWITCH, summary, ())
 
 
-def failed_at_source(rule: Rule, state: CheckState) -> bool:
+def _failed_at_source(rule: Rule, state: CheckState) -> bool:
     """Whether a check is blind because its source fails, rather than because there is no data in it."""
-    return not rule.is_probe and state.verdict is not None and state.verdict.reason in _FAILED
+    asked = not rule.is_probe and rule.source is not None
+    return asked and state.verdict is not None and state.verdict.reason in _FAILED
 
 
 def _line(check: CheckId, state: CheckState) -> str:
@@ -57,13 +81,14 @@ def _line(check: CheckId, state: CheckState) -> str:
     return f"{check.rule} has no data ({reason})"
 
 
-def _follow(draft: Draft, kind: IncidentKind, summary: str) -> None:
-    """One incident a service and kind: opened once, told again only when other checks are concerned."""
+def _follow(draft: Draft, kind: IncidentKind, summary: str, checks: tuple[str, ...]) -> None:
+    """One incident a service and kind: opened once, told again only when more checks are concerned."""
     incident = draft.service.incident_of(kind)
     if not summary:
         if incident is not None:
             close(draft, incident, IncidentEvent.CLEARED, "data is there again")
         return
+    opened = incident is None
     if incident is None:
         incident = Incident(
             id=identity("inc", kind, draft.service.name, draft.now.isoformat()),
@@ -76,14 +101,16 @@ def _follow(draft: Draft, kind: IncidentKind, summary: str) -> None:
             severity=Severity.HIGH,
             summary=summary,
         )
-    elif incident.summary == summary:
+    elif incident.checks == checks:
         return
-    told = replace(incident, summary=summary)
+    more = opened or bool(set(checks) - set(incident.checks))
+    told = replace(incident, summary=summary, checks=checks)
     draft.set_incident(told)
     draft.note(
         "blind" if kind is IncidentKind.BLIND else "switch_unreadable", incident=told.id, summary=summary
     )
-    draft.tell(telling.blind(draft.service.service, told, now=draft.now))
+    if more:
+        draft.tell(telling.blind(draft.service.service, told, now=draft.now))
 
 
 def blind_services(
@@ -94,14 +121,30 @@ def blind_services(
     why = ""
     for service in services.values():
         for check, state in service.checks.items():
-            rule = service.rules.get(check.rule)
-            if rule is None or rule.source != source or not failed_at_source(rule, state):
+            rule = rule_of(service, check)
+            if rule is None or rule.source != source or not _failed_at_source(rule, state):
                 continue
             if blind(rule, state, now):
                 affected.append(service.name)
                 why = state.verdict.explanation if state.verdict else why
                 break
     return tuple(sorted(affected)), why
+
+
+def start_over(world: World, source: str, now: datetime) -> World:
+    """A person closed the incident of a source that still fails: it is told again after another `blind_after`."""
+    services = dict(world.services)
+    for name, service in services.items():
+        checks = {
+            check: replace(state, blind_since=now)
+            for check, state in service.checks.items()
+            if state.blind_since is not None
+            and (rule := rule_of(service, check)) is not None
+            and rule.source == source
+        }
+        if checks:
+            services[name] = replace(service, checks=service.checks | checks)
+    return replace(world, services=services)
 
 
 def source_incident(

@@ -18,9 +18,10 @@ from watchdog.core.incident import Incident
 from watchdog.core.judged import Judged
 from watchdog.core.request import Reply, Request
 from watchdog.core.rollback import Passage, Rollback, RollbackEvent, RollbackState, Veto
-from watchdog.core.rule import Level, Rule
+from watchdog.core.rule import Rule
 from watchdog.core.service import Mode
 from watchdog.core.traffic import Change
+from watchdog.core.world import ServiceWorld
 
 #: An intent that could not be carried out for so long is given up: the world has moved on.
 INTENT_FOR = timedelta(minutes=5)
@@ -46,7 +47,6 @@ def consider(draft: Draft, judged: Judged, incident: Incident | None) -> None:
         automatic=True,
         bad=bad,
         rule=rule,
-        attributable=rule.per_version or len(facts_live(draft)) == 1,
         own=rollback,
     )
     started = rollback or _begin(draft, bad, facts, incident, judged.verdict.explanation)
@@ -63,11 +63,6 @@ def consider(draft: Draft, judged: Judged, incident: Incident | None) -> None:
     _decide(draft, started, facts, judged.inputs, new=rollback is None)
 
 
-def facts_live(draft: Draft) -> tuple[str, ...]:
-    """The variants that are live now."""
-    return draft.service.traffic.live if draft.service.traffic else ()
-
-
 def _known(draft: Draft, bad: Deployment) -> Rollback | None:
     key = f"auto:{draft.service.name}:{bad.id}"
     return next((one for one in draft.service.rollbacks.values() if one.key == key), None)
@@ -79,7 +74,8 @@ def _with_rule(rules: tuple[Rule, ...], rule: Rule) -> tuple[Rule, ...]:
 
 def _also_breached(draft: Draft, rollback: Rollback, rule: Rule) -> None:
     """Another rule says the same before the switch: its recovery will be part of the proof."""
-    if rollback.state is RollbackState.INTENDED and all(one.name != rule.name for one in rollback.rules):
+    before_switch = rollback.state in (RollbackState.AWAITING_APPROVAL, RollbackState.INTENDED)
+    if before_switch and all(one.name != rule.name for one in rollback.rules):
         draft.set_rollback(replace(rollback, rules=_with_rule(rollback.rules, rule)))
 
 
@@ -128,27 +124,47 @@ def _block(
     *,
     new: bool,
 ) -> None:
-    """A guard said no. Told and recorded when it is new or other guards than before say no."""
+    """A guard said no. Recorded when it is new, or when other guards or for other reasons than before say no."""
     known = {(veto.guard, veto.reason) for veto in rollback.vetoes}
-    if not new and known == {(veto.guard, veto.reason) for veto in vetoes}:
-        return
-    moved = draft.move_rollback(rollback, RollbackEvent.VETOED, vetoes[0].detail, vetoes=vetoes)
-    draft.note("rollback_blocked", rollback=moved.id, vetoes=vetoes, facts=facts, **replay)
-    _tell_blocked(draft, moved)
+    if new or known != {(veto.guard, veto.reason) for veto in vetoes}:
+        rollback = draft.move_rollback(
+            rollback,
+            RollbackEvent.VETOED,
+            vetoes[0].detail,
+            vetoes=vetoes,
+            record={"vetoes": vetoes, "facts": facts, **replay},
+        )
+    elif _grown(rollback, draft.service.rollbacks[rollback.id]):
+        draft.set_rollback(rollback)
+    tell_blocked(draft, rollback)
 
 
-def _tell_blocked(draft: Draft, rollback: Rollback) -> None:
+def _grown(rollback: Rollback, before: Rollback) -> bool:
+    """Whether what must be kept of a blocked rollback changed; what only was measured anew need not be stored."""
+    return (rollback.rules, rollback.incident) != (before.rules, before.incident)
+
+
+def tell_blocked(draft: Draft, rollback: Rollback) -> None:
+    """Tell that guards stop a rollback: once for each set of guards in an incident."""
     if any(veto.guard == "breaker" for veto in rollback.vetoes):
         return  # one aggregated message for all services; see watchdog.core.step
+    guards = telling.stopped_by(rollback)
+    if guards in rollback.told:
+        return
+    draft.set_rollback(replace(rollback, told=(*rollback.told, guards)))
     draft.tell(telling.rollback_blocked(draft.service.service, rollback, now=draft.now))
 
 
 def _ask_approval(draft: Draft, rollback: Rollback, facts: GuardFacts, replay: dict[str, object]) -> None:
     expires = draft.now + draft.service.service.rollback.approve_within
     moved = draft.move_rollback(
-        rollback, RollbackEvent.APPROVAL_ASKED, "waits for approval", expires_at=expires, vetoes=()
+        rollback,
+        RollbackEvent.APPROVAL_ASKED,
+        "waits for approval",
+        expires_at=expires,
+        vetoes=(),
+        record={"facts": facts, **replay},
     )
-    draft.note("approval_asked", rollback=moved.id, facts=facts, **replay)
     draft.tell(telling.approval_wanted(draft.service.service, moved, now=draft.now))
 
 
@@ -161,8 +177,9 @@ def intend(draft: Draft, rollback: Rollback, facts: GuardFacts, replay: dict[str
         expect=state.revision if state else "",
         mark=rollback.id,
         epoch=draft.world.epoch,
+        beside=state is not None and rollback.to_variant in state.live,
     )
-    moved = draft.move_rollback(
+    return draft.move_rollback(
         rollback,
         RollbackEvent.INTENDED,
         f"all guards allow it; {rollback.from_variant} → {rollback.to_variant}",
@@ -171,9 +188,8 @@ def intend(draft: Draft, rollback: Rollback, facts: GuardFacts, replay: dict[str
         intended_at=draft.now,
         expires_at=draft.now + INTENT_FOR,
         requests_at_switch={},
+        record={"change": change, "facts": facts, **replay},
     )
-    draft.note("rollback_intended", rollback=moved.id, change=change, facts=facts, **replay)
-    return moved
 
 
 def approve(draft: Draft, request: Request, rollback: Rollback) -> Reply:
@@ -224,7 +240,7 @@ def requested(draft: Draft, request: Request) -> Reply:
             request=request.id, status=409, detail="; ".join(f"{v.guard}: {v.detail}" for v in vetoes)
         )
     if active is not None:
-        draft.move_rollback(active, RollbackEvent.OVERTAKEN, f"{request.by} rolls back by hand")
+        end(draft, active, RollbackEvent.OVERTAKEN, f"{request.by} rolls back by hand")
     incident = next((one for one in draft.service.incidents.values() if one.deployment == bad.id), None)
     breached = [breach.rule for breach in incident.breaches.values() if not breach.over] if incident else []
     key = f"manual:{request.id}"
@@ -242,34 +258,42 @@ def requested(draft: Draft, request: Request) -> Reply:
 
 
 def unbreached(draft: Draft) -> None:
-    """Decisions that wait lapse when nothing asks for them any more or their time is over."""
+    """Decisions that wait end when traffic was moved, nobody approved in time, or nothing asks for them any more."""
     for rollback in list(draft.service.rollbacks.values()):
-        if (
-            rollback.state is RollbackState.AWAITING_APPROVAL
-            and rollback.expires_at
-            and draft.now >= rollback.expires_at
-        ):
-            _lapse(draft, rollback, "nobody approved in time")
-        elif rollback.state in (RollbackState.BLOCKED, RollbackState.AWAITING_APPROVAL):
-            _drop_if_moot(draft, rollback)
+        if rollback.state not in (RollbackState.BLOCKED, RollbackState.AWAITING_APPROVAL):
+            continue
+        awaiting = rollback.state is RollbackState.AWAITING_APPROVAL
+        if _moved_away(draft.service, rollback):
+            end(
+                draft, rollback, RollbackEvent.OVERTAKEN, f"{rollback.from_version} takes no traffic any more"
+            )
+        elif awaiting and rollback.expires_at and draft.now >= rollback.expires_at:
+            end(draft, rollback, RollbackEvent.LAPSED, "nobody approved in time")
+        elif rollback.incident not in draft.service.incidents and (awaiting or _too_late(draft, rollback)):
+            end(draft, rollback, RollbackEvent.LAPSED, "its incident is closed")
 
 
-def _drop_if_moot(draft: Draft, rollback: Rollback) -> None:
+def _moved_away(service: ServiceWorld, rollback: Rollback) -> bool:
+    """Whether the bad version lost its traffic to another; nothing live at all is an outage."""
+    if service.traffic is None or not service.traffic.live:
+        return False
+    serving = service.serving(rollback.from_variant)
+    live = rollback.from_variant in service.traffic.live
+    return not live or serving is None or serving.id != rollback.deployment
+
+
+def _too_late(draft: Draft, rollback: Rollback) -> bool:
+    """Whether this deployment can never again be rolled back automatically: then nothing waits for the guards."""
     bad = draft.service.deployments.get(rollback.deployment)
-    serving = draft.service.serving(rollback.from_variant)
-    live = rollback.from_variant in facts_live(draft)
-    if draft.service.traffic is not None and not (live and bad and serving and serving.id == bad.id):
-        moved = draft.move_rollback(rollback, RollbackEvent.OVERTAKEN, "traffic was moved by somebody else")
-        draft.note("rollback_superseded", rollback=moved.id)
-        return
-    held = any(state.latched is not Level.OK for state in draft.service.checks.values())
-    incident = draft.service.incidents.get(rollback.incident or "")
-    if incident is None and not held:
-        moved = draft.move_rollback(rollback, RollbackEvent.LAPSED, "every check is ok again")
-        draft.note("rollback_expired", rollback=moved.id)
+    armed_for = draft.service.service.rollback.armed_for
+    return bad is None or not bad.armed or draft.now > bad.started_at + armed_for
 
 
-def _lapse(draft: Draft, rollback: Rollback, why: str) -> None:
-    moved = draft.move_rollback(rollback, RollbackEvent.LAPSED, why)
-    draft.note("rollback_expired", rollback=moved.id, why=why)
-    draft.tell(telling.rollback_ended(draft.service.service, moved, now=draft.now))
+def end(
+    draft: Draft, rollback: Rollback, event: RollbackEvent, why: str, record: dict[str, object] | None = None
+) -> Rollback:
+    """End a rollback of which nothing was written, and say so."""
+    moved = draft.move_rollback(rollback, event, why, record=record)
+    wanted = moved.incident in draft.service.incidents
+    draft.tell(telling.rollback_ended(draft.service.service, moved, now=draft.now, wanted=wanted))
+    return moved

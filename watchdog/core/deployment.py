@@ -78,7 +78,9 @@ DEPLOYMENT = Machine(
             "only an announced one waits for traffic; later arrivals make records of their own",
         ),
         **never(
-            set(_S) - {_S.PENDING, _S.RETURN}, [_E.NAMED_ANEW], "only a return can turn out to be something new"
+            set(_S) - {_S.PENDING, _S.RETURN},
+            [_E.NAMED_ANEW],
+            "only a return can turn out to be something new",
         ),
         **never([_S.ROLLED_BACK, _S.SUPERSEDED, _S.FAILED], [_E.SOAKED], "one without traffic does not soak"),
         **never([_S.FAILED], [_E.ROLLED_BACK], "traffic never came"),

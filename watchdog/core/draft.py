@@ -7,6 +7,7 @@ hashes of what they name, so that the same history gives the same ids.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -15,14 +16,17 @@ import msgspec
 
 from watchdog.core.audit import AuditDraft
 from watchdog.core.check import CheckId, CheckState
-from watchdog.core.deployment import DEPLOYMENT, Deployment, DeploymentEvent
+from watchdog.core.deployment import DEPLOYMENT, ENDED, Deployment, DeploymentEvent
 from watchdog.core.incident import Incident
 from watchdog.core.message import Message
 from watchdog.core.request import Reply
-from watchdog.core.rollback import ROLLBACK, Passage, Rollback, RollbackEvent
+from watchdog.core.rollback import ROLLBACK, Passage, Rollback, RollbackEvent, RollbackState
 from watchdog.core.world import ServiceWorld, World
 
 replace = msgspec.structs.replace
+
+#: The audit record of a transition is named after the state it leads to, with one exception.
+_RECORDS = {RollbackState.AWAITING_APPROVAL: "approval_asked"}
 
 
 def identity(prefix: str, *parts: object) -> str:
@@ -75,7 +79,12 @@ class Draft:
         state = DEPLOYMENT.step(deployment.state, event)
         if state is deployment.state:
             return deployment
-        moved = replace(deployment, state=state, reason=why or deployment.reason)
+        moved = replace(
+            deployment,
+            state=state,
+            reason=why or deployment.reason,
+            ended_at=self.now if state in ENDED else None,
+        )
         self.set_deployment(moved)
         self.note(f"deployment_{state}", deployment=moved, why=why)
         return moved
@@ -94,20 +103,28 @@ class Draft:
         self.rollbacks[rollback.id] = rollback
 
     def move_rollback(
-        self, rollback: Rollback, event: RollbackEvent, why: str = "", **fields: Any
+        self,
+        rollback: Rollback,
+        event: RollbackEvent,
+        why: str = "",
+        *,
+        record: Mapping[str, Any] | None = None,
+        **fields: Any,
     ) -> Rollback:
-        """Move a rollback along its table, with a line of history."""
+        """Move a rollback along its table: one line of history and one audit record, with `record` in it."""
         state = ROLLBACK.step(rollback.state, event)
         passage = Passage(state=state, at=self.now, why=why)
         moved = replace(rollback, state=state, history=(*rollback.history, passage), **fields)
         if moved.over:
             moved = replace(moved, ended_at=self.now)
         self.set_rollback(moved)
+        self.note(_RECORDS.get(state, f"rollback_{state}"), rollback=moved.id, why=why, **(record or {}))
         return moved
 
     def set_check(self, check: CheckId, state: CheckState, *, store: bool = False) -> None:
         """Put a check's memory in place; stored at once only where a transition depends on it."""
         self.service = replace(self.service, checks=self.service.checks | {check: state})
+        self.forgotten.discard(check)
         if store:
             self.checks[check] = state
 

@@ -23,7 +23,7 @@ from watchdog.core.world import ServiceWorld, World
 DAY = timedelta(hours=24)
 
 
-def gather(
+def gather(  # noqa: PLR0913 - the one question that everybody asks, each with what he knows
     world: World,
     service: ServiceWorld,
     *,
@@ -34,13 +34,15 @@ def gather(
     wanted: str | None = None,
     target_variant: str | None = None,
     approved: bool = False,
-    attributable: bool = True,
     own: Rollback | None = None,
 ) -> GuardFacts:
     """Facts for the rollback of `bad` because of `rule`. `own` is the rollback itself, which does not count against it.
 
     `target_variant` binds the question to the target that was decided on; otherwise the best one is chosen.
+    A rule that does not name the version says nothing about which of several live ones is bad.
     """
+    if world.services.get(service.name) is not service:
+        world = replace(world, services={**world.services, service.name: service})
     state = service.traffic
     target = choose(service, bad, wanted=wanted)
     found = target.deployment
@@ -68,7 +70,7 @@ def gather(
         from_variant=bad.variant if bad else "",
         from_live=_is_live(service, bad),
         live=tuple(_name(service, variant) for variant in (state.live if state else ())),
-        attributable=attributable,
+        attributable=rule is None or rule.per_version or state is None or len(state.live) <= 1,
         deployment_state=bad.state if bad else None,
         armed=bad.armed if bad else False,
         started_at=bad.started_at if bad else None,
@@ -93,7 +95,7 @@ def gather(
         services=len(world.services),
         max_share=world.limits.max_share,
         max_share_at_least=world.limits.at_least,
-        confirming=_confirming(service, now),
+        confirming=_confirming(service, bad, now),
         managed_by=state.managed_by if state else None,
         gitops=service.service.gitops,
     )
@@ -138,7 +140,7 @@ def _is_live(service: ServiceWorld, bad: Deployment | None) -> bool:
         return False
     serving = service.serving(bad.variant)
     carried = serving is not None and serving.id == bad.id
-    return carried and spot.version in (None, bad.version)
+    return carried and bad.fits(service.traffic.told(bad.variant))
 
 
 def _name(service: ServiceWorld, variant: str) -> str:
@@ -186,13 +188,18 @@ def _automatic_since(rollbacks: Iterable[Rollback], since: datetime, own: Rollba
     return count
 
 
-def _confirming(service: ServiceWorld, now: datetime) -> dict[str, Level]:
-    """The newest level of every confirming rule; unknown when it is older than its window and three intervals."""
+def _confirming(service: ServiceWorld, bad: Deployment | None, now: datetime) -> dict[str, Level]:
+    """The newest level of every confirming rule; unknown when it is older than its window and three intervals.
+
+    Another version's trouble confirms nothing about this one.
+    """
     levels: dict[str, Level] = {}
     for check, state in service.checks.items():
-        if check.rule not in service.service.rollback.confirm or state.verdict is None:
+        rule = service.rules.get(check.rule)
+        if rule is None or check.rule not in service.service.rollback.confirm or state.verdict is None:
             continue
-        rule = service.rules[check.rule]
+        if check.variant and (bad is None or check.variant != bad.variant):
+            continue
         fresh_for = max(rule.window, 3 * rule.interval)
         level = state.verdict.level if now - state.verdict.at <= fresh_for else Level.UNKNOWN
         levels[check.rule] = max(levels.get(check.rule, Level.UNKNOWN), level, key=rank)

@@ -10,7 +10,7 @@ from enum import StrEnum
 
 import msgspec
 
-from watchdog.core.machine import Machine
+from watchdog.core.machine import Machine, never
 from watchdog.core.rule import Level, Rule, Severity
 
 
@@ -55,6 +55,9 @@ INCIDENT = Machine(
         (_S.ACKNOWLEDGED, _E.CLOSED_BY_PERSON): _S.CLOSED,
         (_S.CLOSED, _E.CLOSED_BY_PERSON): _S.CLOSED,
     },
+    faults=never(
+        [_S.CLOSED], [_E.WORSENED, _E.ACKNOWLEDGED, _E.CLEARED], "a closed incident has left the world"
+    ),
 )
 
 
@@ -77,7 +80,11 @@ class Breach(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Incident(msgspec.Struct, frozen=True, kw_only=True):
-    """One incident. `breaches` is keyed by check; `subjects` are the affected services (source incidents)."""
+    """One incident.
+
+    `breaches` is keyed by check; `subjects` are the affected services of a source incident,
+    `checks` the rules that are blind.
+    """
 
     id: str
     kind: IncidentKind
@@ -92,6 +99,7 @@ class Incident(msgspec.Struct, frozen=True, kw_only=True):
     summary: str = ""
     breaches: dict[str, Breach] = {}
     subjects: tuple[str, ...] = ()
+    checks: tuple[str, ...] = ()
     acknowledged_by: str | None = None
     acknowledged_at: datetime | None = None
     closed_at: datetime | None = None

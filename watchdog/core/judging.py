@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from watchdog.core import telling
 from watchdog.core.check import CheckId, CheckState, KnownLog, Reason, Verdict
+from watchdog.core.checks import checks_of, rule_of
 from watchdog.core.deciding import consider
 from watchdog.core.deployment import Deployment, DeploymentState
 from watchdog.core.draft import Draft, identity
@@ -19,7 +20,7 @@ from watchdog.core.events import Observed
 from watchdog.core.incident import INCIDENT, Breach, Incident, IncidentEvent, IncidentKind, IncidentState
 from watchdog.core.judged import Judged
 from watchdog.core.known import remember
-from watchdog.core.observation import Pulse
+from watchdog.core.observation import Pulse, Value
 from watchdog.core.rollback import Rollback, RollbackState
 from watchdog.core.rule import Level, Rule, rank
 from watchdog.core.sightings import soak
@@ -27,24 +28,19 @@ from watchdog.core.verifying import settling
 
 
 def observed(draft: Draft, event: Observed) -> None:
-    """Judge one observation and everything that follows from it.
-
-    A probe is judged even during the warm-up: dead counts from the first moment, and alive ends a row of failures.
-    """
+    """Judge one observation and everything that follows from it."""
     check = event.check
-    rule = rule_for(draft, check)
-    if rule is None:
-        return
+    rule = rule_of(draft.service, check)
+    if rule is None or check not in checks_of(draft.service):
+        return  # asked before its version lost its traffic: it judges nothing any more
     before = draft.service.checks.get(check, CheckState())
     deployment = draft.service.deployment_of(check)
-    quiet = _too_early(draft, deployment)
-    if quiet and not isinstance(event.observation, Pulse):
-        draft.set_check(check, replace(before, verdict=_too_early_verdict(draft, quiet)))
+    if _too_early(draft, event, before, deployment):
         return
     result = evaluate(rule, before, event.observation, now=event.arrived_at)
     draft.set_check(check, result.state, store=result.state.latched is not before.latched)
     _remember(draft, rule, result.verdict, deployment)
-    if deployment is not None and not quiet:
+    if deployment is not None:
         _soak(draft, rule, check, result.verdict, deployment)
     judged = Judged(check=check, rule=rule, before=before, event=event, result=result, deployment=deployment)
     incident = _incident(draft, judged)
@@ -52,28 +48,31 @@ def observed(draft: Draft, event: Observed) -> None:
         consider(draft, judged, incident)
 
 
-def rule_for(draft: Draft, check: CheckId) -> Rule | None:
-    """The rule a check runs by: an open incident keeps the rule it was opened with."""
-    for incident in draft.service.incidents.values():
-        breach = incident.breaches.get(str(check))
-        if breach is not None and not breach.over:
-            return breach.rule
-    return draft.service.rules.get(check.rule)
+def _too_early(draft: Draft, event: Observed, before: CheckState, deployment: Deployment | None) -> bool:
+    """Whether the observation does not count: a switch was made a moment ago, or the deployment warms up.
+
+    A probe that says dead counts even during the warm-up, and one that says alive ends a row of dead ones.
+    """
+    observation = event.observation
+    sampled_at = observation.at if isinstance(observation, Value | Pulse) else draft.now
+    if settling(draft.service, min(sampled_at, draft.now)):
+        why = "traffic was moved a moment ago"
+    elif deployment is not None and _warming_up(draft, deployment):
+        if isinstance(observation, Pulse):
+            if not observation.passed:
+                return False
+            before = replace(before, probe_failures=0, streaks={}, held=Level.OK)
+        why = f"{deployment.version} is still warming up"
+    else:
+        return False
+    verdict = Verdict(level=Level.UNKNOWN, reason=Reason.WARMING_UP, at=draft.now, explanation=why)
+    draft.set_check(event.check, replace(before, verdict=verdict))
+    return True
 
 
-def _too_early(draft: Draft, deployment: Deployment | None) -> str:
-    """Why verdicts do not count yet: the deployment warms up, or a switch was made a moment ago."""
-    policy = draft.service.service.rollback
-    if settling(draft.service, draft.now):
-        return "traffic was moved a moment ago"
-    young = deployment is not None and draft.now < deployment.started_at + policy.warmup
-    if young and deployment is not None and deployment.armed and deployment.state is DeploymentState.WATCHING:
-        return f"{deployment.version} is still warming up"
-    return ""
-
-
-def _too_early_verdict(draft: Draft, why: str) -> Verdict:
-    return Verdict(level=Level.UNKNOWN, reason=Reason.WARMING_UP, at=draft.now, explanation=why)
+def _warming_up(draft: Draft, deployment: Deployment) -> bool:
+    young = draft.now < deployment.started_at + draft.service.service.rollback.warmup
+    return young and deployment.armed and deployment.state is DeploymentState.WATCHING
 
 
 def _remember(draft: Draft, rule: Rule, verdict: Verdict, deployment: Deployment | None) -> None:
@@ -119,9 +118,10 @@ def _incident(draft: Draft, judged: Judged) -> Incident | None:
 
 
 def _holding(draft: Draft, check: CheckId, deployment: Deployment | None) -> Incident | None:
-    """The open incident of this check's deployment, or the one that already lists the check."""
+    """The open incident that this check holds open, else the one of its deployment."""
     for incident in draft.service.incidents.values():
-        if incident.kind is IncidentKind.BREACH and str(check) in incident.breaches:
+        breach = incident.breaches.get(str(check))
+        if breach is not None and not breach.over:
             return incident
     return draft.service.incident_of(IncidentKind.BREACH, deployment.id if deployment else "")
 
@@ -208,6 +208,9 @@ def retire_breaches(draft: Draft) -> None:
 
 
 def _version_gone(draft: Draft, breach: Breach, live: tuple[str, ...]) -> bool:
+    """Whether other versions took its traffic; that nothing takes any is an outage, not an end."""
+    if not live:
+        return False
     serving = [draft.service.serving(variant) for variant in live]
     return all(deployment is None or deployment.version != breach.version for deployment in serving)
 

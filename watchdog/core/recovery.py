@@ -25,17 +25,18 @@ class Next(StrEnum):
 def next_move(rollback: Rollback, state: TrafficState, *, expired: bool, ours: bool) -> Next:
     """What to do about an intent. `ours` says that this process or an earlier one may have written it already.
 
-    An end state that is in place although nothing was written is a person's work (`FOREIGN`), not ours.
+    An end state that is in place although nothing was written is a person's work (`FOREIGN`), not ours. What was begun
+    is finished even when it is late; what was not begun is not.
     """
-    target = state.variants.get(rollback.to_variant)
-    bad = state.variants.get(rollback.from_variant)
-    if target is None or bad is None:
+    target_live, bad_live = rollback.to_variant in state.live, rollback.from_variant in state.live
+    ours = ours or (state.mark is not None and state.mark == rollback.id)
+    if target_live and not bad_live:
+        return Next.DONE if ours else Next.FOREIGN
+    if not bad_live or rollback.to_variant not in state.variants:
         return Next.FOREIGN
-    marked = state.mark is not None and state.mark == rollback.id
-    if target.live and not bad.live:
-        return Next.DONE if ours or marked else Next.FOREIGN
-    if not bad.live:
-        return Next.FOREIGN
+    beside = rollback.change is not None and rollback.change.beside
+    if target_live and not beside:
+        return Next.FINISH if ours else Next.FOREIGN
     if expired:
         return Next.LAPSED
-    return Next.FINISH if target.live else Next.WRITE
+    return Next.WRITE

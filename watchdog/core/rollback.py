@@ -10,7 +10,7 @@ from enum import StrEnum
 
 import msgspec
 
-from watchdog.core.machine import Machine
+from watchdog.core.machine import Machine, never
 from watchdog.core.rule import Rule
 from watchdog.core.traffic import Change
 
@@ -62,6 +62,36 @@ class RollbackEvent(StrEnum):
 
 _S, _E = RollbackState, RollbackEvent
 
+_ENDS = frozenset(
+    {
+        _S.COMPLETED,
+        _S.INEFFECTIVE,
+        _S.UNVERIFIED,
+        _S.CONTESTED,
+        _S.SUPERSEDED,
+        _S.PARTIAL,
+        _S.FAILED,
+        _S.EXPIRED,
+    }
+)
+_WAITING = frozenset({_S.DECIDED, _S.BLOCKED, _S.AWAITING_APPROVAL})
+_WRITTEN = frozenset({_S.APPLIED, _S.VERIFIED_OBJECT, _S.VERIFIED_TRAFFIC, _S.UNCONTESTED, _S.RECOVERED})
+_DECIDING = frozenset({_E.VETOED, _E.APPROVAL_ASKED, _E.INTENDED})
+_EXECUTED = frozenset({_E.APPLIED, _E.HALF_DONE, _E.REFUSED, _E.OUTCOME_UNKNOWN})
+_MEASURED = (_E.TRAFFIC_VERIFIED, _E.NOT_MEASURABLE)
+_PROVING = frozenset(
+    {
+        _E.OBJECT_VERIFIED,
+        *_MEASURED,
+        _E.UNCONTESTED,
+        _E.RECOVERED,
+        _E.COMPLETED,
+        _E.STILL_BAD,
+        _E.STILL_UNKNOWN,
+        _E.UNDONE,
+    }
+)
+
 ROLLBACK = Machine(
     name="rollback",
     table={
@@ -108,21 +138,35 @@ ROLLBACK = Machine(
         (_S.UNCONTESTED, _E.STILL_UNKNOWN): _S.UNVERIFIED,
         (_S.RECOVERED, _E.COMPLETED): _S.COMPLETED,
     },
+    faults={
+        **never(_ENDS, _E, "it has ended"),
+        **never(_WAITING, _EXECUTED | _PROVING, "nothing has been written yet"),
+        **never([_S.DECIDED], [_E.OVERTAKEN, _E.LAPSED], "it moves on in the step that decided it"),
+        **never([_S.INTENDED], {_E.APPROVAL_ASKED, _E.INTENDED} | _PROVING, "the executor has it"),
+        **never(
+            _WRITTEN, _DECIDING | {_E.APPLIED, _E.REFUSED, _E.OUTCOME_UNKNOWN, _E.LAPSED}, "it is written"
+        ),
+        **never(_WRITTEN - {_S.APPLIED}, [_E.OBJECT_VERIFIED, _E.HALF_DONE], "the switch showed it whole"),
+        **never(
+            [_S.APPLIED],
+            _PROVING - {_E.OBJECT_VERIFIED, _E.UNDONE, _E.STILL_UNKNOWN},
+            "the switch was not read again yet",
+        ),
+        **never([_S.VERIFIED_OBJECT], [_E.UNCONTESTED, _E.RECOVERED, _E.COMPLETED], "traffic comes first"),
+        **never(
+            [_S.VERIFIED_TRAFFIC], [*_MEASURED, _E.RECOVERED, _E.COMPLETED], "the contest window comes first"
+        ),
+        **never([_S.UNCONTESTED], [*_MEASURED, _E.UNCONTESTED, _E.COMPLETED], "recovery comes first"),
+        **never(
+            [_S.RECOVERED],
+            [*_PROVING - {_E.OBJECT_VERIFIED, _E.COMPLETED}, _E.OVERTAKEN],
+            "it completes in the step that saw the recovery",
+        ),
+    },
 )
 
 #: Ends. Nothing moves a rollback from here.
-ENDS = frozenset(
-    {
-        _S.COMPLETED,
-        _S.INEFFECTIVE,
-        _S.UNVERIFIED,
-        _S.CONTESTED,
-        _S.SUPERSEDED,
-        _S.PARTIAL,
-        _S.FAILED,
-        _S.EXPIRED,
-    }
-)
+ENDS = _ENDS
 #: States in which the traffic switch has been written by us.
 AFTER_SWITCH = frozenset(
     {_S.APPLIED, _S.VERIFIED_OBJECT, _S.VERIFIED_TRAFFIC, _S.UNCONTESTED, _S.RECOVERED, _S.COMPLETED}
@@ -151,7 +195,8 @@ class Rollback(msgspec.Struct, frozen=True, kw_only=True):
     """One rollback. `key` is unique: `auto:SERVICE:DEPLOYMENT` allows one automatic switch per deployment.
 
     `rules` are the breached rules whose recovery proves that it helped, as they were when it was decided.
-    `observed_at` is the arrival of the answer that decided it (for the measured delay).
+    `observed_at` is the arrival of the answer that decided it (for the measured delay). `told` are the sets of vetoes
+    that people have heard of.
     """
 
     id: str
@@ -171,6 +216,7 @@ class Rollback(msgspec.Struct, frozen=True, kw_only=True):
     change: Change | None = None
     rules: tuple[Rule, ...] = ()
     vetoes: tuple[Veto, ...] = ()
+    told: tuple[str, ...] = ()
     expires_at: datetime | None = None
     intended_at: datetime | None = None
     applied_at: datetime | None = None

@@ -12,6 +12,8 @@ from msgspec.structs import replace
 from watchdog.core.checks import checks_of
 from watchdog.core.deployment import SOAKING, Deployment, DeploymentEvent, DeploymentState, Origin
 from watchdog.core.draft import Draft, identity
+from watchdog.core.naming import rename
+from watchdog.core.rule import Level
 from watchdog.core.traffic import TrafficState
 
 #: An announcement this long after a seen change still names it (design §7).
@@ -21,9 +23,11 @@ PENDING_FOR = timedelta(hours=1)
 
 
 def see(draft: Draft, state: TrafficState) -> None:
-    """Take in a state just read: adopt at first sight, else compare with the last one and record what arrived."""
+    """Take in a state just read: adopt at first sight, else compare with the last one and record what arrived.
+
+    Nothing live at all is an outage or the middle of a change: it says nothing about deployments.
+    """
     before = draft.service.traffic
-    first = before is None and not any(one.live_at for one in draft.service.deployments.values())
     changed = before is None or before.revision != state.revision or _versions(before) != _versions(state)
     arrivals = [] if before is None else _arrivals(draft, before, state)
     if changed:
@@ -31,96 +35,138 @@ def see(draft: Draft, state: TrafficState) -> None:
         draft.note("traffic_changed", revision=state.revision, variants=state.variants, before=before)
     else:
         draft.service = replace(draft.service, traffic=state)
-    if first:
-        for variant in state.live:
-            _adopt(draft, variant, state)
-    for variant in arrivals:
-        _arrive(draft, variant, state, since=before.read_at if before else state.read_at)
-    if changed:
-        _retire(draft, state)
+    if before is None:
+        _first_sight(draft, state)
+    else:
+        for variant in arrivals:
+            _arrive(draft, variant, state, since=before.read_at)
+    _learn(draft, state)
+    if changed and state.live:
+        retire(draft, state)
         forget_dead_checks(draft)
 
 
 def _versions(state: TrafficState) -> dict[str, str | None]:
-    return {name: variant.version for name, variant in state.variants.items() if variant.live}
+    return {name: state.told(name) for name in state.live}
+
+
+def _first_sight(draft: Draft, state: TrafficState) -> None:
+    """Adopt what is live. Records of an earlier life that still fit are kept."""
+    for variant in state.live:
+        serving = draft.service.serving(variant)
+        if serving is None or not serving.fits(state.told(variant)):
+            _adopt(draft, variant, state)
 
 
 def _arrivals(draft: Draft, before: TrafficState, state: TrafficState) -> list[str]:
     """Live variants that were not live before, or whose version is not what they carried."""
-    found: list[str] = []
-    for name in state.live:
-        old, new = before.variants.get(name), state.variants[name]
-        serving = draft.service.serving(name)
-        if old is None or not old.live or serving is None:
-            found.append(name)
-        elif new.version is not None and new.version != (serving.version if serving.named else old.version):
-            found.append(name)
-    return found
+    return [name for name in state.live if _arrived(draft.service.serving(name), before, state.told(name))]
+
+
+def _arrived(serving: Deployment | None, before: TrafficState, told: str | None) -> bool:
+    """Whether traffic on a live variant is news.
+
+    Not when it was recorded since the last read, nor when it is back after nothing was live.
+    """
+    if serving is None:
+        return True
+    if told is not None and serving.reported is not None and told != serving.reported:
+        return True
+    if serving.variant in before.live:
+        return False
+    recorded = serving.live_at is not None and serving.live_at > before.read_at
+    return not recorded and (bool(before.live) or serving.state not in SOAKING)
 
 
 def _adopt(draft: Draft, variant: str, state: TrafficState) -> None:
-    version = state.variants[variant].version
-    announced = _announced(draft, variant, version)
-    if announced is not None:  # it came before our first look: whether it is new cannot be known, so it is not armed
-        draft.set_deployment(replace(announced, live_at=state.read_at))
-        found = draft.service.deployments[announced.id]
+    told = state.told(variant)
+    announced = _announced(draft, variant, told)
+    if (
+        announced is not None
+    ):  # it came before our first look: whether it is new cannot be known, so it is not armed
+        found = replace(announced, live_at=state.read_at, reported=told)
+        draft.set_deployment(found)
         draft.move_deployment(found, DeploymentEvent.FOUND_LIVE, "live at first sight")
         return
-    record = _record(
-        draft,
-        version=version or variant,
-        variant=variant,
+    record = replace(
+        _record(draft, version=told or variant, variant=variant, origin=Origin.ADOPTED, at=state.read_at),
         state=DeploymentState.ADOPTED,
-        origin=Origin.ADOPTED,
-        started_at=state.read_at,
-        live_at=state.read_at,
-        named=version is not None,
+        named=told is not None,
+        reported=told,
     )
+    draft.set_deployment(record)
     draft.note("deployment_adopted", deployment=record)
 
 
 def _arrive(draft: Draft, variant: str, state: TrafficState, *, since: datetime) -> None:
     """Traffic came to a variant: an announced deployment, a return to an earlier one, or one nobody announced."""
-    reported = state.variants[variant].version
-    announced = _announced(draft, variant, reported)
-    earlier = draft.service.serving(variant)
+    told = state.told(variant)
+    announced = _announced(draft, variant, told)
     if announced is not None:
-        back = earlier is not None and earlier.version == announced.version
-        event = DeploymentEvent.TRAFFIC_RETURNED if back else DeploymentEvent.TRAFFIC_ARRIVED
-        started = min(since, draft.now)
-        draft.set_deployment(
-            replace(
-                announced, live_at=draft.now, armed=not back, started_at=max(started, announced.started_at)
-            )
-        )
-        draft.move_deployment(draft.service.deployments[announced.id], event, "traffic arrived")
+        _arrive_announced(draft, announced, told, since=since)
         return
-    back = earlier is not None and reported in (None, earlier.version)
-    record = _record(
-        draft,
-        version=earlier.version if back and earlier else reported or variant,
-        variant=variant,
-        state=DeploymentState.RETURN if back else DeploymentState.WATCHING,
-        origin=Origin.SEEN,
-        started_at=since,
-        live_at=draft.now,
-        named=reported is not None or (back and earlier is not None and earlier.named),
-        armed=not back,
+    earlier = _earlier(draft, variant, told)
+    version = earlier.version if earlier is not None else told or variant
+    record = replace(
+        _record(draft, version=version, variant=variant, origin=Origin.SEEN, at=draft.now),
+        state=DeploymentState.WATCHING if earlier is None else DeploymentState.RETURN,
+        started_at=min(since, draft.now),
+        named=told is not None if earlier is None else earlier.named,
+        armed=earlier is None,
+        reported=told,
     )
+    draft.set_deployment(record)
     draft.note(f"deployment_{record.state}", deployment=record, why="traffic was seen to move")
+    if record.armed:
+        start_over(draft)
 
 
-def _announced(draft: Draft, variant: str, reported: str | None) -> Deployment | None:
+def _arrive_announced(draft: Draft, announced: Deployment, told: str | None, *, since: datetime) -> None:
+    served = draft.service.served(announced.variant)
+    back = any(one.version == announced.version for one in served)
+    arrived = replace(
+        announced,
+        live_at=draft.now,
+        armed=not back,
+        started_at=min(max(since, announced.started_at), draft.now),
+        reported=told,
+    )
+    draft.set_deployment(arrived)
+    event = DeploymentEvent.TRAFFIC_RETURNED if back else DeploymentEvent.TRAFFIC_ARRIVED
+    draft.move_deployment(arrived, event, "traffic arrived")
+    if not back:
+        start_over(draft)
+
+
+def _earlier(draft: Draft, variant: str, told: str | None) -> Deployment | None:
+    """The deployment that a variant had before and seems to have again; any, when the switch tells no versions."""
+    served = [one for one in draft.service.served(variant) if one.fits(told)]
+    return served[-1] if served else None
+
+
+def _announced(draft: Draft, variant: str, told: str | None) -> Deployment | None:
     """The newest announcement that fits what is seen on the variant."""
     fitting = [
         one
         for one in draft.service.deployments.values()
-        if one.variant == variant and one.state is DeploymentState.PENDING and reported in (None, one.version)
+        if one.variant == variant and one.state is DeploymentState.PENDING and told in (None, one.version)
     ]
     return fitting[-1] if fitting else None
 
 
-def _retire(draft: Draft, state: TrafficState) -> None:
+def _learn(draft: Draft, state: TrafficState) -> None:
+    """The first time that the switch tells a version is no change: it says what is there."""
+    for variant in state.live:
+        told, serving = state.told(variant), draft.service.serving(variant)
+        if told is None or serving is None or serving.reported is not None:
+            continue
+        draft.set_deployment(replace(serving, reported=told))
+        if not serving.named:
+            named = rename(draft, draft.service.deployments[serving.id], told)
+            draft.note("deployment_named", deployment=named, was=serving.version)
+
+
+def retire(draft: Draft, state: TrafficState) -> None:
     """Deployments that no longer take traffic, or were overwritten in place, are replaced."""
     for deployment in list(draft.service.deployments.values()):
         if deployment.state not in SOAKING:
@@ -131,54 +177,52 @@ def _retire(draft: Draft, state: TrafficState) -> None:
             draft.move_deployment(deployment, DeploymentEvent.REPLACED, "no longer takes traffic")
 
 
+def start_over(draft: Draft) -> None:
+    """Samples of the whole service from before a deployment say nothing about it: pending holds begin anew."""
+    for check, state in list(draft.service.checks.items()):
+        if not check.version:
+            draft.set_check(
+                check,
+                replace(state, streaks={}, held=Level.OK, clears=0, excess=(), probe_failures=0),
+                store=True,
+            )
+
+
 def forget_dead_checks(draft: Draft) -> None:
-    """Checks of versions without traffic are retired: they judge nothing any more."""
+    """Checks of versions without traffic, or of rules that are gone, are retired: they judge nothing any more.
+
+    That nothing is live at all is an outage: what was live is still what must be looked at.
+    """
+    if draft.service.traffic is not None and not draft.service.traffic.live:
+        return
     alive = set(checks_of(draft.service))
     for check in [check for check in draft.service.checks if check not in alive]:
         draft.forget(check)
 
 
-def _record(
-    draft: Draft,
-    *,
-    version: str,
-    variant: str,
-    state: DeploymentState,
-    origin: Origin,
-    started_at: datetime,
-    live_at: datetime | None = None,
-    named: bool = True,
-    armed: bool = False,
-) -> Deployment:
+def _record(draft: Draft, *, version: str, variant: str, origin: Origin, at: datetime) -> Deployment:
+    """A record of a version that takes traffic since `at`; the caller says the rest."""
     service = draft.service.name
-    record = Deployment(
+    return Deployment(
         id=identity("dep", service, version, variant, origin, draft.now.isoformat()),
         service=service,
         version=version,
         variant=variant,
-        state=state,
+        state=DeploymentState.RETURN,
         origin=origin,
-        started_at=started_at,
+        started_at=at,
         recorded_at=draft.now,
-        live_at=live_at,
-        named=named,
-        armed=armed,
+        live_at=at,
     )
-    draft.set_deployment(record)
-    return record
 
 
 def switched(draft: Draft, *, version: str, variant: str, at: datetime) -> Deployment:
     """Record that the watchdog itself moved traffic to a version: a return, never armed."""
-    record = _record(
-        draft,
-        version=version,
-        variant=variant,
-        state=DeploymentState.RETURN,
-        origin=Origin.SWITCHED,
-        started_at=at,
-        live_at=at,
-    )
+    before = draft.service.serving(variant)
+    record = _record(draft, version=version, variant=variant, origin=Origin.SWITCHED, at=at)
+    if before is not None and before.version == version:
+        record = replace(record, named=before.named, reported=before.reported)
+    draft.set_deployment(record)
     draft.note("deployment_return", deployment=record, why="switched back by the watchdog")
     return record
 
@@ -199,7 +243,7 @@ def soak(draft: Draft, deployment: Deployment, *, ok: bool, worse: bool, longest
         return
     if worse:
         if deployment.soaked_for or deployment.soaked_at is not None:
-            draft.set_deployment(replace(deployment, soaked_for=timedelta(), soaked_at=None), store=False)
+            draft.set_deployment(replace(deployment, soaked_for=timedelta(), soaked_at=None))
         return
     if not ok:
         return

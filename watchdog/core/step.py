@@ -28,14 +28,15 @@ from watchdog.core.events import (
 )
 from watchdog.core.incident import INCIDENT, Incident, IncidentEvent
 from watchdog.core.message import Message
-from watchdog.core.observation import Failed
 from watchdog.core.request import Reply, Request, RequestKind
 from watchdog.core.rollback import Rollback, RollbackState
 from watchdog.core.turn import CheckRecord, ServiceRecord
-from watchdog.core.world import ServiceWorld, SourceWorld, World
+from watchdog.core.world import ServiceWorld, World
 
 #: Rollbacks are remembered this long for the limits per day.
 REMEMBERED = timedelta(hours=24)
+#: Ends after which traffic should stay where the rollback put it.
+_STAYS = frozenset({RollbackState.COMPLETED, RollbackState.INEFFECTIVE, RollbackState.UNVERIFIED})
 
 
 class Stepped(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,8 +59,7 @@ def step(world: World, event: Event, now: datetime) -> Stepped:
     """Take one event in. Raises `TransitionError` only for a fault of ours."""
     match event:
         case Observed():
-            world = _source_heard(world, event, now)
-            return _on_service(world, event.check.service, event, now)
+            return _on_service(blindness.heard(world, event, now), event.check.service, event, now)
         case TrafficSeen(service=name) | TrafficUnseen(service=name) | Outcome(service=name):
             return _on_service(world, name, event, now)
         case Asked(request=request):
@@ -97,7 +97,8 @@ def _on_service(world: World, name: str, event: Event, now: datetime) -> Stepped
 
 def _traffic_seen(draft: Draft, event: TrafficSeen) -> None:
     """Take in a read, unless an intent is being carried out: then the executor's own reads count."""
-    draft.service = replace(draft.service, traffic_failures=0, traffic_error="")
+    if draft.service.traffic_failures:
+        draft.service = replace(draft.service, traffic_failures=0, traffic_error="")
     blindness.switch_readable(draft)
     if any(one.state is RollbackState.INTENDED for one in draft.service.rollbacks.values()):
         return
@@ -111,31 +112,26 @@ def _traffic_seen(draft: Draft, event: TrafficSeen) -> None:
 
 def _notice_undone(draft: Draft, event: TrafficSeen) -> None:
     """Long after a rollback, traffic is back on the version that was taken away: nobody may miss that."""
-    before = draft.service.traffic
+    before, state = draft.service.traffic, event.state
     if before is None or verifying.verifying(draft.service) is not None:
         return
     for rollback in draft.service.rollbacks.values():
-        spot = event.state.variants.get(rollback.from_variant)
-        was = before.variants.get(rollback.from_variant)
-        carried = draft.service.on_variant(rollback.from_variant)
+        back = rollback.from_variant in state.live and rollback.from_variant not in before.live
+        carried = draft.service.serving(rollback.from_variant)
         same = carried is not None and carried.id == rollback.deployment
-        if (
-            rollback.state is RollbackState.COMPLETED
-            and same
-            and spot
-            and spot.live
-            and not (was and was.live)
-        ):
-            draft.note("switch_undone", rollback=rollback.id, state=event.state)
+        if rollback.state not in _STAYS or not back or not same:
+            continue
+        if not verifying.carries_other(draft.service, rollback, state):
+            draft.note("switch_undone", rollback=rollback.id, state=state)
             draft.tell(telling.switch_undone(draft.service.service, rollback, now=draft.now))
 
 
 def _follow_up(draft: Draft) -> None:
-    """What any change on a service may entail."""
+    """What any change on a service may entail, in this order: proofs close incidents, and those end decisions."""
     judging.retire_breaches(draft)
     verifying.progress(draft)
-    deciding.unbreached(draft)
     judging.close_cleared(draft)
+    deciding.unbreached(draft)
 
 
 def _on_request(world: World, request: Request, now: datetime) -> Stepped:
@@ -177,30 +173,15 @@ def _on_source_incident(world: World, request: Request, now: datetime) -> Steppe
             body={"incident": moved.id, "by": request.by},
         )
         kept = replace(source, incident=moved if moved.open else None)
+        world = replace(world, sources=world.sources | {source.name: kept})
         return Stepped(
-            world=replace(world, sources=world.sources | {source.name: kept}),
+            world=blindness.start_over(world, source.name, now) if closing else world,
             incidents=(moved,),
             audit=(note,),
             replies=(Reply(request=request.id, status=200, body=plain(moved)),),
         )
     detail = f"there is no open incident {request.target}"
     return Stepped(world=world, replies=(Reply(request=request.id, status=404, detail=detail),))
-
-
-def _source_heard(world: World, event: Observed, now: datetime) -> World:
-    """Whether a source answers is known from every poll."""
-    service = world.services.get(event.check.service)
-    rule = service.rules.get(event.check.rule) if service else None
-    if rule is None or rule.is_probe or rule.source is None:
-        return world
-    source = world.sources.get(rule.source, SourceWorld(name=rule.source))
-    if isinstance(event.observation, Failed):
-        heard = replace(
-            source, up=False, error=event.observation.detail, failing_since=source.failing_since or now
-        )
-    else:
-        heard = replace(source, up=True, error="", failing_since=None)
-    return world if heard == source else replace(world, sources=world.sources | {source.name: heard})
 
 
 def _on_tick(world: World, event: Ticked, now: datetime) -> Stepped:
@@ -212,6 +193,7 @@ def _on_tick(world: World, event: Ticked, now: datetime) -> Stepped:
         sightings.expire_announcements(draft)
         blindness.look(draft)
         _forget_old(draft)
+        sightings.forget_dead_checks(draft)
         _follow_up(draft)
         total = _merge(total, _finish(draft))
     return _breaker(_sources(total, now), now)
@@ -222,7 +204,9 @@ def _forget_old(draft: Draft) -> None:
     kept = {
         key: one
         for key, one in draft.service.rollbacks.items()
-        if not one.over or draft.now - one.decided_at < REMEMBERED or _guards_deployment(draft, one)
+        if not one.over
+        or draft.now - (one.ended_at or one.decided_at) < REMEMBERED
+        or _guards_deployment(draft, one)
     }
     if len(kept) != len(draft.service.rollbacks):
         draft.service = replace(draft.service, rollbacks=kept)
@@ -269,7 +253,7 @@ def _breaker(total: Stepped, now: datetime) -> Stepped:
     """One aggregated message when the limits stop rollbacks, not one per service."""
     world = total.world
     blocked = [
-        (rollback.service, veto.detail)
+        (rollback.history[-1].at, rollback.service, veto.detail)
         for rollback in world.rollbacks()
         if rollback.state is RollbackState.BLOCKED
         for veto in rollback.vetoes
@@ -279,14 +263,15 @@ def _breaker(total: Stepped, now: datetime) -> Stepped:
         return replace(total, world=replace(world, breaker="")) if world.breaker else total
     if world.breaker:
         return total
-    names = sorted({name for name, _ in blocked})
-    why = f"{blocked[0][1]} ({len(names)} waiting: {', '.join(names[:10])})"
+    since, _, detail = min(blocked)
+    names = sorted({name for _, name, _ in blocked})
+    why = f"{detail} ({len(names)} waiting: {', '.join(names[:10])})"
     note = AuditDraft(at=now, kind="breaker_open", subject="", body={"why": why, "services": names})
     return replace(
         total,
         world=replace(world, breaker=why),
         audit=(*total.audit, note),
-        messages=(*total.messages, telling.breaker_open(why, now=now)),
+        messages=(*total.messages, telling.breaker_open(why, since=since, now=now)),
     )
 
 

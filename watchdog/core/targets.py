@@ -55,20 +55,24 @@ def _candidate(
     occupant = service.on_variant(variant)
     if occupant is None:
         return None, ("never_seen", f"nothing is known of what {variant} carries")
-    reported = service.traffic.variants[variant].version if service.traffic else None
-    if reported is not None and reported != occupant.version:
-        return None, ("replaced", f"{variant} now carries {reported}, not {occupant.version}")
+    told = service.traffic.told(variant) if service.traffic else None
+    if not occupant.fits(told):
+        return None, ("replaced", f"{variant} now carries {told}, not {occupant.version}")
     if bad is not None and occupant.version == bad.version:
         return None, ("same_version", f"{variant} carries the same version {bad.version}")
-    stable: Deployment | None = None
-    for deployment in service.deployments.values():
-        if deployment.variant != variant:
-            continue
-        if deployment.version != occupant.version:
-            stable = None
-        elif deployment.state is DeploymentState.STABLE:
-            stable = deployment
+    stable = _stable(service, occupant)
     if stable is None:
         state = occupant.state
         return None, ("not_stable", f"version {occupant.version} on {variant} was never stable ({state})")
     return stable, ("", "")
+
+
+def _stable(service: ServiceWorld, occupant: Deployment) -> Deployment | None:
+    """The record in which the version that a variant carries proved itself, since it came there last."""
+    stable: Deployment | None = None
+    for one in service.served(occupant.variant):
+        if one.version != occupant.version:
+            stable = None
+        elif one.state is DeploymentState.STABLE:
+            stable = one
+    return stable

@@ -1,4 +1,6 @@
-"""What people are told, word for word. Headline first: service, what is wrong, what was done; then why; then what to do.
+"""What people are told, word for word.
+
+Headline first: service, what is wrong, what was done; then why; then what to do.
 
 Builds messages only; `watchdog.core.routing` decides who gets them. Nothing secret may enter a message.
 """
@@ -11,24 +13,28 @@ from datetime import datetime
 from watchdog.core.incident import Breach, Incident, IncidentKind
 from watchdog.core.message import Message, MessageKind
 from watchdog.core.rollback import Rollback, RollbackState, Veto
-from watchdog.core.rule import Level, Rule, Severity, Unit
+from watchdog.core.rule import Rule, Severity, Unit
 from watchdog.core.service import Service
 from watchdog.core.units import format_duration
 
 Facts = tuple[tuple[str, str], ...]
 
-#: What a person should do about each end of a rollback that needs one.
+#: What a person should do about each end of a rollback.
 NEXT_STEPS = {
+    RollbackState.COMPLETED: "Traffic stays on {target}. Find out what is wrong with {version} before it is deployed "
+    "again; it is tainted, so no rollback goes there.",
     RollbackState.INEFFECTIVE: "The cause is not this deployment, or the old version is bad too. Look at what both "
     "versions share; traffic stays where it is until somebody moves it.",
-    RollbackState.UNVERIFIED: "Check by hand whether the service recovered: nothing could be measured after the switch.",
-    RollbackState.CONTESTED: "Find who moves traffic back (a deploy job, a reload of the proxy, GitOps) and stop it, then "
-    "run: watchdog rollback {service} --reason TEXT",
-    RollbackState.SUPERSEDED: "Somebody or something moved traffic first. Nothing more is done; check what is live now.",
+    RollbackState.UNVERIFIED: "Check by hand whether the service recovered: it could not be measured after the switch.",
+    RollbackState.CONTESTED: "Find who moves traffic back (a deploy job, a reload of the proxy, GitOps) and stop it, "
+    "then run: watchdog rollback {service} --reason TEXT",
+    RollbackState.SUPERSEDED: "Somebody or something else moves traffic. Nothing more is done; check what is live now.",
     RollbackState.PARTIAL: "Traffic is split. Finish the switch by hand: all traffic to {target}.",
     RollbackState.FAILED: "The traffic switch refused. Move traffic to {target} by hand, then look into the reason.",
     RollbackState.EXPIRED: "Nothing was moved. If the service is still bad: watchdog rollback {service} --reason TEXT",
 }
+#: Ends after which somebody or something else has the matter in hand.
+_SETTLED = frozenset({RollbackState.COMPLETED, RollbackState.SUPERSEDED})
 
 
 def number(value: float | None, unit: Unit) -> str:
@@ -70,6 +76,10 @@ def _breach_facts(incident: Incident) -> Facts:
         text = f"{state}, {shown}{beyond} since {_clock(breach.since)}"
         lines.append((breach.rule.name, f"{text}: {breach.reason}" if breach.reason else text))
     return tuple(lines)
+
+
+def _stamp(moment: datetime | None) -> str:
+    return moment.isoformat() if moment else ""
 
 
 def _clock(moment: datetime) -> str:
@@ -180,14 +190,19 @@ def acknowledged(incident: Incident, *, now: datetime, service: Service | None) 
     )
 
 
+def stopped_by(rollback: Rollback) -> str:
+    """The set of guards that stops a rollback in its incident: people are told once of each."""
+    return f"{rollback.incident}:{'+'.join(veto.guard for veto in rollback.vetoes)}"
+
+
 def rollback_blocked(service: Service, rollback: Rollback, *, now: datetime) -> Message:
     """The verdict says roll back, and a guard says no."""
-    guards = "+".join(veto.guard for veto in rollback.vetoes)
+    why = rollback.vetoes[0].detail if rollback.vetoes else "a guard said no"
     return Message(
-        key=f"{MessageKind.ROLLBACK_BLOCKED}:{rollback.id}:{guards}",
+        key=f"{MessageKind.ROLLBACK_BLOCKED}:{rollback.id}:{stopped_by(rollback)}",
         kind=MessageKind.ROLLBACK_BLOCKED,
         severity=Severity.CRITICAL,
-        headline=f"{service.name} {rollback.from_version} should be rolled back and was NOT: {rollback.vetoes[0].detail}",
+        headline=f"{service.name} {rollback.from_version} should be rolled back and was NOT: {why}",
         created_at=now,
         service=service.name,
         environment=service.environment,
@@ -210,7 +225,7 @@ def approval_wanted(service: Service, rollback: Rollback, *, now: datetime) -> M
     """Mode approve: everything is ready and waits for a person."""
     within = format_duration(service.rollback.approve_within)
     return Message(
-        key=f"{MessageKind.APPROVAL_WANTED}:{rollback.id}",
+        key=f"{MessageKind.APPROVAL_WANTED}:{rollback.id}:{_stamp(rollback.expires_at)}",
         kind=MessageKind.APPROVAL_WANTED,
         severity=Severity.CRITICAL,
         headline=f"{service.name}: approve the rollback from {rollback.from_version} to {rollback.to_version}?",
@@ -254,8 +269,9 @@ def rollback_switched(service: Service, rollback: Rollback, *, now: datetime) ->
     )
 
 
-def rollback_ended(service: Service, rollback: Rollback, *, now: datetime) -> Message:
-    """A rollback is over: proved, or in one of the ends that need a person."""
+def rollback_ended(service: Service, rollback: Rollback, *, now: datetime, wanted: bool = True) -> Message:
+    """A rollback is over: proved, or in one of the other ends. `wanted`: what asked for it still does."""
+    urgent = wanted and rollback.state not in _SETTLED
     done = rollback.state is RollbackState.COMPLETED
     kind = MessageKind.ROLLBACK_COMPLETED if done else MessageKind.ROLLBACK_ENDED
     why = rollback.history[-1].why if rollback.history else ""
@@ -265,11 +281,13 @@ def rollback_ended(service: Service, rollback: Rollback, *, now: datetime) -> Me
         if done
         else f"{service.name}: rollback to {rollback.to_version} is {rollback.state}: {why}"
     )
-    step = NEXT_STEPS.get(rollback.state, "").format(service=service.name, target=rollback.to_variant)
+    step = NEXT_STEPS.get(rollback.state, "").format(
+        service=service.name, target=rollback.to_variant, version=rollback.from_version
+    )
     return Message(
         key=f"{kind}:{rollback.id}:{rollback.state}",
         kind=kind,
-        severity=Severity.HIGH if done else Severity.CRITICAL,
+        severity=Severity.CRITICAL if urgent else Severity.HIGH if done else Severity.MEDIUM,
         headline=headline,
         created_at=now,
         service=service.name,
@@ -280,7 +298,7 @@ def rollback_ended(service: Service, rollback: Rollback, *, now: datetime) -> Me
         rollback=rollback.id,
         facts=(("why", why), ("traffic", rollback.traffic_proof or "not measured")),
         next_step=step,
-        needs_human=not done,
+        needs_human=urgent,
         runbook=_rule_runbook(rollback.rules),
     )
 
@@ -307,10 +325,10 @@ def switch_undone(service: Service, rollback: Rollback, *, now: datetime) -> Mes
     )
 
 
-def breaker_open(why: str, *, now: datetime) -> Message:
-    """No automatic rollback anywhere until the limit has room again: one message for all."""
+def breaker_open(why: str, *, since: datetime, now: datetime) -> Message:
+    """No automatic rollback anywhere until the limit has room again: one message for all that wait `since` then."""
     return Message(
-        key=f"{MessageKind.BREAKER_OPEN}:{now.isoformat()}",
+        key=f"{MessageKind.BREAKER_OPEN}:{_stamp(since)}",
         kind=MessageKind.BREAKER_OPEN,
         severity=Severity.CRITICAL,
         headline=f"no automatic rollback anywhere: {why}",
@@ -367,10 +385,3 @@ def pause_changed(service: Service, *, by: str, reason: str, paused: bool, now: 
 def summary_of(breach: Breach) -> str:
     """One line for a headline: the rule and its explanation."""
     return f"{breach.rule.name}: {breach.reason}" if breach.reason else breach.rule.name
-
-
-def worst_breach(incident: Incident) -> Breach | None:
-    """The breach that names the incident: the worst one not yet over."""
-    order = list(Level)
-    live = [breach for breach in incident.breaches.values() if not breach.over]
-    return max(live, key=lambda breach: order.index(breach.level), default=None)

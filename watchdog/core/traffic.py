@@ -57,12 +57,18 @@ class TrafficState(msgspec.Struct, frozen=True, kw_only=True):
         names = [name for name, variant in self.variants.items() if variant.live]
         return tuple(sorted(names, key=lambda name: (-self.variants[name].weight, name)))
 
+    def told(self, variant: str) -> str | None:
+        """The version that the switch tells of a variant; a variant's own name tells nothing."""
+        spot = self.variants.get(variant)
+        return None if spot is None or spot.version in ("", variant) else spot.version
+
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
     """What to write: exactly `target` takes traffic afterwards, every variant in `away` takes none.
 
     Valid only while the state is at revision `expect`. `mark` (the rollback's id) and `epoch` are written into the
-    switched object by targets that can carry them (tier A).
+    switched object by targets that can carry them (tier A). `beside` tells that the target took traffic already when
+    this was decided: then both being live is no half-done change.
     """
 
     target: str
@@ -70,3 +76,4 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     expect: str
     mark: str
     epoch: int = 0
+    beside: bool = False

@@ -1,4 +1,4 @@
-"""After the switch: is it in place, did traffic move, does anybody undo it, did it help? (design §7)
+"""After the switch: is it in place, did traffic move, does anybody undo it, did it help (design §7).
 
 Works on a draft. Never moves traffic again: whatever is found, the end is recorded and told.
 """
@@ -9,25 +9,21 @@ from datetime import datetime, timedelta
 
 from msgspec.structs import replace
 
-from watchdog.core import telling
-from watchdog.core.check import CheckId, CheckState
+from watchdog.core import deciding, proof, telling
+from watchdog.core.checks import bound
 from watchdog.core.deployment import DeploymentEvent, DeploymentState
 from watchdog.core.draft import Draft
 from watchdog.core.events import Outcome, OutcomeKind
-from watchdog.core.rollback import (
-    VERIFYING,
-    Rollback,
-    RollbackEvent,
-    RollbackState,
-)
-from watchdog.core.rule import Level, Rule, rank
-from watchdog.core.sightings import forget_dead_checks, switched
+from watchdog.core.incident import Breach
+from watchdog.core.rollback import VERIFYING, Rollback, RollbackEvent, RollbackState
+from watchdog.core.rule import Level
+from watchdog.core.sightings import forget_dead_checks, retire, switched
 from watchdog.core.traffic import TrafficState
 from watchdog.core.turn import Taint
 from watchdog.core.world import ServiceWorld
 
-#: The bad version may still get this share of requests (connections that were open before) and count as left.
-LEFTOVER = 0.05
+#: A switch that should show the end of a rollback must have been readable for so long after it was due.
+READ_WITHIN = timedelta(minutes=1)
 
 _REFUSALS = {
     OutcomeKind.OVERTAKEN: RollbackEvent.OVERTAKEN,
@@ -49,29 +45,36 @@ def outcome(draft: Draft, event: Outcome) -> None:
         case OutcomeKind.VETOED:
             _vetoed(draft, rollback, event)
         case _:
-            moved = draft.move_rollback(rollback, _REFUSALS[event.kind], event.detail)
-            draft.note(f"rollback_{moved.state}", rollback=moved.id, detail=event.detail, state=event.state)
-            draft.tell(telling.rollback_ended(draft.service.service, moved, now=draft.now))
-            draft.looks.add(draft.service.name)
+            deciding.end(draft, rollback, _REFUSALS[event.kind], event.detail, {"state": event.state})
+    draft.looks.add(draft.service.name)
 
 
 def _vetoed(draft: Draft, rollback: Rollback, event: Outcome) -> None:
     """A guard said no right before the write. A person's request ends there; an automatic one waits."""
     why = event.vetoes[0].detail if event.vetoes else "a guard said no"
+    record = {"vetoes": event.vetoes, "when": "before the write"}
     moved = draft.move_rollback(
-        rollback, RollbackEvent.VETOED, why, vetoes=event.vetoes, intended_at=None, change=None
+        rollback,
+        RollbackEvent.VETOED,
+        why,
+        vetoes=event.vetoes,
+        intended_at=None,
+        expires_at=None,
+        change=None,
+        record=record,
     )
-    draft.note("rollback_blocked", rollback=moved.id, vetoes=event.vetoes, when="before the write")
-    if not moved.automatic:
-        moved = draft.move_rollback(moved, RollbackEvent.LAPSED, why)
-    draft.tell(telling.rollback_blocked(draft.service.service, moved, now=draft.now))
+    if moved.automatic:
+        deciding.tell_blocked(draft, moved)
+    else:
+        deciding.end(draft, moved, RollbackEvent.LAPSED, why)
 
 
 def _applied(draft: Draft, rollback: Rollback, event: Outcome) -> None:
     """The switch acknowledged: record it, taint the bad version, bind the breached rules to the target."""
     policy = draft.service.service.rollback
     found = event.kind is OutcomeKind.FOUND_DONE
-    baseline = event.state or event.before
+    baseline, recheck = event.state or event.before, draft.world.recheck
+    scrapes = proof.scrapes_of(draft.service, rollback)
     moved = draft.move_rollback(
         rollback,
         RollbackEvent.APPLIED,
@@ -80,17 +83,15 @@ def _applied(draft: Draft, rollback: Rollback, event: Outcome) -> None:
         contest_until=event.at + policy.stabilise + policy.contest_for,
         verify_until=event.at
         + policy.stabilise
-        + verify_for(rollback, policy.verify, recheck=draft.world.recheck),
-        requests_at_switch=_counters(baseline),
-    )
-    draft.note(
-        "rollback_applied",
-        rollback=moved.id,
-        change=moved.change,
-        before=event.before,
-        after=event.state,
-        found=found,
-        attempts=moved.attempts,
+        + proof.verify_for(rollback.rules, policy.verify, scrapes, recheck),
+        requests_at_switch=proof.counters(baseline),
+        record={
+            "change": rollback.change,
+            "before": event.before,
+            "after": event.state,
+            "found": found,
+            "attempts": rollback.attempts,
+        },
     )
     bad = draft.service.deployments.get(rollback.deployment)
     if bad is not None:
@@ -100,37 +101,22 @@ def _applied(draft: Draft, rollback: Rollback, event: Outcome) -> None:
     if event.state is not None:
         draft.change_service(traffic=event.state)
     switched(draft, version=rollback.to_version, variant=rollback.to_variant, at=event.at)
+    if event.state is not None:
+        retire(draft, event.state)
     _begin_proof(draft, moved)
     draft.tell(telling.rollback_switched(draft.service.service, moved, now=draft.now))
-    draft.looks.add(draft.service.name)
-
-
-def _counters(state: TrafficState | None) -> dict[str, int]:
-    if state is None:
-        return {}
-    return {name: spot.requests for name, spot in state.variants.items() if spot.requests is not None}
-
-
-def verify_for(rollback: Rollback, least: timedelta, *, recheck: timedelta) -> timedelta:
-    """How long proof may take: at least `verify`, raised to the longest breached window, its clear samples at the
-    pace they will be polled, and two scrape intervals (learnt ones are shorter than 30 s, so that is the bound)."""
-    longest = least
-    for rule in rollback.rules:
-        pace = min(rule.interval, recheck)
-        scrapes = timedelta() if rule.is_probe else 2 * min(rule.interval, timedelta(seconds=30))
-        window = timedelta() if rule.is_probe else rule.window
-        longest = max(longest, window + rule.clear * pace + scrapes)
-    return longest
 
 
 def _begin_proof(draft: Draft, rollback: Rollback) -> None:
-    """Samples from before the switch prove nothing: the breached rules, bound to the target, count clear samples anew."""
-    forget_dead_checks(draft)
+    """Samples from before the switch prove nothing: the breached rules count clear samples anew, on the target."""
     _rebind(draft, rollback)
-    for check in _bound(draft.service, rollback):
+    forget_dead_checks(draft)
+    for rule in rollback.rules:
+        check = bound(rule, rollback)
         state = draft.service.checks.get(check)
         if state is not None:
-            draft.set_check(check, replace(state, clears=0, streaks={}, held=Level.OK), store=True)
+            anew = replace(state, clears=0, streaks={}, held=Level.OK, probe_failures=0)
+            draft.set_check(check, anew, store=True)
 
 
 def _rebind(draft: Draft, rollback: Rollback) -> None:
@@ -138,32 +124,21 @@ def _rebind(draft: Draft, rollback: Rollback) -> None:
     incident = draft.service.incidents.get(rollback.incident or "")
     if incident is None:
         return
-    breaches = {
-        str(bound(draft.service.name, breach.rule, rollback))
-        if breach.rule.per_version and not breach.over
-        else key: breach
-        for key, breach in incident.breaches.items()
-    }
+    breaches: dict[str, Breach] = {}
+    for key, breach in incident.breaches.items():
+        if breach.over or not breach.rule.per_version or breach.version != rollback.from_version:
+            breaches[key] = breach
+        else:
+            breaches[str(bound(breach.rule, rollback))] = replace(breach, version=rollback.to_version)
     draft.set_incident(replace(incident, breaches=breaches))
 
 
-def _bound(service: ServiceWorld, rollback: Rollback) -> list[CheckId]:
-    return [bound(service.name, rule, rollback) for rule in rollback.rules]
-
-
-def bound(service: str, rule: Rule, rollback: Rollback) -> CheckId:
-    """The check that proves one breached rule's recovery: the same rule on the target version."""
-    if not rule.per_version:
-        return CheckId(service=service, rule=rule.name)
-    return CheckId(service=service, rule=rule.name, version=rollback.to_version, variant=rollback.to_variant)
-
-
-def settling(service: ServiceWorld, now: datetime) -> bool:
-    """Whether a switch was made so recently that samples still show the time before it."""
+def settling(service: ServiceWorld, sampled_at: datetime) -> bool:
+    """Whether a sample is from before a switch that waits for proof, or from so soon after it that it may be."""
     return any(
         rollback.state in VERIFYING
         and rollback.applied_at is not None
-        and now < rollback.applied_at + service.service.rollback.stabilise
+        and sampled_at < rollback.applied_at + service.service.rollback.stabilise
         for rollback in service.rollbacks.values()
     )
 
@@ -174,24 +149,40 @@ def verifying(service: ServiceWorld) -> Rollback | None:
 
 
 def traffic_seen(draft: Draft, state: TrafficState) -> None:
-    """Compare what the switch shows with what was written: in place, undone, or overtaken."""
+    """Compare what the switch shows with what was written: in place, undone, or overtaken.
+
+    Nothing live at all says nothing about anybody's intent; the deadline will tell.
+    """
     rollback = verifying(draft.service)
-    if rollback is None or rollback.applied_at is None or state.read_at < rollback.applied_at:
+    if rollback is None or rollback.applied_at is None:
         return
-    target, bad = state.variants.get(rollback.to_variant), state.variants.get(rollback.from_variant)
-    if bad is not None and bad.live:
-        _end(draft, rollback, RollbackEvent.UNDONE, _undone_why(rollback, target is not None and target.live))
-    elif target is None or not target.live:
-        _end(draft, rollback, RollbackEvent.OVERTAKEN, "traffic was moved to another variant")
+    if state.read_at < rollback.applied_at or not state.live:
+        return
+    record = {"traffic": state}
+    if rollback.from_variant in state.live:
+        if carries_other(draft.service, rollback, state):
+            _end(draft, rollback, RollbackEvent.OVERTAKEN, "a newer deployment takes traffic", record)
+        else:
+            _end(draft, rollback, RollbackEvent.UNDONE, _undone_why(rollback, state), record)
+    elif rollback.to_variant not in state.live:
+        _end(draft, rollback, RollbackEvent.OVERTAKEN, "traffic was moved to another variant", record)
     elif rollback.state is RollbackState.APPLIED:
-        moved = draft.move_rollback(
-            rollback, RollbackEvent.OBJECT_VERIFIED, f"the switch shows {rollback.to_variant}"
-        )
-        draft.note("rollback_verified_object", rollback=moved.id, state=state)
+        why = f"the switch shows {rollback.to_variant}"
+        draft.move_rollback(rollback, RollbackEvent.OBJECT_VERIFIED, why, record={"state": state})
 
 
-def _undone_why(rollback: Rollback, target_live: bool) -> str:
-    beside = "beside" if target_live else "instead of"
+def carries_other(service: ServiceWorld, rollback: Rollback, state: TrafficState) -> bool:
+    """Whether the variant that was bad carries something else now, as far as anybody can tell."""
+    bad, newest = service.deployments.get(rollback.deployment), service.on_variant(rollback.from_variant)
+    told = state.told(rollback.from_variant)
+    if bad is not None and not bad.fits(told):
+        return True
+    announced = newest is not None and newest.state is DeploymentState.PENDING
+    return announced and newest is not None and newest.version != rollback.from_version
+
+
+def _undone_why(rollback: Rollback, state: TrafficState) -> str:
+    beside = "beside" if rollback.to_variant in state.live else "instead of"
     return f"{rollback.from_variant} takes traffic again {beside} {rollback.to_variant}: somebody undid the switch"
 
 
@@ -205,21 +196,37 @@ def progress(draft: Draft) -> None:
         return
     if rollback.state is RollbackState.VERIFIED_OBJECT:
         rollback = _prove_traffic(draft, rollback)
-    if (
-        rollback.state is RollbackState.VERIFIED_TRAFFIC
-        and rollback.contest_until
-        and draft.now >= rollback.contest_until
-    ):
+    if rollback.state is RollbackState.VERIFIED_TRAFFIC and _read_after_contest(draft, rollback):
         rollback = draft.move_rollback(rollback, RollbackEvent.UNCONTESTED, "nobody undid it")
-        draft.note("rollback_uncontested", rollback=rollback.id)
-    if rollback.state in VERIFYING and rollback.recovered_at is None and _recovered(draft.service, rollback):
-        rollback = replace(rollback, recovered_at=draft.now)
-        draft.set_rollback(rollback)
-        draft.note("rollback_recovery_seen", rollback=rollback.id)
+    if rollback.state not in VERIFYING:
+        return
+    rollback = _follow_recovery(draft, rollback)
     if rollback.state is RollbackState.UNCONTESTED and rollback.recovered_at is not None:
         _complete(draft, rollback)
-    elif rollback.state in VERIFYING:
+    else:
         _deadline(draft, rollback)
+
+
+def _read_after_contest(draft: Draft, rollback: Rollback) -> bool:
+    """Whether the switch was read when the contest window was over; asks for a read when it was not."""
+    until = rollback.contest_until
+    if until is None or draft.now < until:
+        return False
+    if draft.service.traffic is not None and draft.service.traffic.read_at >= until:
+        return True
+    draft.looks.add(draft.service.name)
+    return False
+
+
+def _follow_recovery(draft: Draft, rollback: Rollback) -> Rollback:
+    """Note when every breached rule has its clear samples on the target, and when one is known worse again."""
+    recovered = proof.recovered(draft.service, rollback)
+    if recovered is (rollback.recovered_at is not None):
+        return rollback
+    followed = replace(rollback, recovered_at=draft.now if recovered else None)
+    draft.set_rollback(followed)
+    draft.note("rollback_recovery_seen" if recovered else "rollback_recovery_lost", rollback=rollback.id)
+    return followed
 
 
 def _newer_deployment(draft: Draft, rollback: Rollback) -> bool:
@@ -236,98 +243,52 @@ def _newer_deployment(draft: Draft, rollback: Rollback) -> bool:
 
 
 def _prove_traffic(draft: Draft, rollback: Rollback) -> Rollback:
-    """Requests were seen to move: by the switch's own counters, else by `total` of the target version."""
-    policy = draft.service.service.rollback
-    start = (rollback.applied_at or draft.now) + policy.stabilise
+    """Requests were seen to move: by the switch's own counters where it has them, else by `total` of the target."""
+    start = (rollback.applied_at or draft.now) + draft.service.service.rollback.stabilise
     if draft.now < start:
         return rollback
-    proof = _counter_proof(draft.service, rollback)
-    if proof == "" and _events_on_target(draft.service, rollback):
-        proof = "the target's own request counts"
-    if proof:
-        moved = draft.move_rollback(rollback, RollbackEvent.TRAFFIC_VERIFIED, proof, traffic_proof=proof)
-        draft.note("rollback_verified_traffic", rollback=moved.id, proof=proof)
-        return moved
-    if rollback.contest_until is None or draft.now < rollback.contest_until:
+    counted = proof.counted(draft.service, rollback)
+    if counted is not None:
+        found = proof.counter_proof(rollback, *counted)
+    else:
+        found = proof.events_proof(draft.service, rollback)
+    if found:
+        return draft.move_rollback(
+            rollback, RollbackEvent.TRAFFIC_VERIFIED, found, traffic_proof=found, record={"proof": found}
+        )
+    if not _read_after_contest(draft, rollback):
         return rollback
-    left = _left_on_bad(draft.service, rollback)
-    if left > LEFTOVER:
-        why = f"{left:.0%} of the requests since the switch still went to {rollback.from_variant}"
+    good, bad = counted or (0, 0)
+    if bad:
+        share = bad / (bad + good)
+        why = f"{share:.0%} of the requests since the switch still went to {rollback.from_variant}"
         return _end(draft, rollback, RollbackEvent.STILL_BAD, f"traffic did not move: {why}")
-    moved = draft.move_rollback(
+    return draft.move_rollback(
         rollback,
         RollbackEvent.NOT_MEASURABLE,
         "not measurable: no requests were seen",
         traffic_proof="not_measurable",
+        record={"proof": "not_measurable"},
     )
-    draft.note("rollback_verified_traffic", rollback=moved.id, proof="not_measurable")
-    return moved
-
-
-def _since_switch(service: ServiceWorld, rollback: Rollback, variant: str) -> int | None:
-    """Requests a variant got since the switch; `None` without counters or when they started over."""
-    spot = service.traffic.variants.get(variant) if service.traffic else None
-    start = rollback.requests_at_switch.get(variant)
-    if spot is None or spot.requests is None or start is None or spot.requests < start:
-        return None
-    return spot.requests - start
-
-
-def _left_on_bad(service: ServiceWorld, rollback: Rollback) -> float:
-    """Share of the requests since the switch that still went to the bad variant; 0 when it cannot be said."""
-    bad = _since_switch(service, rollback, rollback.from_variant)
-    good = _since_switch(service, rollback, rollback.to_variant)
-    if bad is None or good is None or bad + good == 0:
-        return 0.0
-    return bad / (bad + good)
-
-
-def _counter_proof(service: ServiceWorld, rollback: Rollback) -> str:
-    good = _since_switch(service, rollback, rollback.to_variant)
-    bad = _since_switch(service, rollback, rollback.from_variant)
-    if not good or bad is None or _left_on_bad(service, rollback) > LEFTOVER:
-        return ""
-    return f"{good} requests to {rollback.to_variant}, {bad} to {rollback.from_variant} since the switch"
-
-
-def _events_on_target(service: ServiceWorld, rollback: Rollback) -> bool:
-    """Whether a rule that names the version has counted events on the target since the switch."""
-    for rule in rollback.rules:
-        state = service.checks.get(bound(service.name, rule, rollback))
-        if rule.per_version and state is not None and state.verdict is not None:
-            fresh = rollback.applied_at is not None and state.verdict.at > rollback.applied_at
-            if fresh and (state.verdict.events or 0) > 0:
-                return True
-    return False
-
-
-def _recovered(service: ServiceWorld, rollback: Rollback) -> bool:
-    """Every breached rule has its clear samples on the target."""
-    if not rollback.rules:
-        return True
-    states = [
-        (rule, service.checks.get(bound(service.name, rule, rollback), CheckState()))
-        for rule in rollback.rules
-    ]
-    return all(state.clears >= rule.clear for rule, state in states)
 
 
 def _complete(draft: Draft, rollback: Rollback) -> None:
+    """The end that everybody wants."""
     recovered = draft.move_rollback(
         rollback, RollbackEvent.RECOVERED, "the breached rules are ok on the target"
     )
     done = draft.move_rollback(
-        recovered, RollbackEvent.COMPLETED, "proved: traffic moved and the rules recovered"
-    )
-    draft.note(
-        "rollback_completed", rollback=done.id, recovered_at=done.recovered_at, traffic=done.traffic_proof
+        recovered,
+        RollbackEvent.COMPLETED,
+        "proved: traffic moved and the rules recovered",
+        record={"recovered_at": recovered.recovered_at, "traffic": recovered.traffic_proof},
     )
     _settle_incident(draft, done)
     draft.tell(telling.rollback_ended(draft.service.service, done, now=draft.now))
 
 
 def _settle_incident(draft: Draft, rollback: Rollback) -> None:
-    """The breaches of the version that was taken away are retired: it takes no traffic."""
+    """What the rollback was decided on is over: its rules are proved to be ok again."""
     incident = draft.service.incidents.get(rollback.incident or "")
     if incident is None:
         return
@@ -343,34 +304,31 @@ def _deadline(draft: Draft, rollback: Rollback) -> None:
     """At the deadline: measured bad is ineffective, not measured is unverified."""
     if rollback.verify_until is None or draft.now < rollback.verify_until:
         return
-    if rollback.recovered_at is not None and rollback.state is not RollbackState.APPLIED:
-        return
-    bad, unknown = _standing(draft.service, rollback)
     if rollback.state is RollbackState.APPLIED:
         _end(draft, rollback, RollbackEvent.STILL_UNKNOWN, "the switch could not be read again")
-    elif bad:
-        _end(
-            draft, rollback, RollbackEvent.STILL_BAD, f"still bad on {rollback.to_version}: {', '.join(bad)}"
-        )
+        return
+    if rollback.recovered_at is not None:
+        until = max(rollback.verify_until, rollback.contest_until or rollback.verify_until)
+        if draft.now >= until + READ_WITHIN:
+            why = "the rules recovered, but the switch could not be read to see whether it stayed"
+            _end(draft, rollback, RollbackEvent.STILL_UNKNOWN, why)
+        return
+    bad, unknown = proof.standing(draft.service, rollback)
+    if bad:
+        why = f"still bad on {rollback.to_version}: {', '.join(bad)}"
+        _end(draft, rollback, RollbackEvent.STILL_BAD, why)
     else:
         shown = ", ".join(unknown) or "too few clear samples"
         _end(draft, rollback, RollbackEvent.STILL_UNKNOWN, f"recovery could not be measured: {shown}")
 
 
-def _standing(service: ServiceWorld, rollback: Rollback) -> tuple[list[str], list[str]]:
-    bad, unknown = [], []
-    for rule in rollback.rules:
-        state = service.checks.get(bound(service.name, rule, rollback), CheckState())
-        level = state.verdict.level if state.verdict else Level.UNKNOWN
-        if level is Level.UNKNOWN:
-            unknown.append(rule.name)
-        elif rank(level) > rank(Level.OK):
-            bad.append(rule.name)
-    return bad, unknown
-
-
-def _end(draft: Draft, rollback: Rollback, event: RollbackEvent, why: str) -> Rollback:
-    moved = draft.move_rollback(rollback, event, why)
-    draft.note(f"rollback_{moved.state}", rollback=moved.id, why=why, traffic=draft.service.traffic)
+def _end(
+    draft: Draft,
+    rollback: Rollback,
+    event: RollbackEvent,
+    why: str,
+    record: dict[str, TrafficState] | None = None,
+) -> Rollback:
+    moved = draft.move_rollback(rollback, event, why, record=record or {"traffic": draft.service.traffic})
     draft.tell(telling.rollback_ended(draft.service.service, moved, now=draft.now))
     return moved

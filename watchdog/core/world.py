@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 import msgspec
 
 from watchdog.core.check import CheckId, CheckState, KnownLog
-from watchdog.core.deployment import Deployment, DeploymentState
+from watchdog.core.deployment import Deployment
 from watchdog.core.incident import Incident, IncidentKind
 from watchdog.core.rollback import Rollback
 from watchdog.core.routing import Route
@@ -25,7 +25,7 @@ class ServiceWorld(msgspec.Struct, frozen=True, kw_only=True):
     """One service: what was configured, what is live, what is wrong, what is being done about it.
 
     `deployments` are ordered by the time they were recorded; `incidents` are open ones; `rollbacks` are those under
-    way and those of the last day. `seen_at` is the last successful read of the switch.
+    way and those of the last day. `traffic` is the last successful read of the switch.
     """
 
     service: Service
@@ -47,25 +47,23 @@ class ServiceWorld(msgspec.Struct, frozen=True, kw_only=True):
         return self.service.name
 
     def on_variant(self, variant: str) -> Deployment | None:
-        """The newest deployment recorded on a variant, whatever became of it."""
-        found = None
-        for deployment in self.deployments.values():
-            if deployment.variant == variant:
-                found = deployment
-        return found
+        """The newest deployment of a variant, whatever became of it: the last to take traffic or be announced."""
+        found = [one for one in self.deployments.values() if one.variant == variant]
+        return max(found, key=lambda one: (one.live_at or one.recorded_at, one.recorded_at), default=None)
 
     def serving(self, variant: str) -> Deployment | None:
-        """The newest deployment on a variant that ever took traffic."""
-        idle = (DeploymentState.PENDING, DeploymentState.FAILED)
-        found = None
-        for deployment in self.deployments.values():
-            if (
-                deployment.variant == variant
-                and deployment.state not in idle
-                and deployment.live_at is not None
-            ):
-                found = deployment
-        return found
+        """The deployment on a variant that took traffic last; an announcement may be older than that."""
+        served = self.served(variant)
+        return served[-1] if served else None
+
+    def served(self, variant: str) -> list[Deployment]:
+        """Every deployment on a variant that ever took traffic, in the order in which they did."""
+        took = [
+            (one.live_at, one.recorded_at, one)
+            for one in self.deployments.values()
+            if one.variant == variant and one.live_at is not None
+        ]
+        return [one for _, _, one in sorted(took, key=lambda entry: entry[:2])]
 
     def current(self) -> Deployment | None:
         """The deployment that takes traffic now; of several live ones the newest."""
