@@ -41,6 +41,8 @@ _OURS = frozenset(
         errno.EPERM,
     }
 )
+#: More addresses than any name has.
+_ALL = 1000
 _NUMBERS = re.compile(r"\[Errno (\d+)\]")
 
 _HeaderName = Annotated[str, Field(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")]
@@ -188,9 +190,11 @@ class HttpProbe:
     def _opened(self) -> aiohttp.ClientSession:
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                # No limit: waiting for a free place would be our delay, told as the target's.
+                # No limit: waiting for a free place would be our delay, told as the target's. One attempt over
+                # all addresses (interleave): in attempt after attempt only the last address's fault would be told,
+                # and a host without IPv6 would take a refused IPv4 connection for a missing route.
                 connector=aiohttp.TCPConnector(
-                    limit=0, force_close=True, use_dns_cache=False, resolver=self._resolver
+                    limit=0, force_close=True, use_dns_cache=False, resolver=self._resolver, interleave=_ALL
                 ),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 headers={"User-Agent": "rollback-watchdog"},
