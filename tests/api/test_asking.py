@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import json
 from datetime import timedelta
 from typing import Any
@@ -316,3 +317,30 @@ async def test_a_record_that_cannot_be_shown_does_not_look_like_a_failure(
 
     daemon.answer = answer
     assert await post(operator, await serve() + DEPLOYMENTS, V3, status=201) == {"id": "d2"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "made", "field"),
+    [("approve", "r1", "from"), ("close", "i1", "breaches"), ("acknowledge", "i1", "kind")],
+)
+async def test_the_record_that_changed_is_shown_as_a_read_shows_it(
+    serve: Serve, operator: aiohttp.ClientSession, daemon: Daemon, kind: str, made: str, field: str
+) -> None:
+    inner = {"id": made, "key": "auto:trips:d2", "change": {"target": "blue"}}
+    daemon.answer = lambda request: Reply(request=request.id, status=200, body=inner)
+    shown = await post(operator, f"{await serve()}/api/v1/incidents/i1/{kind}", {}, status=200)
+    assert shown["id"] == made
+    assert field in shown
+    assert "key" not in shown
+    assert "change" not in shown
+
+
+async def test_a_body_that_does_not_arrive_is_a_408(serve: Serve, daemon: Daemon) -> None:
+    url = await serve(patience=0.05)
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(url.rpartition(":")[2]))
+    head = f"POST {DEPLOYMENTS} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer operator-token\r\n"
+    writer.write(f"{head}Content-Type: application/json\r\nContent-Length: 50\r\n\r\n{{".encode())
+    assert (await reader.readline()).startswith(b"HTTP/1.1 408 ")
+    writer.close()
+    await writer.wait_closed()
+    assert daemon.asked == []

@@ -70,3 +70,8 @@ async def test_a_request_is_not_logged_and_a_fault_once(
     async with operator.get(url + "/api/v1/incidents"):
         pass
     assert "".join(capsys.readouterr()).count("api_request_failed") == 1
+
+
+async def test_a_host_that_does_not_resolve_is_said(daemon: Daemon) -> None:
+    with pytest.raises(CannotListen, match=r"nowhere\.invalid:0: the host name does not resolve"):
+        await listen(app_of(daemon), host="nowhere.invalid", port=0)

@@ -9,7 +9,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import typer
@@ -90,4 +90,4 @@ def ago(moment: str | None) -> str:
         if seconds >= size * 10:
             seconds -= seconds % size
             break
-    return f"{format_duration(passed.__class__(seconds=seconds))} ago"
+    return f"{format_duration(timedelta(seconds=seconds))} ago"
