@@ -1,0 +1,137 @@
+"""The schema: made from nothing, equal to the tables in the code, and never of somebody else."""
+
+from __future__ import annotations
+
+import io
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, inspect
+
+from tests.store import samples
+from watchdog.core.errors import StoreError
+from watchdog.core.turn import Turn
+from watchdog.store.migrate import HEAD, REVISIONS, migrate
+from watchdog.store.reader import SqlReader
+from watchdog.store.sql import SqlStore
+from watchdog.store.sqlite import connect_writer
+from watchdog.store.tables import metadata
+
+
+@pytest.fixture
+def connection(database: Path) -> Iterator[Connection]:
+    connection = connect_writer(database)
+    yield connection
+    connection.close()
+
+
+@pytest.fixture
+def scripts() -> Config:
+    config = Config()
+    config.set_main_option("script_location", "watchdog.store:migrations")
+    return config
+
+
+def test_the_migrated_schema_is_the_one_of_the_tables(connection: Connection, database: Path) -> None:
+    with connection.begin():
+        migrate(connection, database)
+    with connection.begin():
+        assert set(inspect(connection).get_table_names()) == {*metadata.tables, "alembic_version"}
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, metadata) == []
+        for name, table in metadata.tables.items():
+            assert inspect(connection).get_pk_constraint(name)["constrained_columns"] == [
+                column.name for column in table.primary_key
+            ]
+
+
+def test_the_tables_and_the_migrations_name_the_same_constraints(
+    connection: Connection, database: Path
+) -> None:
+    def schema(of: sqlite3.Connection) -> set[tuple[str, str]]:
+        found = of.execute("SELECT type, name FROM sqlite_master WHERE name NOT LIKE 'sqlite_%'")
+        return set(found) - {("table", "alembic_version")}
+
+    with connection.begin():
+        migrate(connection, database)
+    made = connect_writer(database.with_name("made.db"))
+    with made.begin():
+        metadata.create_all(made)
+    made.close()
+    with sqlite3.connect(database) as one, sqlite3.connect(database.with_name("made.db")) as other:
+        assert schema(one) == schema(other)
+    one.close()
+    other.close()
+
+
+def test_a_failed_migration_leaves_nothing_behind(connection: Connection, database: Path) -> None:
+    transaction = connection.begin()
+    migrate(connection, database)
+    transaction.rollback()
+    with connection.begin():
+        assert inspect(connection).get_table_names() == []
+
+
+def test_the_known_revisions_are_those_on_the_disk(scripts: Config) -> None:
+    script = ScriptDirectory.from_config(scripts)
+    assert script.get_heads() == [HEAD]
+    assert tuple(revision.revision for revision in script.walk_revisions())[::-1] == REVISIONS
+
+
+def test_the_migrations_can_be_printed_as_sql(scripts: Config) -> None:
+    scripts.output_buffer = io.StringIO()
+    command.upgrade(scripts, "head", sql=True)
+    assert "CREATE TABLE rollbacks" in scripts.output_buffer.getvalue()
+
+
+def test_the_migrations_run_on_an_address_too(scripts: Config, database: Path) -> None:
+    scripts.set_main_option("sqlalchemy.url", f"sqlite:///{database}")
+    command.upgrade(scripts, "head")
+    with sqlite3.connect(database) as connection:
+        assert connection.execute("SELECT version_num FROM alembic_version").fetchall() == [(HEAD,)]
+    connection.close()
+
+
+async def test_an_up_to_date_store_is_not_migrated_again(url: str) -> None:
+    for number in range(2):
+        store = SqlStore(url)
+        await store.open()
+        await store.commit(Turn(incidents=(samples.incident(number),)))
+        await store.aclose()
+    reader = SqlReader(url)
+    assert len((await reader.incidents()).items) == 2
+    await reader.aclose()
+
+
+async def test_a_store_of_a_newer_release_is_refused_and_left_alone(url: str, database: Path) -> None:
+    store = SqlStore(url)
+    await store.open()
+    await store.aclose()
+    with sqlite3.connect(database) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    connection.close()
+    with pytest.raises(StoreError, match="written by a newer release") as caught:
+        await SqlStore(url).open()
+    assert "install that release" in caught.value.advice
+    reader = SqlReader(url)
+    with pytest.raises(StoreError, match="written by a newer release"):
+        await reader.incidents()
+    await reader.aclose()
+
+
+async def test_the_database_of_another_program_is_refused_and_left_alone(url: str, database: Path) -> None:
+    with sqlite3.connect(database) as connection:
+        connection.execute("CREATE TABLE songs (title TEXT)")
+    connection.close()
+    with pytest.raises(StoreError, match=r"another program .*'songs'"):
+        await SqlStore(url).open()
+    with sqlite3.connect(database) as connection:
+        assert connection.execute("SELECT name FROM sqlite_master").fetchall() == [("songs",)]
+    connection.close()

@@ -1,0 +1,39 @@
+"""Which store an address means."""
+
+from __future__ import annotations
+
+import pytest
+
+from watchdog.core.errors import ConfigError
+from watchdog.store.reader import SqlReader
+from watchdog.store.registry import make_reader, make_store
+from watchdog.store.sql import SqlStore
+
+
+def test_sqlite_is_a_file() -> None:
+    store, reader = make_store("sqlite:////var/lib/w.db"), make_reader("sqlite:////var/lib/w.db")
+    assert isinstance(store, SqlStore)
+    assert isinstance(reader, SqlReader)
+    assert str(store.path) == str(reader.path) == "/var/lib/w.db"
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("sqllite:////var/lib/w.db", "unknown store kind 'sqllite'; did you mean 'sqlite'"),
+        ("redis://secret@host/1", "unknown store kind 'redis'"),
+        ("/var/lib/w.db", "not an address"),
+        ("", "not an address"),
+        ("sqlite://", "needs a file"),
+        ("sqlite:///:memory:", "needs a file"),
+        ("sqlite:///file:w.db", "needs a file"),
+        ("sqlite://host/w.db", "takes a path and nothing else"),
+        ("sqlite:////var/lib/w.db?mode=ro", "takes a path and nothing else"),
+        ("sqlite://:x:y:z", "not an address"),
+    ],
+)
+def test_any_other_address_is_a_users_mistake_with_words(url: str, words: str) -> None:
+    for make in (make_store, make_reader):
+        with pytest.raises(ConfigError, match=words.replace("?", r"\?")) as caught:
+            make(url)
+        assert "secret" not in str(caught.value)
