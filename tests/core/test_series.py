@@ -240,3 +240,14 @@ def test_a_series_that_its_page_shows_no_more_has_no_newest_sample() -> None:
     memory.add(page(2, 'a{n="2"} 3'))
     assert count(memory, 'a{n="1"}', until=2) == Count(increases=1, newest=None, samples=2, series=1)
     assert count(memory, until=2).newest == T0 + 2
+
+
+def test_a_kept_page_that_turns_out_unreadable_is_a_hole_in_the_memory() -> None:
+    memory = Memory()
+    memory.add(page(0, "a 1"))
+    memory.add(page(1, "a nonsense"))  # nobody asked about it yet, so nobody read the value
+    memory.add(page(2, "a 3"))
+    memory.add(page(3, "a 5"))
+    memory.want("a", window=60, now=T0 + 3)
+    assert memory.reaches_back_to(["a"]) == T0 + 1
+    assert count(memory, until=3).samples == 3
