@@ -1,0 +1,519 @@
+"""The guards: each by its name, what it allows and each of its vetoes."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from tests.core.scenario import CRITICAL, MINUTE, OK, ROLLBACK, T0, WARNING, Scenario, of_service, probe, rule
+from watchdog.core.deployment import Deployment
+from watchdog.core.facts import facts_before_write, gather
+from watchdog.core.guards import (
+    BEFORE_WRITE,
+    GUARDS,
+    READINESS,
+    SKIPPED_FOR_PEOPLE,
+    GuardFacts,
+    ask,
+)
+from watchdog.core.rollback import RollbackState
+from watchdog.core.rule import Level
+from watchdog.core.service import GitOps, Limits, Mode, RollbackPolicy
+
+#: Facts with which every guard allows.
+FREE = GuardFacts(
+    now=T0,
+    automatic=True,
+    policy=RollbackPolicy(),
+    mode=Mode.ENFORCE,
+    leader=True,
+    from_version="v2",
+    from_variant="green",
+    from_live=True,
+    live=("v2",),
+    armed=True,
+    started_at=T0 - MINUTE,
+    target_version="v1",
+    target_variant="blue",
+    target_ready=10,
+    live_capacity=10,
+    rule="errors",
+    known_before=Level.OK,
+    max_rollbacks=3,
+    max_rollbacks_per=10 * MINUTE,
+    services=10,
+    max_share=0.3,
+    max_share_at_least=5,
+)
+
+
+def vetoes(*names: str, **facts: Any) -> list[tuple[str, str]]:
+    """The vetoes of the named guards (all of them by default) when these facts are different."""
+    found = ask(replace(FREE, **facts), names or tuple(GUARDS))
+    assert all(veto.detail for veto in found), "a veto says its reason to people"
+    return [(veto.guard, veto.reason) for veto in found]
+
+
+def policy(**changes: Any) -> RollbackPolicy:
+    return RollbackPolicy(**changes)
+
+
+def test_the_guards_are_those_of_the_design_in_its_order() -> None:
+    assert list(GUARDS) == [
+        "mode",
+        "paused",
+        "leader",
+        "armed",
+        "known_good_target",
+        "target_ready",
+        "still_live",
+        "not_already_bad",
+        "cooldown",
+        "max_per_day",
+        "breaker",
+        "confirmed",
+        "unmanaged",
+    ]
+
+
+def test_before_every_write_seven_are_asked_again() -> None:
+    assert BEFORE_WRITE == (
+        "mode",
+        "paused",
+        "leader",
+        "known_good_target",
+        "target_ready",
+        "still_live",
+        "unmanaged",
+    )
+
+
+def test_a_person_skips_what_only_protects_from_automation() -> None:
+    assert set(SKIPPED_FOR_PEOPLE) == {
+        "mode",
+        "armed",
+        "cooldown",
+        "max_per_day",
+        "breaker",
+        "confirmed",
+        "not_already_bad",
+    }
+    assert not SKIPPED_FOR_PEOPLE & {"paused", "leader", "still_live", "target_ready"}
+
+
+def test_when_nothing_is_in_the_way_nothing_vetoes() -> None:
+    assert vetoes() == []
+
+
+def test_every_guard_that_says_no_is_heard_in_order() -> None:
+    worst = {
+        "mode": Mode.OBSERVE,
+        "paused": "paused by alice",
+        "leader": False,
+        "armed": False,
+        "forbidden": True,
+        "target_ready": None,
+        "from_live": False,
+        "known_before": None,
+        "switched_at": T0,
+        "rollbacks_today": 2,
+        "recent_rollbacks": 3,
+        "policy": policy(confirm=("latency",)),
+        "managed_by": "Argo CD",
+    }
+
+    assert [guard for guard, _ in vetoes(**worst)] == list(GUARDS)
+    assert [guard for guard, _ in vetoes(**worst, automatic=False)] == [
+        guard for guard in GUARDS if guard not in SKIPPED_FOR_PEOPLE
+    ]
+
+
+@pytest.mark.parametrize(
+    ("facts", "expected"),
+    [
+        ({"mode": Mode.ENFORCE}, []),
+        ({"mode": Mode.OBSERVE}, [("mode", "observe")]),
+        ({"mode": Mode.OBSERVE, "approved": True}, [("mode", "observe")]),
+        ({"mode": Mode.APPROVE}, [("mode", "not_approved")]),
+        ({"mode": Mode.APPROVE, "approved": True}, []),
+    ],
+)
+def test_mode_lets_only_enforce_and_approved_ones_through(
+    facts: dict[str, Any], expected: list[tuple[str, str]]
+) -> None:
+    assert vetoes("mode", **facts) == expected
+
+
+def test_paused_says_who_and_why() -> None:
+    (veto,) = ask(replace(FREE, paused="paused by alice: release freeze"), ("paused",))
+
+    assert (veto.guard, veto.reason, veto.detail) == ("paused", "paused", "paused by alice: release freeze")
+
+
+def test_leader_stops_a_follower() -> None:
+    assert vetoes("leader", leader=False) == [("leader", "not_leader")]
+
+
+@pytest.mark.parametrize(
+    ("facts", "expected"),
+    [
+        ({"armed": False}, [("armed", "not_armed")]),
+        ({"started_at": None}, [("armed", "not_armed")]),
+        ({"started_at": T0 - 60 * MINUTE}, []),
+        ({"started_at": T0 - 60 * MINUTE - timedelta(seconds=1)}, [("armed", "too_late")]),
+        (
+            {"started_at": T0 - 11 * MINUTE, "policy": policy(armed_for=10 * MINUTE)},
+            [("armed", "too_late")],
+        ),
+    ],
+)
+def test_armed_is_a_new_deployment_for_as_long_as_configured(
+    facts: dict[str, Any], expected: list[tuple[str, str]]
+) -> None:
+    assert vetoes("armed", **facts) == expected
+
+
+@pytest.mark.parametrize(
+    ("facts", "expected"),
+    [
+        ({"forbidden": True}, "forbidden"),
+        ({"target_problem": "tainted", "target_detail": "v1 was rolled back"}, "tainted"),
+        ({"target_variant": ""}, "no_variant"),
+    ],
+)
+def test_known_good_target_needs_a_stable_untainted_version_and_permission(
+    facts: dict[str, Any], expected: str
+) -> None:
+    assert vetoes("known_good_target", **facts) == [("known_good_target", expected)]
+
+
+@pytest.mark.parametrize(
+    ("facts", "expected"),
+    [
+        ({"target_ready": 8}, []),
+        ({"target_ready": 7}, ["not_ready"]),
+        ({"target_ready": 0}, ["not_ready"]),
+        ({"target_ready": None}, ["unknown"]),
+        ({"target_variant": ""}, ["no_target"]),
+        ({"target_ready": 8, "live_capacity": 11}, ["not_ready"]),
+        ({"target_ready": 9, "live_capacity": 11}, []),
+        ({"target_ready": 1, "live_capacity": None}, []),
+        ({"target_ready": 0, "live_capacity": None}, ["not_ready"]),
+        ({"target_ready": 0, "policy": policy(min_ready=0.0)}, ["not_ready"]),
+        ({"target_ready": 10, "policy": policy(min_ready=1.0)}, []),
+        ({"target_ready": 9, "policy": policy(min_ready=1.0)}, ["not_ready"]),
+    ],
+)
+def test_target_ready_is_relative_to_what_is_live_and_unknown_is_a_no(
+    facts: dict[str, Any], expected: list[str]
+) -> None:
+    assert vetoes("target_ready", **facts) == [("target_ready", reason) for reason in expected]
+
+
+def test_target_ready_says_why_readiness_is_unknown() -> None:
+    (veto,) = ask(replace(FREE, target_ready=None, target_note="servers have no checks"), ("target_ready",))
+
+    assert veto.detail == "readiness of blue is unknown: servers have no checks"
+
+
+def test_still_live_wants_the_version_that_breached_and_no_other() -> None:
+    assert vetoes("still_live", from_live=False) == [("still_live", "not_live")]
+    assert vetoes("still_live", attributable=False) == [("still_live", "not_attributable")]
+
+
+@pytest.mark.parametrize(
+    ("facts", "expected"),
+    [
+        ({"known_before": None}, ["no_baseline"]),
+        ({"known_before": Level.OK}, []),
+        ({"known_before": Level.WARNING}, []),
+        ({"known_before": Level.CRITICAL}, ["already_bad"]),
+        ({"known_before": Level.ROLLBACK}, ["already_bad"]),
+        ({"previous_bad": "v1"}, ["previous_bad_too"]),
+    ],
+)
+def test_not_already_bad_wants_a_known_good_past(facts: dict[str, Any], expected: list[str]) -> None:
+    assert vetoes("not_already_bad", **facts) == [("not_already_bad", reason) for reason in expected]
+
+
+@pytest.mark.parametrize(("ago", "expected"), [(14, ["too_soon"]), (15, []), (60, [])])
+def test_cooldown_counts_from_the_last_switch(ago: int, expected: list[str]) -> None:
+    assert vetoes("cooldown", switched_at=T0 - ago * MINUTE) == [("cooldown", reason) for reason in expected]
+
+
+def test_cooldown_does_not_stop_the_first_one() -> None:
+    assert vetoes("cooldown", switched_at=None) == []
+
+
+@pytest.mark.parametrize(("today", "expected"), [(0, []), (1, []), (2, ["used_up"]), (3, ["used_up"])])
+def test_max_per_day_allows_two(today: int, expected: list[str]) -> None:
+    assert vetoes("max_per_day", rollbacks_today=today) == [("max_per_day", reason) for reason in expected]
+
+
+@pytest.mark.parametrize(
+    ("facts", "expected"),
+    [
+        ({"recent_rollbacks": 2}, []),
+        ({"recent_rollbacks": 3}, ["too_many_rollbacks"]),
+        ({"breaching": 5, "services": 10}, ["too_much_red"]),
+        ({"breaching": 4, "services": 10}, []),  # not enough of them
+        ({"breaching": 5, "services": 17}, []),  # not a large enough share
+        ({"breaching": 3, "services": 10}, []),
+        ({"breaching": 0, "services": 0}, []),
+    ],
+)
+def test_breaker_has_two_limits_and_the_second_needs_share_and_number(
+    facts: dict[str, Any], expected: list[str]
+) -> None:
+    assert vetoes("breaker", **facts) == [("breaker", reason) for reason in expected]
+
+
+@pytest.mark.parametrize(
+    ("confirm", "levels", "expected"),
+    [
+        ((), {}, []),
+        (("latency",), {}, ["not_confirmed"]),
+        (("latency",), {"latency": Level.OK}, ["not_confirmed"]),
+        (("latency",), {"latency": Level.UNKNOWN}, ["not_confirmed"]),
+        (("latency",), {"latency": Level.WARNING}, []),
+        (("latency", "healthy"), {"latency": Level.OK, "healthy": Level.CRITICAL}, []),
+    ],
+)
+def test_confirmed_wants_one_of_its_rules_to_warn(
+    confirm: tuple[str, ...], levels: dict[str, Level], expected: list[str]
+) -> None:
+    found = vetoes("confirmed", policy=policy(confirm=confirm), confirming=levels)
+
+    assert found == [("confirmed", reason) for reason in expected]
+
+
+@pytest.mark.parametrize(
+    ("managed_by", "gitops", "expected"),
+    [
+        (None, GitOps.VETO, []),
+        ("Argo CD", GitOps.VETO, ["managed"]),
+        ("Argo CD", GitOps.PAUSE, []),
+        ("Flux", GitOps.IGNORE, []),
+    ],
+)
+def test_unmanaged_stops_before_a_controller_would_revert_it(
+    managed_by: str | None, gitops: GitOps, expected: list[str]
+) -> None:
+    found = vetoes("unmanaged", managed_by=managed_by, gitops=gitops)
+
+    assert found == [("unmanaged", reason) for reason in expected]
+
+
+# -- the facts they are asked with
+
+
+def facts_of(scenario: Scenario, bad: Deployment | None = None, **more: Any) -> GuardFacts:
+    settings: dict[str, Any] = {"automatic": True, "bad": bad or scenario.on("green"), "rule": scenario.rules[0]}
+    return gather(scenario.world, scenario.service, now=scenario.now, **(settings | more))
+
+
+def canary(scenario: Scenario) -> Scenario:
+    """A small green takes a part of the traffic beside blue."""
+    scenario.shows("green", ready=1, total=1).stable_blue().after("5s")
+    return scenario.traffic(blue=9, green=1).after("35s")
+
+
+def test_a_bad_deployment_beside_a_stable_one_meets_no_veto() -> None:
+    scenario = Scenario().green_deployed()
+
+    assert ask(facts_of(scenario)) == ()
+
+
+def test_what_was_known_before_the_deployment_is_found() -> None:
+    scenario = Scenario().stable_blue().after("10s").observe(value=CRITICAL)
+    scenario.after("5s").traffic().traffic(blue=0, green=1)
+
+    facts = facts_of(scenario)
+
+    assert facts.known_before is Level.CRITICAL
+    assert [veto.reason for veto in ask(facts, ("not_already_bad",))] == ["already_bad"]
+
+
+def test_what_was_known_longer_ago_than_a_day_is_no_baseline() -> None:
+    scenario = Scenario().stable_blue().after("25h").traffic().traffic(blue=0, green=1)
+
+    assert [veto.reason for veto in ask(facts_of(scenario), ("not_already_bad",))] == ["no_baseline"]
+
+
+def test_silence_before_a_deployment_is_no_baseline() -> None:
+    scenario = Scenario(rule(), rule("latency")).traffic(blue=1, green=0)
+    for _ in range(24):
+        scenario.after("30s").silence("latency").observe("errors", value=OK)
+    scenario.traffic(blue=0, green=1)
+
+    facts = facts_of(scenario, rule=scenario.rules[1])
+
+    assert [veto.reason for veto in ask(facts, ("not_already_bad",))] == ["no_baseline"]
+
+
+def test_a_version_that_still_serves_and_is_equally_bad_clears_the_new_one() -> None:
+    scenario = canary(Scenario())
+    scenario.observe(value=ROLLBACK, on="green").observe(value=CRITICAL, on="blue")
+
+    assert [veto.reason for veto in ask(facts_of(scenario))] == ["previous_bad_too"]
+
+    scenario.after("10s").observe(value=WARNING, on="blue")
+
+    assert ask(facts_of(scenario)) == ()
+
+
+def test_a_rule_that_names_no_version_accuses_nobody_while_two_are_live() -> None:
+    scenario = canary(Scenario(rule(), of_service()))
+
+    assert [veto.reason for veto in ask(facts_of(scenario, rule=scenario.rules[1]))] == ["not_attributable"]
+    assert ask(facts_of(scenario)) == ()
+
+    scenario.after("5s").traffic(blue=0, green=1)
+
+    assert ask(facts_of(scenario, rule=scenario.rules[1])) == ()
+
+
+def test_live_capacity_is_all_that_takes_traffic() -> None:
+    scenario = Scenario().shows("green", total=6, ready=1).shows("blue", total=4, ready=4).green_deployed()
+
+    assert facts_of(scenario).live_capacity == 6
+    assert [veto.reason for veto in ask(facts_of(scenario))] == ["not_ready"]
+
+    scenario.after("5s").traffic(blue=1, green=1)
+
+    assert facts_of(scenario).live_capacity == 10
+
+
+def test_half_of_what_is_live_is_too_little_to_stand_in_for_all() -> None:
+    scenario = Scenario().stable_blue().after("5s").traffic(blue=1, green=1)
+
+    assert [veto.reason for veto in ask(facts_of(scenario))] == ["not_ready"]
+
+
+def test_capacity_that_the_switch_does_not_count_is_what_is_ready_or_one() -> None:
+    scenario = Scenario().shows("green", total=None, ready=3).green_deployed()
+
+    assert facts_of(scenario).live_capacity == 3
+
+    scenario.shows("green", total=None, ready=None).after("5s").traffic()
+
+    assert facts_of(scenario).live_capacity == 1
+
+
+def test_only_trouble_of_the_bad_version_confirms() -> None:
+    scenario = canary(Scenario(rule(), rule("latency"), confirm=("latency",)))
+
+    scenario.observe("latency", value=CRITICAL, on="blue")
+    assert [veto.guard for veto in ask(facts_of(scenario))] == ["confirmed"]
+
+    scenario.observe("latency", value=WARNING, on="green")
+    assert ask(facts_of(scenario)) == ()
+
+    scenario.after("91s")
+    assert [veto.guard for veto in ask(facts_of(scenario))] == ["confirmed"], "an old warning confirms nothing"
+
+
+def test_a_probe_of_the_whole_service_confirms_too() -> None:
+    scenario = Scenario(rule(), probe(), confirm=("healthy",)).green_deployed()
+
+    for _ in range(3):
+        scenario.after("5s").probed(alive=False)
+
+    assert ask(facts_of(scenario)) == ()
+
+
+def test_a_confirming_rule_that_is_gone_confirms_nothing() -> None:
+    scenario = Scenario(rule(), rule("latency"), confirm=("latency",)).green_deployed()
+    scenario.observe("latency", value=CRITICAL)
+    scenario.configure(rules=(rule(),))
+
+    assert facts_of(scenario).confirming == {}
+
+
+def test_a_rollback_does_not_count_against_itself() -> None:
+    scenario = Scenario(max_per_day=1).decided()
+
+    assert scenario.rollback.state is RollbackState.INTENDED
+    assert facts_of(scenario, own=scenario.rollback).rollbacks_today == 0
+    assert facts_of(scenario).rollbacks_today == 1
+    assert facts_of(scenario).recent_rollbacks == 1
+
+
+def test_all_services_together_are_what_the_breaker_sees() -> None:
+    names = tuple(f"other-{number}" for number in range(4))
+    scenario = Scenario(others=names, limits=Limits(max_share=0.3, at_least=5))
+    scenario.stable_blue()
+    for name in names:
+        scenario.traffic(name, blue=0, green=1).observe(value=CRITICAL, name=name)
+    scenario.after("5s").traffic(blue=0, green=1).after("35s")
+
+    assert facts_of(scenario).breaching == 4
+    assert ask(facts_of(scenario)) == ()
+
+    scenario.observe(value=CRITICAL)
+
+    assert facts_of(scenario).breaching == 5
+    assert [veto.reason for veto in ask(facts_of(scenario))] == ["too_much_red"]
+
+
+def test_without_a_deployment_there_is_nothing_to_take_back() -> None:
+    scenario = Scenario()
+
+    facts = gather(scenario.world, scenario.service, now=scenario.now, automatic=True, bad=None)
+
+    assert [veto.guard for veto in ask(facts, READINESS)] == ["known_good_target", "target_ready"]
+    assert not facts.from_live
+
+
+def test_before_the_write_everything_is_asked_of_the_state_just_read() -> None:
+    scenario = Scenario().decided()
+    rollback, world = scenario.rollback, scenario.world
+
+    def asked(paused: str = "", **weights: int) -> list[str]:
+        facts = facts_before_write(
+            world, rollback, scenario.state(**weights), now=scenario.now, paused_by_file=paused
+        )
+        return [veto.guard for veto in ask(facts, BEFORE_WRITE)]
+
+    assert asked() == []
+    assert asked(paused="the pause file is there") == ["paused"]
+    assert asked(blue=1, green=0) == ["still_live"]
+    scenario.shows("blue", ready=0)
+    assert asked(blue=0, green=1) == ["target_ready"]
+
+
+def test_a_version_that_was_replaced_in_place_is_not_live_any_more() -> None:
+    scenario = Scenario().shows("green", version="v2").shows("blue", version="v1").decided()
+
+    scenario.shows("green", version="v3")
+    state = scenario.state()
+    facts = facts_before_write(
+        scenario.world, scenario.rollback, state, now=scenario.now, paused_by_file=""
+    )
+
+    assert [veto.guard for veto in ask(facts, BEFORE_WRITE)] == ["still_live"]
+
+
+def test_a_better_target_than_the_decided_one_stops_the_write() -> None:
+    scenario = Scenario().decided()
+    elsewhere = replace(scenario.rollback, to_variant="red")
+
+    facts = facts_before_write(
+        scenario.world, elsewhere, scenario.state(), now=scenario.now, paused_by_file=""
+    )
+
+    assert [(veto.guard, veto.reason) for veto in ask(facts, BEFORE_WRITE)] == [
+        ("known_good_target", "target_changed")
+    ]
+
+
+def test_a_pause_by_a_person_names_him() -> None:
+    scenario = Scenario().green_deployed()
+    paused = replace(scenario.world, paused_by_file="the pause file is there")
+
+    facts = gather(paused, scenario.service, now=scenario.now, automatic=True, bad=scenario.on("green"))
+
+    assert facts.paused == "the pause file is there"
