@@ -1,0 +1,115 @@
+"""What a model cannot say of its keys: a default that is filled in later, a value that its neighbours judge.
+
+Where the core holds such a default, it is taken from there.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from watchdog.config.schema import RuleShape
+from watchdog.core.rule import Evidence, Holds, Lasting, Samples
+from watchdog.core.service import RollbackPolicy
+from watchdog.core.units import format_duration
+
+#: Keys that the loader knows only to say that this release does not have them; a test holds that it does.
+LATER = {
+    "rule": ("quantile", "rate", "gauge", "match", "baseline"),
+    "main": ("escalations", "heartbeat", "kubernetes"),
+    "route": ("escalation",),
+}
+
+KINDS = {
+    ("main", "version"): "`1`",
+    ("main", "rules"): "list of patterns",
+    ("main", "sources"): "mapping: name to source",
+    ("main", "services"): "list of services",
+    ("main", "environments"): "mapping: name to profile",
+    ("main", "channels"): "mapping: name to channel",
+    ("main", "routes"): "list of routes",
+    ("main", "leader"): "`{kind: single}`",
+    ("service", "rules"): "list of rule names or `{tag: TAG}`",
+    ("service", "traffic"): "mapping with `kind`",
+    ("rollback", "confirm"): "`none`, a rule, or a list of rules",
+    ("route", "to"): "list of channels",
+    ("rule", "interval"): "`critical`, `normal`, `extended` or a duration",
+    ("rule", "ratio"): "mapping",
+    ("rule", "query"): "PromQL",
+    ("rule", "freshness"): "PromQL",
+    ("rule", "probe"): "mapping with `kind`",
+    ("rule", "threshold"): "mapping",
+    ("rule", "evidence"): "mapping, or `none`",
+    ("rule", "runbook"): "address",
+    ("rule", "tags"): "list of names",
+    ("ratio", "bad"): "selector",
+    ("ratio", "total"): "selector",
+    ("evidence", "events"): "PromQL",
+    ("expect", "status"): "`200`, `2xx` or a list of such",
+    ("traffic haproxy", "socket"): "path or `tcp://HOST:PORT`",
+    ("traffic haproxy", "variants"): "mapping: variant to server or list of servers",
+    ("traffic command", "environment"): "mapping: name to text or secret",
+    ("channel webhook", "headers"): "mapping: name to text or secret",
+    ("source prometheus", "headers"): "mapping: name to text or secret",
+    ("source scrape", "headers"): "mapping: name to text or secret",
+    ("source scrape", "urls"): "list of addresses",
+}
+
+
+def written(value: Any) -> str:
+    """A default as people would write it."""
+    match value:
+        case timedelta():
+            return f"`{format_duration(value)}`"
+        case Samples(count=count):
+            return f"`{count} samples`"
+        case Lasting(duration=duration):
+            return f"`{format_duration(duration)}`"
+        case float():
+            return f"`{value * 100:g}%`"
+        case ():
+            return "`none`"
+        case _:
+            return f"`{value}`"
+
+
+_CLEAR: int = RuleShape.model_fields["clear"].get_default()
+_POLICY, _EVIDENCE, _HOLDS = RollbackPolicy(), Evidence(), Holds()
+
+DEFAULTS = {
+    **{("rollback", name): written(getattr(_POLICY, name)) for name in RollbackPolicy.__struct_fields__},
+    **{("evidence", name): written(getattr(_EVIDENCE, name)) for name in ("min_events", "min_bad")},
+    **{("evidence", name): written(getattr(_EVIDENCE, name)) for name in ("confidence", "excess")},
+    **{("hold", name): written(getattr(_HOLDS, name)) for name in ("warning", "critical", "rollback")},
+    ("main", "version"): "required",
+    ("main", "rules"): "required",
+    ("main", "services"): "required",
+    ("main", "channels"): "a channel `log`",
+    ("main", "routes"): "required where there are channels",
+    ("main", "leader"): "`{kind: single}`",
+    ("service", "name"): "required",
+    ("service", "rules"): "required",
+    ("service", "traffic"): "required",
+    ("service", "mode"): "the profile's, else `enforce`",
+    ("service", "gitops"): "the profile's, else `veto`",
+    ("environment", "mode"): "`enforce`",
+    ("environment", "gitops"): "`veto`",
+    ("route", "to"): "required",
+    ("rule", "name"): "required",
+    ("rule", "unit"): "`ratio` for ratios, else `none`",
+    ("rule", "source"): "the only one; required where there are several",
+    ("rule", "ratio"): "one form is required",
+    ("rule", "query"): "one form is required",
+    ("rule", "probe"): "one form is required",
+    ("rule", "threshold"): "required",
+    ("rule", "evidence"): "for a ratio as below; for a query none",
+    ("rule", "blind_after"): "`3m`, or three intervals where that is longer",
+    ("rule", "max_age"): "two scrape intervals as learnt, else `30s`",
+    ("rule", "freshness"): "the evaluation time counts",
+    ("rule", "clear"): written(Samples(_CLEAR)),
+    ("threshold", "warning"): "never warns",
+    ("threshold", "critical"): "never becomes critical",
+    ("threshold", "rollback"): "never rolls back",
+    ("evidence", "events"): "required for a query",
+    ("expect", "within"): "the timeout",
+}
