@@ -56,6 +56,8 @@ GREEN_LIVE = VariantState(weight=100, version="v2", ready=2, total=2)
 class Source:
     """Answers every question with `answer`, which may change with the number of the question."""
 
+    concurrency = 1
+
     def __init__(
         self,
         answer: Callable[[int], Answer | Failed] | None = None,

@@ -20,7 +20,7 @@ from watchdog.api.listener import Listener, listen
 from watchdog.app.build import build_channels, build_probes, build_sources, build_switches
 from watchdog.config.loaded import Configuration
 from watchdog.core.check import CheckId
-from watchdog.core.errors import StoreError, StoreLocked
+from watchdog.core.errors import ConfigError, StoreError, StoreLocked
 from watchdog.core.events import Asked, ChannelDead, Event
 from watchdog.core.facts import facts_before_write
 from watchdog.core.guards import GuardFacts
@@ -65,6 +65,7 @@ class Daemon:
         self._closing = AsyncExitStack()
         self._supervisor = Supervisor()
         self._listener: Listener | None = None
+        self._stopped = False
         self._metrics = Metrics(self.view)
         self._store = make_store(configuration.store_url)
         self._leadership = SingleLeadership()
@@ -106,6 +107,7 @@ class Daemon:
         try:
             await self._start()
         except BaseException:
+            self._stopped = True
             await self._supervisor.stop(STOP_WITHIN)
             await self._closing.aclose()
             raise
@@ -149,8 +151,15 @@ class Daemon:
             raise
 
     def _lock_switches(self) -> None:
-        """A target that cannot refuse a stale write has one writer on this host."""
-        for switch in self._switches.values():
+        """One service a switch; and a target that cannot refuse a stale write has one writer on this host."""
+        owners: dict[str, str] = {}
+        for name, switch in self._switches.items():
+            owner = owners.setdefault(switch.identity, name)
+            if owner != name:
+                raise ConfigError(
+                    f"the services {owner} and {name} have the same traffic switch {switch.identity}: "
+                    "each would undo what is done for the other; make them one service, or two targets"
+                )
             if switch.tier is Tier.B:
                 lock = HostLock(switch.identity)
                 lock.acquire()
@@ -219,7 +228,7 @@ class Daemon:
             paused=self._pause.look,
             leadership=self._leadership,
             deliver=reactor.deliver,
-            progress_at=lambda: reactor.turn_at,
+            taken=lambda: reactor.ticks,
             store=self._store,
             metrics=self._metrics,
             clock=self._clock,
@@ -238,8 +247,18 @@ class Daemon:
         await self._supervisor.wait()
 
     async def stop(self) -> None:
-        """A clean stop; within `TimeoutStopSec` of the unit. Idempotent."""
+        """A clean stop; within `TimeoutStopSec` of the unit. Everything is closed, whatever fails. Idempotent."""
+        if self._stopped:
+            return
+        self._stopped = True
         _log.info("stopping")
+        try:
+            await self._wind_down()
+        finally:
+            await self._closing.aclose()
+        _log.info("stopped")
+
+    async def _wind_down(self) -> None:
         if self._listener is not None:
             await self._listener.aclose()
         self._checks.halt()
@@ -251,9 +270,7 @@ class Daemon:
         await self._supervisor.stop(STOP_WITHIN)
         if self._reactor is not None:
             await self._reactor.drain()
-        await self._dispatcher.flush(FLUSH_WITHIN)
-        await self._closing.aclose()
-        _log.info("stopped")
+            await self._dispatcher.flush(FLUSH_WITHIN)
 
     async def _poll(self, check: CheckId) -> Beat | None:
         return await self._collector.poll(check) if self._collector is not None else None

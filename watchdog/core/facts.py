@@ -104,12 +104,15 @@ def gather(  # noqa: PLR0913 - the one question that everybody asks, each with w
 def facts_before_write(
     world: World, rollback: Rollback, state: TrafficState, *, now: datetime, paused_by_file: str
 ) -> GuardFacts:
-    """The facts once more, on a state just read and a pause file just looked at."""
+    """The facts once more, on a state just read and a pause file just looked at.
+
+    A target that takes traffic only because half of this very change is in place need not stand in for itself.
+    """
     service = world.services[rollback.service]
     seen = replace(service, traffic=state)
     fresh = replace(world, paused_by_file=paused_by_file)
     bad = seen.deployments.get(rollback.deployment)
-    return gather(
+    facts = gather(
         fresh,
         seen,
         now=now,
@@ -120,6 +123,10 @@ def facts_before_write(
         approved=True,
         own=rollback,
     )
+    beside = rollback.change is not None and rollback.change.beside
+    if beside or rollback.to_variant not in state.live:
+        return facts
+    return replace(facts, live_capacity=_capacity(state, besides=rollback.to_variant))
 
 
 def _paused(world: World, service: ServiceWorld) -> str:
@@ -148,11 +155,12 @@ def _name(service: ServiceWorld, variant: str) -> str:
     return deployment.version if deployment else variant
 
 
-def _capacity(state: TrafficState | None) -> int | None:
+def _capacity(state: TrafficState | None, *, besides: str = "") -> int | None:
     """Capacity that is live now: what the target must be able to stand in for."""
     if state is None:
         return None
-    sizes = [state.variants[name].total or state.variants[name].ready or 1 for name in state.live]
+    live = [state.variants[name] for name in state.live if name != besides]
+    sizes = [spot.total or spot.ready or 1 for spot in live]
     return sum(sizes)
 
 

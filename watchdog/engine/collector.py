@@ -13,8 +13,9 @@ from datetime import timedelta
 import structlog
 
 from watchdog.aio.clock import Clock
+from watchdog.aio.supervise import asked_to_end
 from watchdog.core.check import CheckId
-from watchdog.core.checks import filled_form, values_for
+from watchdog.core.checks import filled_form, rule_of, values_for
 from watchdog.core.events import Observed
 from watchdog.core.observation import Failed, FailReason, Observation
 from watchdog.core.observe import observe
@@ -29,7 +30,7 @@ _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 #: A provider ends every call within its own timeout; this bound is for one that breaks its promise.
 LIMIT = timedelta(seconds=60)
-#: Polls at once: of one source, and of one kind of probe.
+#: Polls of one kind of probe at once.
 AT_ONCE = 20
 
 
@@ -53,9 +54,9 @@ class Collector:
         self._clock = clock
         self._metrics = metrics
         self._rhythms: dict[tuple[str, str, str], Rhythm] = {}
+        self._failing: dict[CheckId, str] = {}
         self._gates = {
-            ("source", name): asyncio.Semaphore(getattr(source, "concurrency", AT_ONCE))
-            for name, source in sources.items()
+            ("source", name): asyncio.Semaphore(source.concurrency) for name, source in sources.items()
         } | {("probe", kind): asyncio.Semaphore(AT_ONCE) for kind in probes}
 
     async def poll(self, check: CheckId) -> Beat | None:
@@ -64,7 +65,7 @@ class Collector:
         Safe to cancel: then nothing is delivered.
         """
         service = self._world().services.get(check.service)
-        rule = service.rules.get(check.rule) if service else None
+        rule = rule_of(service, check) if service else None
         if service is None or rule is None:
             return None
         observation = await self._observe(service, check, rule)
@@ -88,19 +89,36 @@ class Collector:
     async def _observe(self, service: ServiceWorld, check: CheckId, rule: Rule) -> Observation:
         try:
             async with asyncio.timeout(LIMIT.total_seconds()):
-                return await self._ask(service, check, rule)
+                observation = await self._ask(service, check, rule)
         except TimeoutError:
-            return Failed(reason=FailReason.TIMEOUT, detail=f"no answer within {LIMIT.total_seconds():.0f} s")
+            return Failed(reason=FailReason.TIMEOUT, detail="no answer in time")
         except Exception as error:  # noqa: BLE001 - the plugin border: a provider's fault is an error, never a verdict
-            _log.exception("poll_failed", check=str(check))
-            return Failed(reason=FailReason.UNABLE, detail=f"{type(error).__name__} in the provider")
+            return self._fault(check, f"{type(error).__name__} in the provider", error)
+        except asyncio.CancelledError as error:
+            if asked_to_end():
+                raise
+            return self._fault(check, "the provider cancelled itself", error)
+        self._failing.pop(check, None)
+        return observation
+
+    def _fault(self, check: CheckId, fault: str, error: BaseException) -> Failed:
+        if self._failing.get(check) != fault:
+            self._failing[check] = fault
+            _log.error("poll_failed", check=str(check), exc_info=error)
+        return Failed(reason=FailReason.UNABLE, detail=fault)
 
     async def _ask(self, service: ServiceWorld, check: CheckId, rule: Rule) -> Observation:
         form = filled_form(rule, values_for(service, check))
         if isinstance(form, ProbeForm):
+            if form.kind not in self._probes:  # an incident keeps the rule it was opened with
+                return Failed(
+                    reason=FailReason.UNABLE, detail=f"no rule asks for {form.kind} probes any more"
+                )
             async with self._gates["probe", form.kind]:
                 return await self._probes[form.kind].check(form.settings, now=self._clock.now())
         name = rule.source or ""
+        if name not in self._sources:
+            return Failed(reason=FailReason.UNABLE, detail=f"source {name!r} is not configured any more")
         async with self._gates["source", name]:
             began = self._clock.monotonic()
             answer = await self._sources[name].ask(

@@ -99,17 +99,18 @@ class Effects:
         return min(self._look_interval, WATCH_CLOSELY) if busy else self._look_interval
 
     def _count(self, before: World, rollback: Rollback) -> None:
+        """Count an end once, and a guard's no once until it says yes or the intent was written."""
         known = before.services[rollback.service].rollbacks.get(rollback.id)
-        if known is not None and known.state is rollback.state:
-            return
-        if rollback.over:
+        if rollback.over and (known is None or not known.over):
             self._metrics.count_rollback(rollback.service, str(rollback.state))
-        for veto in rollback.vetoes:
-            self._metrics.count_veto(veto.guard)
+        said = {veto.guard for veto in known.vetoes} if known else set[str]()
+        for guard in {veto.guard for veto in rollback.vetoes} - said:
+            self._metrics.count_veto(guard)
 
     def _measure(self, before: World, event: Outcome) -> None:
         rollback = before.services[event.service].rollbacks.get(event.rollback)
-        if rollback is None or event.kind is not OutcomeKind.APPLIED:
+        waited = rollback is not None and rollback.state is RollbackState.INTENDED
+        if rollback is None or not waited or event.kind is not OutcomeKind.APPLIED:
             return
         if rollback.observed_at is not None:
             self._metrics.observe_decision((event.at - rollback.observed_at).total_seconds())

@@ -7,20 +7,29 @@ read in the same attempt, and never retry a write whose outcome it has not read.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 
 import structlog
 from msgspec.structs import replace
 
 from watchdog.aio.clock import Clock
 from watchdog.aio.crew import Crew
-from watchdog.core.errors import SwitchConflict, SwitchError, SwitchRejected, SwitchUnknown
+from watchdog.aio.supervise import asked_to_end
+from watchdog.core.errors import (
+    SwitchConflict,
+    SwitchError,
+    SwitchRejected,
+    SwitchUnknown,
+    SwitchUnreachable,
+)
 from watchdog.core.events import Outcome, OutcomeKind
 from watchdog.core.guards import BEFORE_WRITE, GuardFacts, ask
 from watchdog.core.recovery import Next, next_move
 from watchdog.core.rollback import Rollback, Veto
-from watchdog.core.traffic import TrafficState
+from watchdog.core.traffic import Change, TrafficState
 from watchdog.leader.interface import Leadership
 from watchdog.traffic.interface import TrafficSwitch
 
@@ -30,6 +39,8 @@ _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0
 #: Writes of one intent, at most, whatever happens.
 WRITES = 5
+#: A switch ends every call within its own timeout; this bound is for one that breaks its promise.
+LIMIT = timedelta(minutes=2)
 
 Facts = Callable[[Rollback, TrafficState, str], GuardFacts]
 
@@ -78,10 +89,15 @@ class Executor:
                 outcome = await self._try(attempt)
             except SwitchError as error:
                 outcome = self._later(attempt, str(error))
-            except Exception as error:  # noqa: BLE001 - the plugin border: what it did is unknown, so it must be read
-                _log.exception("switch_failed", rollback=attempt.rollback.id)
-                attempt.ours = True
-                outcome = self._later(attempt, f"{type(error).__name__} in the provider")
+            except Exception as error:  # noqa: BLE001 - the plugin border
+                fault = f"{type(error).__name__} in the provider"
+                if fault != attempt.trouble:
+                    _log.exception("switch_failed", rollback=attempt.rollback.id)
+                outcome = self._later(attempt, fault)
+            except asyncio.CancelledError:
+                if asked_to_end():
+                    raise
+                outcome = self._later(attempt, "the provider cancelled itself")
             if outcome is not None:
                 self._deliver(outcome)
                 return
@@ -90,7 +106,7 @@ class Executor:
 
     async def _try(self, attempt: _Attempt) -> Outcome | None:
         """One attempt from the read to the read-back; `None` asks for another one after a pause."""
-        state = await self._switches[attempt.rollback.service].read()
+        state = await self._read(attempt)
         move = next_move(attempt.rollback, state, expired=self._expired(attempt), ours=attempt.ours)
         match move:
             case Next.DONE:
@@ -104,7 +120,27 @@ class Executor:
                 why = attempt.trouble or "the intent is too old"
                 return self._outcome(attempt, OutcomeKind.LAPSED, state=state, detail=why)
             case Next.WRITE | Next.FINISH:
-                return await self._write(attempt, state, halfway=move is Next.FINISH and attempt.ours)
+                return await self._write(attempt, state, halfway=move is Next.FINISH)
+
+    async def _read(self, attempt: _Attempt) -> TrafficState:
+        try:
+            async with asyncio.timeout(LIMIT.total_seconds()):
+                return await self._switches[attempt.rollback.service].read()
+        except TimeoutError:
+            raise SwitchUnreachable("the switch was not read in time") from None
+
+    async def _apply(self, attempt: _Attempt, change: Change) -> TrafficState:
+        """Write. What is not known to have changed nothing may have changed something: then `ours` stays set."""
+        ours, attempt.ours = attempt.ours, True
+        attempt.writes += 1
+        try:
+            async with asyncio.timeout(LIMIT.total_seconds()):
+                return await self._switches[attempt.rollback.service].apply(change)
+        except (SwitchConflict, SwitchRejected, SwitchUnreachable):
+            attempt.ours = ours
+            raise
+        except TimeoutError:
+            raise SwitchUnknown("the switch did not answer in time") from None
 
     async def _write(self, attempt: _Attempt, state: TrafficState, *, halfway: bool) -> Outcome | None:
         if attempt.writes >= WRITES:
@@ -122,20 +158,13 @@ class Executor:
                 attempt, OutcomeKind.REFUSED, state=state, detail="the intent names no change"
             )
         attempt.before = attempt.before or state
-        attempt.writes += 1
         try:
-            after = await self._switches[attempt.rollback.service].apply(
-                replace(change, expect=state.revision, epoch=self._leadership.epoch)
+            after = await self._apply(
+                attempt, replace(change, expect=state.revision, epoch=self._leadership.epoch)
             )
-        except SwitchConflict as error:
-            return self._later(attempt, str(error))
         except SwitchRejected as error:
             kind = OutcomeKind.HALF_DONE if halfway else OutcomeKind.REFUSED
             return self._outcome(attempt, kind, state=state, detail=str(error))
-        except SwitchUnknown as error:
-            attempt.ours = True
-            return self._later(attempt, str(error))
-        attempt.ours = True
         return self._judge_read_back(attempt, after)
 
     def _judge_read_back(self, attempt: _Attempt, after: TrafficState) -> Outcome | None:

@@ -1,6 +1,7 @@
 """The pause file: the kill switch that works without network, daemon or database.
 
-Any answer but "does not exist" means paused. This module must never cache an answer.
+Any answer but "does not exist" means paused. This module must never cache an answer, nor leave more than one thread
+waiting for a file system that hangs: names are resolved and messages sent by the same few threads.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ class PauseFile:
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
+        self._looking: asyncio.Future[os.stat_result] | None = None
 
     async def look(self) -> str:
         """Why automation is paused, or nothing. Never raises, within a second; safe to cancel."""
@@ -25,11 +27,19 @@ class PauseFile:
             return ""
         try:
             async with asyncio.timeout(LIMIT):
-                await asyncio.to_thread(os.lstat, self._path)
+                await self._look(self._path)
         except FileNotFoundError:
             return ""
         except TimeoutError:
             return f"the pause file {self._path} cannot be looked at: no answer in time"
-        except OSError as error:
-            return f"the pause file {self._path} cannot be looked at: {error.strerror}"
+        except (OSError, ValueError) as error:
+            why = error.strerror if isinstance(error, OSError) else str(error)
+            return f"the pause file {self._path} cannot be looked at: {why}"
         return f"the pause file {self._path} exists"
+
+    async def _look(self, path: Path) -> None:
+        while self._looking is not None and not self._looking.done():
+            await asyncio.wait({self._looking})  # its answer is older than this question
+        looking = asyncio.get_running_loop().run_in_executor(None, os.lstat, path)
+        self._looking = looking
+        await asyncio.shield(looking)

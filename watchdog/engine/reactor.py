@@ -7,7 +7,7 @@ told past the store. This module must never do I/O but the store's, and never de
 from __future__ import annotations
 
 import asyncio
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import structlog
 
@@ -41,6 +41,7 @@ class Reactor:
     ) -> None:
         self.world = world
         self.turn_at = clock.now()
+        self.ticks = 0
         self.store_error = ""
         self._store = store
         self._head = head
@@ -49,8 +50,8 @@ class Reactor:
         self._inbox: asyncio.Queue[Event] = asyncio.Queue()
         self._kept: list[Event] = []
         self._dirty: set[str] = set()
-        self._flushed_at = clock.now()
-        self._journaled_at = clock.now()
+        self._flushed_at = clock.monotonic()
+        self._journaled_at = clock.monotonic()
 
     def deliver(self, event: Event) -> None:
         """Put an event into the inbox. Never blocks: polls do not overlap, so it is bounded by the number of checks."""
@@ -75,24 +76,40 @@ class Reactor:
 
     async def drain(self) -> None:
         """Take in what is in the inbox now, for a clean stop, and write what checks remember."""
+        await self._retry_kept()
         while not self._inbox.empty():
             await self.turn(self._inbox.get_nowait())
-        await self._flush(self._clock.now())
+        await self._flush()
 
     async def turn(self, event: Event) -> None:
-        """One turn: step, commit, effects."""
-        now = self._clock.now()
-        stepped = step(self.world, event, now)
+        """One turn: step, commit, effects. What was kept is taken in first: people mean their requests in order."""
+        if isinstance(event, Ticked):
+            await self._retry_kept()
+            await self._take(event)
+            self.ticks += 1
+            await self._look_after()
+        elif isinstance(event, Outcome | Asked):
+            self._kept.append(event)  # what was done or asked must not be forgotten; the rest comes again
+            await self._retry_kept()
+        else:
+            await self._take(event)
+        self.turn_at = self._clock.now()
+
+    async def _take(self, event: Event) -> bool:
+        """Take one event in; false, and everything is as it was, when it could not be written."""
+        stepped = step(self.world, event, self._clock.now())
         turn, head = self._turn_of(stepped)
-        if not turn.empty and not await self._commit(turn, event):
-            return
+        if not turn.empty and not await self._commit(turn):
+            return False
         self._head = head
         self._dirty.update(_touched(event))
         before, self.world = self.world, stepped.world
-        self.turn_at = now
         self._effects.release(before, stepped, turn, event)
-        if isinstance(event, Ticked):
-            await self._on_tick(now)
+        return True
+
+    async def _retry_kept(self) -> None:
+        while self._kept and await self._take(self._kept[0]):
+            del self._kept[0]
 
     def _turn_of(self, stepped: Stepped) -> tuple[Turn, ChainHead]:
         """Link the audit records and address the messages."""
@@ -114,13 +131,11 @@ class Reactor:
         )
         return turn, head
 
-    async def _commit(self, turn: Turn, event: Event) -> bool:
+    async def _commit(self, turn: Turn) -> bool:
         try:
             await self._store.commit(turn)
         except StoreError as error:
             self._store_failed(error)
-            if isinstance(event, Outcome | Asked):
-                self._kept.append(event)  # what was done or asked must not be forgotten; the rest comes again
             return False
         if self.store_error:
             _log.info("store_recovered", after=self.store_error)
@@ -135,19 +150,18 @@ class Reactor:
             self.store_error = str(error)
         self._effects.store_failed(error, now=self._clock.now())
 
-    async def _on_tick(self, now: datetime) -> None:
-        kept, self._kept = self._kept, []
-        for event in kept:
-            await self.turn(event)
-        if now - self._flushed_at >= FLUSH_INTERVAL or (self.store_error and self._dirty):
-            await self._flush(now)
-        if now - self._journaled_at >= JOURNAL_INTERVAL:
+    async def _look_after(self) -> None:
+        """What is done from time to time. By the monotonic clock: the time of day may be set back."""
+        now = self._clock.monotonic()
+        if now - self._flushed_at >= FLUSH_INTERVAL.total_seconds() or (self.store_error and self._dirty):
+            await self._flush()
+        if now - self._journaled_at >= JOURNAL_INTERVAL.total_seconds():
             self._journaled_at = now
             _log.info("audit_head", seq=self._head.seq, hash=self._head.hash)
 
-    async def _flush(self, now: datetime) -> None:
+    async def _flush(self) -> None:
         """Write what checks and deployments remember between transitions."""
-        names = [name for name in self._dirty if name in self.world.services]
+        names = [name for name in sorted(self._dirty) if name in self.world.services]
         services = [self.world.services[name] for name in names]
         turn = Turn(
             services=tuple(service.record() for service in services),
@@ -159,9 +173,9 @@ class Reactor:
             ),
             checks=tuple(record for service in services for record in memory(service)),
         )
-        if turn.empty or await self._commit(turn, Ticked()):
+        if turn.empty or await self._commit(turn):
             self._dirty.clear()
-            self._flushed_at = now
+            self._flushed_at = self._clock.monotonic()
 
 
 def _touched(event: Event) -> tuple[str, ...]:

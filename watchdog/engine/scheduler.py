@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import heapq
+import itertools
 from collections.abc import Awaitable, Callable, Hashable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -30,6 +31,8 @@ class _Job:
     interval: float
     due: float
     first: bool = True
+    asked: bool = False
+    """Whether somebody wanted a poll at once while one was under way."""
 
 
 class Scheduler(Generic[K]):
@@ -44,9 +47,11 @@ class Scheduler(Generic[K]):
         self._seed = seed
         self._jobs: dict[K, _Job] = {}
         self._groups: dict[str, frozenset[K]] = {}
-        self._heap: list[tuple[float, str, K]] = []
+        self._heap: list[tuple[float, int, K]] = []
+        self._numbers = itertools.count()
         self._changed = asyncio.Event()
         self._crew = Crew(name)
+        self._busy: set[K] = set()
         self._halted = False
         self.overruns = 0
 
@@ -66,9 +71,13 @@ class Scheduler(Generic[K]):
         self._jobs.clear()
 
     def now(self, key: K) -> None:
-        """Poll a job at once (as soon as it is not busy). Unknown keys are left alone."""
+        """Poll a job at once; once more after the poll under way, if there is one. Unknown keys are left alone."""
         job = self._jobs.get(key)
-        if job is not None:
+        if job is None:
+            return
+        if key in self._busy:
+            job.asked = True
+        else:
             self._push(key, job, self._clock.monotonic())
 
     def _set(self, key: K, interval: float) -> None:
@@ -88,7 +97,7 @@ class Scheduler(Generic[K]):
 
     def _push(self, key: K, job: _Job, due: float) -> None:
         job.due = due
-        heapq.heappush(self._heap, (due, str(key), key))
+        heapq.heappush(self._heap, (due, next(self._numbers), key))
         self._changed.set()
 
     async def run(self) -> None:
@@ -119,17 +128,31 @@ class Scheduler(Generic[K]):
         phase = 0.5 + self._share(key) / 2 if job.first and job.interval > FIRST_WITHIN else 1.0
         job.first = False
         self._push(key, job, max(job.due + job.interval * phase, now))
-        if self._crew.busy(str(key)):
+        if key in self._busy:
             self.overruns += 1
             return
-        self._crew.start(str(key), self._run_one(key))
+        self._busy.add(key)
+        self._crew.start(f"{key}#{next(self._numbers)}", self._run_one(key))
 
     async def _run_one(self, key: K) -> None:
-        beat = await self._poll(key)
-        job = self._jobs.get(key)
-        if beat is None or job is None or beat.every > job.interval:
-            return
+        beat = None
+        try:
+            beat = await self._poll(key)
+        finally:
+            self._busy.discard(key)
+            job = self._jobs.get(key)
+            if job is not None:
+                self._plan_next(key, job, beat)
+
+    def _plan_next(self, key: K, job: _Job, beat: Beat | None) -> None:
+        """After a poll: at once when somebody asked meanwhile, else on the beat nearest to the plan."""
         now = self._clock.monotonic()
+        if job.asked:
+            job.asked = False
+            self._push(key, job, now)
+            return
+        if beat is None or beat.every > job.interval:
+            return
         beats = 0 if beat.again else max(0, round((job.due - now - beat.next_in) / beat.every))
         self._push(key, job, now + beat.next_in + beats * beat.every)
 

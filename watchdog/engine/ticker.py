@@ -6,7 +6,6 @@ A tick is not sent while the one before it waits. This module must never decide 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from datetime import datetime
 
 import structlog
 
@@ -26,7 +25,7 @@ COUNT_EVERY = 10
 
 
 class Ticker:
-    """Delivers ticks, measures the loop's lag, counts the outbox."""
+    """Delivers ticks, measures the loop's lag, counts the outbox. `taken` says how many ticks were taken in so far."""
 
     def __init__(
         self,
@@ -34,7 +33,7 @@ class Ticker:
         paused: Callable[[], Awaitable[str]],
         leadership: Leadership,
         deliver: Callable[[Ticked], None],
-        progress_at: Callable[[], datetime],
+        taken: Callable[[], int],
         store: Reader,
         metrics: Metrics,
         clock: Clock,
@@ -42,7 +41,7 @@ class Ticker:
         self._paused = paused
         self._leadership = leadership
         self._deliver = deliver
-        self._progress_at = progress_at
+        self._taken = taken
         self._store = store
         self._metrics = metrics
         self._clock = clock
@@ -50,10 +49,11 @@ class Ticker:
 
     async def run(self) -> None:
         """Tick until cancelled."""
-        count, delivered_at = 0, None
+        count, delivered = 0, 0
         while True:
-            if delivered_at is None or self._progress_at() >= delivered_at:
-                delivered_at = await self._tick()
+            if self._taken() >= delivered:
+                await self._tick()
+                delivered = self._taken() + 1
             began = self._clock.monotonic()
             await self._clock.sleep(TICK)
             self._metrics.set_loop_lag(max(0.0, self._clock.monotonic() - began - TICK))
@@ -61,16 +61,14 @@ class Ticker:
             if count % COUNT_EVERY == 0:
                 await self._count_outbox()
 
-    async def _tick(self) -> datetime:
+    async def _tick(self) -> None:
         paused = await self._paused()
         if paused != self._was_paused:
             _log.warning("paused_by_file" if paused else "pause_file_gone", detail=paused)
             self._was_paused = paused
-        now = self._clock.now()
         self._deliver(
             Ticked(paused_by_file=paused, leader=self._leadership.is_leader, epoch=self._leadership.epoch)
         )
-        return now
 
     async def _count_outbox(self) -> None:
         try:

@@ -5,7 +5,9 @@ This module must never change a switch.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 
 import structlog
 
@@ -14,6 +16,9 @@ from watchdog.core.events import TrafficSeen, TrafficUnseen
 from watchdog.traffic.interface import TrafficSwitch
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+#: A switch ends every read within its own timeout; this bound is for one that breaks its promise.
+LIMIT = timedelta(minutes=1)
 
 
 class Watcher:
@@ -32,9 +37,12 @@ class Watcher:
     async def look(self, service: str) -> None:
         """Read one switch and deliver what it shows. Safe to cancel."""
         try:
-            state = await self._switches[service].read()
+            async with asyncio.timeout(LIMIT.total_seconds()):
+                state = await self._switches[service].read()
         except SwitchError as error:
             self._unseen(service, str(error))
+        except TimeoutError:
+            self._unseen(service, "no answer in time")
         except Exception as error:  # noqa: BLE001 - the plugin border
             self._unseen(service, f"{type(error).__name__} in the provider", fault=error)
         else:

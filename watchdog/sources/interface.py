@@ -32,6 +32,11 @@ class SourceReport(msgspec.Struct, frozen=True, kw_only=True):
 class Source(Protocol):
     """One place where numbers come from."""
 
+    @property
+    def concurrency(self) -> int:
+        """How many questions it takes at once, at least 1; more than that wait outside, not within its timeout."""
+        ...
+
     async def ask(self, question: Question, *, now: datetime) -> Answer | Failed:
         """Ask all parts of one rule at one evaluation time, in one round trip.
 

@@ -136,6 +136,10 @@ class PrometheusSource:
         for secret in settings.secrets():
             register_secret(secret)
 
+    @property
+    def concurrency(self) -> int:
+        return self._settings.concurrency
+
     async def ask(self, question: Question, *, now: datetime) -> Answer | Failed:
         answer = await self._ask(question, now)
         if isinstance(answer, Failed):
