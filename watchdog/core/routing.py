@@ -18,7 +18,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def channels_for(labels: Mapping[str, str], routes: tuple[Route, ...]) -> tuple[str, ...]:
-    """The channels of the first route that matches; none when no route does, which a load error keeps from happening."""
+    """The channels of the first route that matches; none when no route does (a load error prevents that)."""
     for route in routes:
         if all(labels.get(name) == wanted for name, wanted in route.match.items()):
             return route.to

@@ -30,6 +30,7 @@ from watchdog.core.incident import INCIDENT, Incident, IncidentEvent
 from watchdog.core.message import Message
 from watchdog.core.request import Reply, Request, RequestKind
 from watchdog.core.rollback import Rollback, RollbackState
+from watchdog.core.traffic import read_before
 from watchdog.core.turn import CheckRecord, ServiceRecord
 from watchdog.core.world import ServiceWorld, World
 
@@ -103,7 +104,7 @@ def _traffic_seen(draft: Draft, event: TrafficSeen) -> None:
     if any(one.state is RollbackState.INTENDED for one in draft.service.rollbacks.values()):
         return
     known = draft.service.traffic
-    if known is not None and event.state.read_at < known.read_at:
+    if known is not None and read_before(event.state, known.read_at):
         return
     verifying.traffic_seen(draft, event.state)
     _notice_undone(draft, event)

@@ -6,7 +6,7 @@ This module must never read or write a switch.
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 import msgspec
@@ -61,6 +61,15 @@ class TrafficState(msgspec.Struct, frozen=True, kw_only=True):
         """The version that the switch tells of a variant; a variant's own name tells nothing."""
         spot = self.variants.get(variant)
         return None if spot is None or spot.version in ("", variant) else spot.version
+
+
+#: Two reads of one switch overtake each other by seconds at most; more than this is a clock that was set back.
+OVERTAKES_WITHIN = timedelta(minutes=1)
+
+
+def read_before(state: TrafficState, moment: datetime) -> bool:
+    """Whether a state was read before a moment, rather than after it by a clock that was set back since."""
+    return timedelta() < moment - state.read_at < OVERTAKES_WITHIN
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):

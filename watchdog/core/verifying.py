@@ -18,7 +18,7 @@ from watchdog.core.incident import Breach
 from watchdog.core.rollback import VERIFYING, Rollback, RollbackEvent, RollbackState
 from watchdog.core.rule import Level
 from watchdog.core.sightings import forget_dead_checks, retire, switched
-from watchdog.core.traffic import TrafficState
+from watchdog.core.traffic import TrafficState, read_before
 from watchdog.core.turn import Taint
 from watchdog.core.world import ServiceWorld
 
@@ -156,7 +156,7 @@ def traffic_seen(draft: Draft, state: TrafficState) -> None:
     rollback = verifying(draft.service)
     if rollback is None or rollback.applied_at is None:
         return
-    if state.read_at < rollback.applied_at or not state.live:
+    if read_before(state, rollback.applied_at) or not state.live:
         return
     record = {"traffic": state}
     if rollback.from_variant in state.live:
