@@ -125,7 +125,7 @@ class Scheduler(Generic[K]):
         return None
 
     def _start(self, key: K, job: _Job, now: float) -> None:
-        phase = 0.5 + self._share(key) / 2 if job.first and job.interval > FIRST_WITHIN else 1.0
+        phase = 0.1 + 0.9 * self._share(key) if job.first and job.interval > FIRST_WITHIN else 1.0
         job.first = False
         self._push(key, job, max(job.due + job.interval * phase, now))
         if key in self._busy:
