@@ -229,7 +229,7 @@ async def _until(ask: Callable[[], Awaitable[Any]], why: str, *, within: float =
         answer = await ask()
         if answer:
             return answer
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(0.1)  # not more often: every question costs the daemon time that is measured
     raise TimeoutError(why)
 
 
