@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 #: A file system that does not answer within this time means paused.
@@ -17,9 +18,10 @@ LIMIT = 1.0
 class PauseFile:
     """Looks whether the file is there."""
 
-    def __init__(self, path: Path | None) -> None:
+    def __init__(self, path: Path | None, *, stat: Callable[[Path], object] = os.lstat) -> None:
         self._path = path
-        self._looking: asyncio.Future[os.stat_result] | None = None
+        self._stat = stat
+        self._looking: asyncio.Future[object] | None = None
 
     async def look(self) -> str:
         """Why automation is paused, or nothing. Never raises, within a second; safe to cancel."""
@@ -40,6 +42,6 @@ class PauseFile:
     async def _look(self, path: Path) -> None:
         while self._looking is not None and not self._looking.done():
             await asyncio.wait({self._looking})  # its answer is older than this question
-        looking = asyncio.get_running_loop().run_in_executor(None, os.lstat, path)
+        looking = asyncio.get_running_loop().run_in_executor(None, self._stat, path)
         self._looking = looking
         await asyncio.shield(looking)

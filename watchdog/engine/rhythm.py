@@ -96,7 +96,8 @@ class Rhythm:
         least = value.scrape_interval.total_seconds() if value.scrape_interval is not None else 0.0
         self.counted = least > 0
         if self.seen_at is None:
-            self.every = least if self.counted else None
+            if self.counted and (self.every is None or self.every < least * (1 - _NEAR)):
+                self.every = least
             return
         step = (value.at - self.seen_at).total_seconds()
         if not self.counted:

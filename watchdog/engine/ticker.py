@@ -53,7 +53,7 @@ class Ticker:
         while True:
             if self._taken() >= delivered:
                 await self._tick()
-                delivered = self._taken() + 1
+                delivered += 1
             began = self._clock.monotonic()
             await self._clock.sleep(TICK)
             self._metrics.set_loop_lag(max(0.0, self._clock.monotonic() - began - TICK))
