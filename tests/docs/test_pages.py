@@ -247,5 +247,10 @@ def test_every_link_leads_somewhere(page: Path) -> None:
             assert anchor in headings, f"{page.name}: {link}"
 
 
+def test_every_page_is_linked_from_the_readme() -> None:
+    links = set(_LINK.findall((ROOT / "README.md").read_text()))
+    assert {f"docs/{page.name}" for page in PAGES[1:]} <= links
+
+
 def _slug(heading: str) -> str:
     return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
