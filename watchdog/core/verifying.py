@@ -74,14 +74,15 @@ def _applied(draft: Draft, rollback: Rollback, event: Outcome) -> None:
     policy = draft.service.service.rollback
     found = event.kind is OutcomeKind.FOUND_DONE
     baseline, recheck = event.state or event.before, draft.world.recheck
+    known_at = max(event.at, draft.now)  # the store may have been away: nothing was looked at meanwhile
     scrapes = proof.scrapes_of(draft.service, rollback)
     moved = draft.move_rollback(
         rollback,
         RollbackEvent.APPLIED,
         "found in place after a restart" if found else "the switch acknowledged",
         applied_at=event.at,
-        contest_until=event.at + policy.stabilise + policy.contest_for,
-        verify_until=event.at
+        contest_until=known_at + policy.stabilise + policy.contest_for,
+        verify_until=known_at
         + policy.stabilise
         + proof.verify_for(rollback.rules, policy.verify, scrapes, recheck),
         requests_at_switch=proof.counters(baseline),
