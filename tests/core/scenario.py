@@ -17,7 +17,16 @@ from watchdog.core.audit import AuditDraft
 from watchdog.core.check import CheckId, CheckState
 from watchdog.core.checks import checks_of, rule_of
 from watchdog.core.deployment import Deployment
-from watchdog.core.events import Asked, Event, Observed, Outcome, OutcomeKind, Ticked, TrafficSeen, TrafficUnseen
+from watchdog.core.events import (
+    Asked,
+    Event,
+    Observed,
+    Outcome,
+    OutcomeKind,
+    Ticked,
+    TrafficSeen,
+    TrafficUnseen,
+)
 from watchdog.core.incident import Incident, IncidentKind
 from watchdog.core.message import Message, MessageKind
 from watchdog.core.observation import (
@@ -31,7 +40,7 @@ from watchdog.core.observation import (
 )
 from watchdog.core.request import Reply, Request, RequestKind
 from watchdog.core.restore import restore_service
-from watchdog.core.rollback import Rollback, Veto
+from watchdog.core.rollback import Rollback, RollbackState, Veto
 from watchdog.core.rule import Evidence, Holds, ProbeForm, Query, Rule, Samples, Thresholds
 from watchdog.core.service import Limits, Mode, RollbackPolicy, Service
 from watchdog.core.step import Stepped, memory, step
@@ -123,6 +132,7 @@ class Scenario:
         self.steps: list[Stepped] = []
         self.messages: list[Message] = []
         self.audit: list[AuditDraft] = []
+        self.looks_every = 1  # a copy of the whole world is slow; long stories take one less often
         self._weights: dict[str, int] = {}
         self._facts: dict[str, dict[str, Any]] = {}
         self._requests = 0
@@ -146,7 +156,7 @@ class Scenario:
 
     def feed(self, event: Event) -> Stepped:
         before = self.world
-        frozen = copy.deepcopy(before)
+        frozen = copy.deepcopy(before) if len(self.steps) % self.looks_every == 0 else before
         stepped = step(before, event, self.now)
         assert before == frozen, "the step changed the world it was given"
         self._check(before, stepped)
@@ -171,7 +181,7 @@ class Scenario:
         self._facts[variant] = {**self._facts.get(variant, {}), **facts}
         return self
 
-    def traffic(self, name: str = "", **weights: int) -> Scenario:
+    def traffic(self, name: str = "", /, **weights: int) -> Scenario:
         """The switch was read."""
         self.feed(TrafficSeen(service=name or self.name, state=self.state(**weights)))
         return self
@@ -216,7 +226,9 @@ class Scenario:
         """A rule was polled, and there was nothing."""
         return self.sees(self.check(rule, on, name), NoData(reason=NoDataReason.EMPTY))
 
-    def fails(self, rule: str = "", *, reason: FailReason = FailReason.UNREACHABLE, name: str = "") -> Scenario:
+    def fails(
+        self, rule: str = "", *, reason: FailReason = FailReason.UNREACHABLE, name: str = ""
+    ) -> Scenario:
         """A rule was polled, and nobody answered."""
         return self.sees(self.check(rule, "", name), Failed(reason=reason, detail="connection refused"))
 
@@ -384,6 +396,10 @@ class Scenario:
         assert self.service.rollbacks, f"there is no rollback; recorded: {self.recorded}"
         return list(self.service.rollbacks.values())[-1]
 
+    def rollback_is(self, state: RollbackState, why: str = "") -> Scenario:
+        assert self.rollback.state is state, f"the newest rollback is {self.rollback.state}. {why}"
+        return self
+
     @property
     def vetoes(self) -> list[tuple[str, str]]:
         return [(veto.guard, veto.reason) for veto in self.rollback.vetoes]
@@ -443,7 +459,9 @@ class Scenario:
             assert stepped.world.services[rollback.service].rollbacks[rollback.id] == rollback
             known = before.services[rollback.service].rollbacks.get(rollback.id)
             assert known is None or not known.over, "what has ended stays as it is"
-            seen = known.history if known else rollback.history[:1]  # the decision itself comes with its outcome
+            seen = (
+                known.history if known else rollback.history[:1]
+            )  # the decision itself comes with its outcome
             passed = [passage.state for passage in rollback.history[len(seen) :]]
             records = [
                 draft.kind
@@ -453,14 +471,6 @@ class Scenario:
             assert records == [_RECORD.get(state, f"rollback_{state}") for state in passed]
 
 
-_RECORD = {"awaiting_approval": "approval_asked"}
-_TRANSITIONS = {
-    "approval_asked",
-    *(
-        f"rollback_{state}"
-        for state in (
-            "blocked intended applied verified_object verified_traffic uncontested recovered completed ineffective "
-            "unverified contested superseded partial failed expired"
-        ).split()
-    ),
-}
+_RECORD: dict[str, str] = {RollbackState.AWAITING_APPROVAL: "approval_asked"}
+#: Records of transitions; others about a rollback (`rollback_recovery_seen`) are notes on the way.
+_TRANSITIONS = {_RECORD.get(state, f"rollback_{state}") for state in RollbackState}

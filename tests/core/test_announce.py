@@ -178,7 +178,7 @@ def test_a_name_the_switch_does_not_use_makes_no_new_deployment_at_every_read() 
     assert scenario.post("sha-1", "green").status == 200, "the switch's own name is the same thing"
 
     scenario.green_is_bad()
-    assert scenario.rollback.state is RollbackState.INTENDED
+    scenario.rollback_is(RollbackState.INTENDED)
 
 
 def test_a_return_that_is_announced_as_something_new_is_armed() -> None:

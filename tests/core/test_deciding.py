@@ -88,17 +88,17 @@ def test_only_a_rollback_verdict_decides_not_one_held_from_before() -> None:
     scenario.shows("blue", ready=10).after("5s").traffic()
 
     scenario.after("5s").silence(on="green")
-    assert scenario.rollback.state is RollbackState.BLOCKED
+    scenario.rollback_is(RollbackState.BLOCKED)
     scenario.after("5s").fails()
-    assert scenario.rollback.state is RollbackState.BLOCKED
+    scenario.rollback_is(RollbackState.BLOCKED)
     scenario.after("5s").observe(value=CRITICAL)
-    assert scenario.rollback.state is RollbackState.BLOCKED
+    scenario.rollback_is(RollbackState.BLOCKED)
     scenario.after("5s").observe(value=ROLLBACK)
-    assert scenario.rollback.state is RollbackState.BLOCKED, "the hold begins anew"
+    scenario.rollback_is(RollbackState.BLOCKED, "the hold begins anew")
     scenario.observe(value=ROLLBACK, sampled="0s")
-    assert scenario.rollback.state is RollbackState.BLOCKED, "the same sample is no second one"
+    scenario.rollback_is(RollbackState.BLOCKED, "the same sample is no second one")
     scenario.after("5s").observe(value=ROLLBACK)
-    assert scenario.rollback.state is RollbackState.INTENDED
+    scenario.rollback_is(RollbackState.INTENDED)
 
 
 def test_nothing_is_decided_twice_while_the_executor_has_it() -> None:
@@ -121,7 +121,7 @@ def test_another_rule_that_says_the_same_becomes_part_of_the_proof() -> None:
 def test_there_is_at_most_one_switch_for_a_deployment() -> None:
     scenario = Scenario(cooldown=timedelta(0)).switched()
     scenario.after("10s").traffic(blue=0, green=1).after("35s")
-    assert scenario.rollback.state is RollbackState.CONTESTED
+    scenario.rollback_is(RollbackState.CONTESTED)
 
     scenario.green_is_bad(3)
 
@@ -152,7 +152,7 @@ def test_a_rule_that_names_no_version_can_roll_back_what_is_alone_live() -> None
     for _ in range(2):
         scenario.after("10s").observe(value=ROLLBACK)
 
-    assert scenario.rollback.state is RollbackState.INTENDED
+    scenario.rollback_is(RollbackState.INTENDED)
 
 
 # -- blocked
@@ -187,8 +187,12 @@ def test_what_is_blocked_is_tried_again_while_the_verdict_stays() -> None:
 
     scenario.shows("blue", ready=10).after("5s").traffic().green_is_bad(1)
 
-    assert scenario.rollback.state is RollbackState.INTENDED
-    assert [passage.state.value for passage in scenario.rollback.history] == ["decided", "blocked", "intended"]
+    scenario.rollback_is(RollbackState.INTENDED)
+    assert [passage.state.value for passage in scenario.rollback.history] == [
+        "decided",
+        "blocked",
+        "intended",
+    ]
 
 
 def test_every_rule_that_spoke_while_it_was_blocked_is_part_of_the_proof() -> None:
@@ -205,11 +209,11 @@ def test_a_blip_that_was_blocked_does_not_use_up_the_one_rollback() -> None:
     for _ in range(2):
         scenario.after("10s").observe(value=OK)
     assert not scenario.service.incidents
-    assert scenario.rollback.state is RollbackState.BLOCKED
+    scenario.rollback_is(RollbackState.BLOCKED)
 
     scenario.shows("blue", ready=10).after("5m").traffic().green_is_bad()
 
-    assert scenario.rollback.state is RollbackState.INTENDED
+    scenario.rollback_is(RollbackState.INTENDED)
     assert scenario.rollback.incident == scenario.incident.id
 
 
@@ -229,7 +233,7 @@ def test_a_blocked_one_ends_when_its_time_is_over_and_nothing_is_wrong() -> None
 
     scenario.after("60m").tick()
 
-    assert scenario.rollback.state is RollbackState.EXPIRED
+    scenario.rollback_is(RollbackState.EXPIRED)
     message = scenario.message(ENDED)
     assert (message.needs_human, message.severity) == (False, Severity.MEDIUM)
     assert message.next_step
@@ -238,7 +242,7 @@ def test_a_blocked_one_ends_when_its_time_is_over_and_nothing_is_wrong() -> None
 def test_a_blocked_one_stays_while_its_incident_is_open() -> None:
     scenario = Scenario().shows("blue", ready=0).decided().after("2h").tick()
 
-    assert scenario.rollback.state is RollbackState.BLOCKED
+    scenario.rollback_is(RollbackState.BLOCKED)
 
 
 def test_nobody_is_told_that_something_adopted_should_go_back_more_than_once() -> None:
@@ -255,13 +259,13 @@ def test_a_newer_deployment_ends_what_was_blocked() -> None:
 
     scenario.after("20m").post("v3", "green")
 
-    assert scenario.rollback.state is RollbackState.SUPERSEDED
+    scenario.rollback_is(RollbackState.SUPERSEDED)
 
 
 def test_that_nothing_is_live_ends_no_decision() -> None:
     scenario = Scenario().shows("blue", ready=0).decided().after("5s").traffic(blue=0, green=0)
 
-    assert scenario.rollback.state is RollbackState.BLOCKED
+    scenario.rollback_is(RollbackState.BLOCKED)
 
 
 @pytest.mark.parametrize("how", ["observe", "file", "person", "follower"])
@@ -289,29 +293,29 @@ def test_when_the_pause_is_over_the_verdict_decides() -> None:
     scenario.ask(RequestKind.PAUSE)
     scenario.green_is_bad()
     scenario.ask(RequestKind.RESUME)
-    assert scenario.rollback.state is RollbackState.BLOCKED
+    scenario.rollback_is(RollbackState.BLOCKED)
 
     scenario.green_is_bad(1)
 
-    assert scenario.rollback.state is RollbackState.INTENDED
+    scenario.rollback_is(RollbackState.INTENDED)
 
 
 def test_a_veto_right_before_the_write_blocks_and_is_retried() -> None:
     scenario = Scenario().decided().after("1s").outcome(OutcomeKind.VETOED, vetoes=(PAUSED,))
 
-    assert scenario.rollback.state is RollbackState.BLOCKED
+    scenario.rollback_is(RollbackState.BLOCKED)
     assert (scenario.rollback.change, scenario.rollback.intended_at) == (None, None)
     assert scenario.message(BLOCKED).headline.endswith("the pause file is there")
     assert scenario.last.looks == ("trips",)
 
     scenario.green_is_bad(1)
-    assert scenario.rollback.state is RollbackState.INTENDED
+    scenario.rollback_is(RollbackState.INTENDED)
     assert scenario.rollback.attempts == 1
 
 
 def test_what_was_rolled_back_is_never_gone_back_to() -> None:
     scenario = Scenario(cooldown=timedelta(0)).verified().blue_recovers().after("60s").traffic()
-    assert scenario.rollback.state is RollbackState.COMPLETED
+    scenario.rollback_is(RollbackState.COMPLETED)
     scenario.after("1m").post("v1", "blue")
     scenario.after("1m").post("v3", "blue")
     scenario.after("35s")
@@ -379,7 +383,7 @@ def test_a_breaker_that_is_still_open_after_a_restart_is_the_same_news() -> None
 def test_mode_approve_asks_a_person() -> None:
     scenario = Scenario(mode=Mode.APPROVE).decided()
 
-    assert scenario.rollback.state is RollbackState.AWAITING_APPROVAL
+    scenario.rollback_is(RollbackState.AWAITING_APPROVAL)
     assert scenario.rollback.expires_at == scenario.now + 15 * MINUTE
     message = scenario.message(WANTED)
     assert f"watchdog approve {scenario.incident.id}" in message.next_step
@@ -409,7 +413,7 @@ def test_an_approval_does_not_overrule_the_other_guards() -> None:
     reply = scenario.ask(RequestKind.APPROVE, scenario.incident.id)
 
     assert (reply.status, reply.detail) == (409, "blue has 0 ready, 8 needed")
-    assert scenario.rollback.state is RollbackState.AWAITING_APPROVAL
+    scenario.rollback_is(RollbackState.AWAITING_APPROVAL)
     assert scenario.recorded[-1] == "approval_vetoed"
 
 
@@ -434,17 +438,17 @@ def test_a_rejection_ends_it_and_is_told() -> None:
     assert scenario.message(ENDED).headline.endswith("rejected by alice: we fix forward")
     assert scenario.message(ENDED).next_step
     scenario.green_is_bad(3)
-    assert scenario.rollback.state is RollbackState.EXPIRED
+    scenario.rollback_is(RollbackState.EXPIRED)
 
 
 def test_a_request_that_nobody_answers_expires_and_people_are_told() -> None:
     scenario = Scenario(mode=Mode.APPROVE).decided()
 
     scenario.after("14m59s").tick()
-    assert scenario.rollback.state is RollbackState.AWAITING_APPROVAL
+    scenario.rollback_is(RollbackState.AWAITING_APPROVAL)
     scenario.after("1s").tick()
 
-    assert scenario.rollback.state is RollbackState.EXPIRED
+    scenario.rollback_is(RollbackState.EXPIRED)
     message = scenario.message(ENDED)
     assert (message.needs_human, message.severity) == (True, Severity.CRITICAL)
     assert "nobody approved in time" in message.headline
@@ -464,24 +468,24 @@ def test_a_request_for_approval_ends_when_its_incident_does() -> None:
     for _ in range(2):
         scenario.after("10s").observe(value=OK)
 
-    assert scenario.rollback.state is RollbackState.EXPIRED
+    scenario.rollback_is(RollbackState.EXPIRED)
     assert not scenario.message(ENDED).needs_human
 
 
 def test_a_request_for_approval_ends_when_traffic_is_moved() -> None:
     scenario = Scenario(mode=Mode.APPROVE).decided().after("5s").traffic(blue=1, green=0)
 
-    assert scenario.rollback.state is RollbackState.SUPERSEDED
+    scenario.rollback_is(RollbackState.SUPERSEDED)
 
 
 def test_a_service_that_other_guards_stop_is_not_asked_about() -> None:
     scenario = Scenario(mode=Mode.APPROVE).shows("blue", ready=0).decided()
 
-    assert scenario.rollback.state is RollbackState.BLOCKED
+    scenario.rollback_is(RollbackState.BLOCKED)
     assert scenario.vetoes == [("mode", "not_approved"), ("target_ready", "not_ready")]
 
     scenario.shows("blue", ready=10).after("5s").traffic().green_is_bad(1)
-    assert scenario.rollback.state is RollbackState.AWAITING_APPROVAL
+    scenario.rollback_is(RollbackState.AWAITING_APPROVAL)
 
 
 def test_another_rule_while_waiting_becomes_part_of_the_proof() -> None:
@@ -496,7 +500,7 @@ def test_approved_and_stopped_before_the_write_it_is_asked_again() -> None:
     scenario.ask(RequestKind.APPROVE, scenario.incident.id)
     scenario.after("1s").outcome(OutcomeKind.VETOED, vetoes=(PAUSED,)).green_is_bad(1)
 
-    assert scenario.rollback.state is RollbackState.AWAITING_APPROVAL
+    scenario.rollback_is(RollbackState.AWAITING_APPROVAL)
     assert scenario.told.count(WANTED) == 2
 
 
@@ -527,7 +531,12 @@ def test_a_person_names_the_version_to_go_to() -> None:
 
 @pytest.mark.parametrize(
     ("how", "guard"),
-    [("paused", "paused"), ("follower", "leader"), ("not ready", "target_ready"), ("unknown", "target_ready")],
+    [
+        ("paused", "paused"),
+        ("follower", "leader"),
+        ("not ready", "target_ready"),
+        ("unknown", "target_ready"),
+    ],
 )
 def test_what_even_a_person_cannot_skip_is_answered_with_409(how: str, guard: str) -> None:
     scenario = Scenario().green_deployed()
@@ -593,7 +602,7 @@ def test_a_person_who_is_stopped_before_the_write_hears_so() -> None:
 
     scenario.after("1s").outcome(OutcomeKind.VETOED, vetoes=(PAUSED,))
 
-    assert scenario.rollback.state is RollbackState.EXPIRED
+    scenario.rollback_is(RollbackState.EXPIRED)
     assert "the pause file is there" in scenario.message(ENDED).headline
     assert scenario.message(ENDED).next_step
 
@@ -632,7 +641,7 @@ def test_an_intent_that_cannot_be_carried_out_ends_says_why_and_what_to_do(
 ) -> None:
     scenario = Scenario().decided().after("1s").outcome(kind, detail="because of this")
 
-    assert scenario.rollback.state is state
+    scenario.rollback_is(state)
     assert scenario.rollback.ended_at == scenario.now
     message = scenario.message(ENDED)
     assert message.headline == f"trips: rollback to blue is {state}: because of this"
@@ -641,7 +650,7 @@ def test_an_intent_that_cannot_be_carried_out_ends_says_why_and_what_to_do(
     assert scenario.last.looks == ("trips",)
 
     scenario.green_is_bad(3)
-    assert scenario.rollback.state is state, "never a second time"
+    scenario.rollback_is(state, "never a second time")
 
 
 def test_an_outcome_of_something_else_changes_nothing() -> None:
@@ -659,4 +668,4 @@ def test_an_outcome_of_something_else_changes_nothing() -> None:
 def test_a_rule_held_at_once_decides_at_the_first_sample() -> None:
     scenario = Scenario(rule(hold=Holds(rollback=Samples(1)))).green_deployed().green_is_bad(1)
 
-    assert scenario.rollback.state is RollbackState.INTENDED
+    scenario.rollback_is(RollbackState.INTENDED)

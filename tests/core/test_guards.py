@@ -311,7 +311,11 @@ def test_unmanaged_stops_before_a_controller_would_revert_it(
 
 
 def facts_of(scenario: Scenario, bad: Deployment | None = None, **more: Any) -> GuardFacts:
-    settings: dict[str, Any] = {"automatic": True, "bad": bad or scenario.on("green"), "rule": scenario.rules[0]}
+    settings: dict[str, Any] = {
+        "automatic": True,
+        "bad": bad or scenario.on("green"),
+        "rule": scenario.rules[0],
+    }
     return gather(scenario.world, scenario.service, now=scenario.now, **(settings | more))
 
 
@@ -413,7 +417,9 @@ def test_only_trouble_of_the_bad_version_confirms() -> None:
     assert ask(facts_of(scenario)) == ()
 
     scenario.after("91s")
-    assert [veto.guard for veto in ask(facts_of(scenario))] == ["confirmed"], "an old warning confirms nothing"
+    assert [veto.guard for veto in ask(facts_of(scenario))] == ["confirmed"], (
+        "an old warning confirms nothing"
+    )
 
 
 def test_a_probe_of_the_whole_service_confirms_too() -> None:
@@ -490,9 +496,7 @@ def test_a_version_that_was_replaced_in_place_is_not_live_any_more() -> None:
 
     scenario.shows("green", version="v3")
     state = scenario.state()
-    facts = facts_before_write(
-        scenario.world, scenario.rollback, state, now=scenario.now, paused_by_file=""
-    )
+    facts = facts_before_write(scenario.world, scenario.rollback, state, now=scenario.now, paused_by_file="")
 
     assert [veto.guard for veto in ask(facts, BEFORE_WRITE)] == ["still_live"]
 

@@ -8,6 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from tests.core.scenario import CRITICAL, OK, ROLLBACK, WARNING, Scenario, counting, of_service, rule
+from watchdog.core.audit import ChainHead, link
 from watchdog.core.check import CheckId
 from watchdog.core.checks import polls
 from watchdog.core.events import OutcomeKind
@@ -15,7 +16,6 @@ from watchdog.core.incident import IncidentState
 from watchdog.core.message import MessageKind
 from watchdog.core.observation import FailReason, Value
 from watchdog.core.replay import replay
-from watchdog.core.audit import ChainHead, link
 from watchdog.core.request import RequestKind
 from watchdog.core.rollback import RollbackState
 from watchdog.core.rule import Holds, Level, Rule, Severity, Thresholds
@@ -279,7 +279,10 @@ def test_a_person_acknowledges_once() -> None:
     second = scenario.ask(RequestKind.ACKNOWLEDGE, identity, by="bob")
 
     assert (first.status, second.status) == (200, 200)
-    assert (scenario.incident.acknowledged_by, scenario.incident.state) == ("alice", IncidentState.ACKNOWLEDGED)
+    assert (scenario.incident.acknowledged_by, scenario.incident.state) == (
+        "alice",
+        IncidentState.ACKNOWLEDGED,
+    )
     assert scenario.told == [OPENED, MessageKind.INCIDENT_ACKNOWLEDGED]
 
 
@@ -339,12 +342,12 @@ def test_what_opened_an_incident_can_be_reached_again_from_its_record() -> None:
 
 def test_a_person_who_moves_traffic_away_first_closes_the_incident_and_ends_the_blocked_rollback() -> None:
     scenario = Scenario().shows("blue", ready=0).decided()
-    assert scenario.rollback.state is RollbackState.BLOCKED
+    scenario.rollback_is(RollbackState.BLOCKED)
 
     scenario.after("5s").traffic(blue=1, green=0)
 
     assert not scenario.service.incidents
-    assert scenario.rollback.state is RollbackState.SUPERSEDED
+    scenario.rollback_is(RollbackState.SUPERSEDED)
     ended = scenario.message(MessageKind.ROLLBACK_ENDED)
     assert not ended.needs_human
     assert ended.next_step
@@ -369,7 +372,7 @@ def test_a_rule_that_only_was_critical_waits_for_the_target_too() -> None:
         scenario.after("5s").observe("errors", value=OK)
     scenario.after("60s").traffic()
 
-    assert scenario.rollback.state is RollbackState.COMPLETED
+    scenario.rollback_is(RollbackState.COMPLETED)
     assert scenario.incident.breaches["trips/latency@blue"].over is False
     for _ in range(2):
         scenario.after("5s").observe("latency", value=OK)

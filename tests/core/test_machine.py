@@ -18,7 +18,9 @@ MACHINES: list[tuple[Machine[Any, Any], type[StrEnum], type[StrEnum]]] = [
     (INCIDENT, IncidentState, IncidentEvent),
     (ROLLBACK, RollbackState, RollbackEvent),
 ]
-by_name = pytest.mark.parametrize(("machine", "states", "events"), MACHINES, ids=lambda one: getattr(one, "name", ""))
+by_name = pytest.mark.parametrize(
+    ("machine", "states", "events"), MACHINES, ids=lambda one: getattr(one, "name", "")
+)
 
 
 @by_name
@@ -77,8 +79,8 @@ def test_nothing_moves_a_rollback_that_has_ended() -> None:
 
 
 def test_a_rollback_that_was_written_is_verified_or_over() -> None:
-    assert VERIFYING < AFTER_SWITCH
-    assert AFTER_SWITCH & ENDS == {RollbackState.COMPLETED}
+    assert AFTER_SWITCH > VERIFYING
+    assert {RollbackState.COMPLETED} == ENDS & AFTER_SWITCH
 
 
 def test_the_happy_path_of_a_rollback_is_the_one_in_the_design() -> None:

@@ -1,0 +1,78 @@
+"""Every request is answered, with a status and a sentence."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.core.scenario import CRITICAL, Scenario
+from watchdog.core.asking import about_incident
+from watchdog.core.message import MessageKind
+from watchdog.core.request import Request, RequestKind
+
+
+def test_a_pause_is_recorded_told_and_undone() -> None:
+    scenario = Scenario()
+
+    paused = scenario.ask(RequestKind.PAUSE, reason="freeze")
+    assert paused.status == 200
+    assert paused.body["paused"]["by"] == "alice"
+    assert scenario.last.services, "it is stored"
+    message = scenario.message(MessageKind.PAUSED)
+    assert message.headline == "trips: automation paused by alice: freeze"
+    assert message.next_step == "watchdog resume trips"
+
+    resumed = scenario.after("1m").ask(RequestKind.RESUME, by="bob")
+    assert (resumed.status, resumed.body["paused"]) == (200, None)
+    assert scenario.message(MessageKind.RESUMED).headline == "trips: automation resumed by bob"
+    assert scenario.recorded == ["paused", "resumed"]
+
+
+def test_pausing_twice_keeps_the_first_and_tells_once() -> None:
+    scenario = Scenario()
+    scenario.ask(RequestKind.PAUSE, reason="freeze")
+
+    again = scenario.after("1m").ask(RequestKind.PAUSE, by="bob", reason="mine")
+
+    assert (again.status, again.body["paused"]["reason"]) == (200, "freeze")
+    assert scenario.told == [MessageKind.PAUSED]
+
+
+def test_resuming_what_is_not_paused_changes_nothing() -> None:
+    scenario = Scenario()
+
+    assert scenario.ask(RequestKind.RESUME).status == 200
+    assert scenario.told == []
+    assert scenario.recorded == []
+
+
+@pytest.mark.parametrize("kind", list(RequestKind))
+def test_a_target_that_nobody_knows_is_404(kind: RequestKind) -> None:
+    scenario = Scenario().traffic(blue=1, green=0)
+
+    reply = scenario.ask(kind, "nowhere", version="v1", variant="blue")
+
+    assert reply.status == 404
+    assert "nowhere" in reply.detail
+
+
+@pytest.mark.parametrize("kind", list(RequestKind))
+def test_a_request_is_about_a_service_or_an_incident(kind: RequestKind) -> None:
+    request = Request(id="1", kind=kind, target="x", by="alice", at=Scenario().now)
+
+    assert about_incident(request) is (kind.value in {"acknowledge", "approve", "reject", "close"})
+
+
+def test_without_services_the_answer_says_so() -> None:
+    scenario = Scenario()
+    scenario.world = type(scenario.world)(services={})
+
+    assert scenario.ask(RequestKind.PAUSE).detail == "there is no service 'trips'; known: none"
+
+
+def test_an_answer_shows_the_record() -> None:
+    scenario = Scenario().traffic(blue=1, green=0).after("30s").observe(value=CRITICAL)
+
+    reply = scenario.ask(RequestKind.ACKNOWLEDGE, scenario.incident.id)
+
+    assert reply.body["id"] == scenario.incident.id
+    assert reply.body["breaches"]["trips/errors@blue"]["level"] == "critical"
