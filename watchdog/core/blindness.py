@@ -116,19 +116,22 @@ def _follow(draft: Draft, kind: IncidentKind, summary: str, checks: tuple[str, .
 def blind_services(
     services: dict[str, ServiceWorld], source: str, now: datetime
 ) -> tuple[tuple[str, ...], str]:
-    """The services that have been blind for too long because a source fails, and what it said."""
-    affected: list[str] = []
-    why = ""
+    """The services that a failing source leaves blind, and what it said; none before one was it for too long.
+
+    Then all of them: polls are moments apart, and people hear of an outage once.
+    """
+    failing: set[str] = set()
+    too_long, why = False, ""
     for service in services.values():
         for check, state in service.checks.items():
             rule = rule_of(service, check)
             if rule is None or rule.source != source or not _failed_at_source(rule, state):
                 continue
+            failing.add(service.name)
             if blind(rule, state, now):
-                affected.append(service.name)
+                too_long = True
                 why = state.verdict.explanation if state.verdict else why
-                break
-    return tuple(sorted(affected)), why
+    return tuple(sorted(failing)) if too_long else (), why
 
 
 def start_over(world: World, source: str, now: datetime) -> World:
