@@ -34,6 +34,13 @@ def find_haproxy() -> str | None:
     return shutil.which("haproxy", path=f"{os.environ.get('PATH', '')}:/usr/local/sbin:/usr/sbin")
 
 
+def _find_prometheus() -> str:
+    binary = shutil.which("prometheus")
+    if binary is None:
+        raise Missing("prometheus is not installed; on Debian: apt-get install prometheus")
+    return binary
+
+
 @dataclass(slots=True)
 class Stage:
     """Everything that runs. `front` is where visitors go, `url` the daemon's API."""
@@ -64,13 +71,14 @@ class Stage:
         return self.folder / "watchdog.yaml"
 
     async def set_up(self, stack: AsyncExitStack) -> None:
-        """Start all of it; the stack ends all of it. Raises `WatchdogError`."""
+        """Start all of it; the stack ends all of it. Raises `WatchdogError`, `Missing` before anything was started."""
+        binary = _find_prometheus() if self.prometheus else None
         for variant, version in VERSIONS.items():
             port = self.shops[variant]
             await start(stack, self._shop(variant, version), log=self.folder / f"{version}.log", port=port)
         await self._start_proxy(stack)
-        if self.prometheus:
-            await self._start_prometheus(stack)
+        if binary is not None:
+            await self._start_prometheus(stack, binary)
         self._write_configuration()
         argv = [sys.executable, "-m", "watchdog", "run", "-c", str(self.configuration)]
         await start(stack, argv, log=self.folder / "watchdog.log", port=self.api)
@@ -112,10 +120,7 @@ backend {SERVICE}
     server srv_green 127.0.0.1:{self.shops["green"]} weight 0 check inter 500ms
 """
 
-    async def _start_prometheus(self, stack: AsyncExitStack) -> None:
-        binary = shutil.which("prometheus")
-        if binary is None:
-            raise Missing("prometheus is not installed; on Debian: apt-get install prometheus")
+    async def _start_prometheus(self, stack: AsyncExitStack, binary: str) -> None:
         targets = [f"127.0.0.1:{port}" for port in self.shops.values()]
         scrape = {"job_name": SERVICE, "static_configs": [{"targets": targets}]}
         config = {"global": {"scrape_interval": "1s"}, "scrape_configs": [scrape]}

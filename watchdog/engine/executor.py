@@ -40,7 +40,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0
 #: Writes of one intent, at most, whatever happens.
 WRITES = 5
 #: A switch ends every call within its own timeout; this bound is for one that breaks its promise.
-LIMIT = timedelta(minutes=2)
+LIMIT = timedelta(minutes=10)
 
 Facts = Callable[[Rollback, TrafficState, str], GuardFacts]
 

@@ -18,7 +18,7 @@ from watchdog.traffic.interface import TrafficSwitch
 _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 #: A switch ends every read within its own timeout; this bound is for one that breaks its promise.
-LIMIT = timedelta(minutes=1)
+LIMIT = timedelta(minutes=5)
 
 
 class Watcher:
