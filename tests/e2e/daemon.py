@@ -140,10 +140,10 @@ class Daemon(Process):
         assert process.returncode is not None
         return Said(process.returncode, out.decode(), err.decode())
 
-    def stored(self, query: str) -> list[tuple[Any, ...]]:
+    def stored(self, query: str, *values: str) -> list[tuple[Any, ...]]:
         """Rows straight from the database, beside the daemon or after its death."""
         with closing(sqlite3.connect(f"{self.store.as_uri()}?mode=ro", uri=True, timeout=2.0)) as database:
-            return database.execute(query).fetchall()
+            return database.execute(query, values).fetchall()
 
     def _session(self) -> aiohttp.ClientSession:
         return aiohttp.ClientSession(
