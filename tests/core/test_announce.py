@@ -135,8 +135,14 @@ def test_an_announcement_within_fifteen_minutes_names_the_seen_change() -> None:
     assert scenario.on("green").started_at == seen.started_at
 
 
+def test_the_fifteenth_minute_still_counts() -> None:
+    scenario = Scenario().green_deployed().after("14m25s")
+
+    assert scenario.post("v2", "green").status == 200
+
+
 def test_after_fifteen_minutes_it_is_another_one() -> None:
-    scenario = Scenario().green_deployed().after("15m")
+    scenario = Scenario().green_deployed().after("14m26s")
 
     reply = scenario.post("v2", "green")
 

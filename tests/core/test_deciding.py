@@ -356,6 +356,15 @@ def test_the_breaker_is_told_once_for_all_services() -> None:
     assert scenario.world.breaker
 
 
+def test_the_service_that_decides_counts_as_red_itself() -> None:
+    at_once = Holds(warning=Samples(1), critical=Samples(1), rollback=Samples(1))
+    scenario = Scenario(rule(hold=at_once), limits=Limits(max_share=0.3, at_least=1)).green_deployed()
+
+    scenario.green_is_bad(1)
+
+    assert scenario.vetoes == [("breaker", "too_much_red")]
+
+
 def test_the_breaker_closes_when_nobody_waits_for_it() -> None:
     scenario = Scenario(limits=Limits(max_rollbacks=0)).decided().tick()
     assert scenario.told.count(MessageKind.BREAKER_OPEN) == 1

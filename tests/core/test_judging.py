@@ -188,6 +188,16 @@ def test_that_nothing_takes_traffic_closes_nothing() -> None:
     assert scenario.incident.open
 
 
+def test_that_nothing_takes_traffic_closes_nothing_either_when_memory_was_lost() -> None:
+    scenario = adopted().observe(value=CRITICAL).after("5s").traffic(blue=0, green=0)
+    forgetful = replace(scenario.service, checks={})
+    scenario.world = replace(scenario.world, services={"trips": forgetful})
+
+    scenario.after("5s").tick()
+
+    assert scenario.incident.open
+
+
 def test_an_answer_that_comes_after_its_version_lost_its_traffic_says_nothing() -> None:
     scenario = Scenario().green_deployed()
     check = scenario.check(on="green")

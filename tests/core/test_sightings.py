@@ -176,6 +176,15 @@ def test_nothing_live_at_all_is_an_outage_and_ends_no_deployment() -> None:
     assert scenario.on("green").armed
 
 
+def test_what_checks_remember_outlives_a_moment_without_traffic() -> None:
+    scenario = Scenario().green_deployed().green_is_bad(1)
+    before = scenario.service.checks
+
+    scenario.after("2s").traffic(blue=0, green=0).tick()
+
+    assert scenario.service.checks == before
+
+
 def test_a_change_through_nothing_live_is_a_change() -> None:
     scenario = Scenario().stable_blue().after("5s").traffic(blue=0, green=0).after("5s").traffic(green=1)
 

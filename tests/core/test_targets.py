@@ -60,6 +60,14 @@ def test_a_tainted_version_is_no_target() -> None:
     assert "rolled back: errors" in found.detail
 
 
+def test_a_version_recorded_with_rollback_forbidden_is_no_target_either() -> None:
+    scenario = Scenario().traffic(blue=1, green=0)
+    scenario.post("v1", "blue", rollback="forbidden")
+    scenario.healthy_for("11m").after("5s").traffic(blue=0, green=1)
+
+    assert target(scenario).problem == "target_forbidden"
+
+
 def test_a_variant_that_carries_a_later_version_is_no_target_for_its_earlier_one() -> None:
     scenario = Scenario().green_deployed().shows("blue", version="v9")
     scenario.after("5s").traffic()

@@ -76,7 +76,7 @@ class PostedDeployment(Body):
     url: Link | None = None
     """Where to read more, such as the pipeline's page."""
     rollback: Literal["allowed", "forbidden"] = "allowed"
-    """`forbidden`: this version is never the target of a rollback."""
+    """`forbidden`: nothing is rolled back from this version, nor to it (an irreversible migration, a hotfix)."""
     labels: Annotated[dict[LabelName, LabelValue], Field(max_length=32)] = {}
     """Labels for routes and messages."""
 

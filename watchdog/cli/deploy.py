@@ -29,7 +29,7 @@ def deploy(
     source: Annotated[str | None, typer.Option(metavar="TEXT", help="What deployed it.")] = None,
     url_link: Annotated[str | None, typer.Option(metavar="URL", help="Where to read more about it.")] = None,
     rollback: Annotated[
-        str, typer.Option(metavar="allowed|forbidden", help="forbidden: never the target of a rollback.")
+        str, typer.Option(metavar="allowed|forbidden", help="forbidden: never rolled back from, nor to.")
     ] = "allowed",
     label: Annotated[
         list[str] | None, typer.Option(metavar="K=V", help="A label for routes and messages; repeatable.")

@@ -120,7 +120,7 @@ def known_good_target(facts: GuardFacts) -> Veto | None:
         return Veto(
             guard="known_good_target",
             reason="forbidden",
-            detail="the deployment was recorded with rollback: forbidden",
+            detail="the deployment was recorded with rollback: forbidden; move traffic by hand if that is safe",
         )
     if facts.target_problem or not facts.target_variant:
         return Veto(

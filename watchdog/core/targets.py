@@ -64,6 +64,11 @@ def _candidate(
     if stable is None:
         state = occupant.state
         return None, ("not_stable", f"version {occupant.version} on {variant} was never stable ({state})")
+    if not stable.rollback_allowed:
+        return None, (
+            "target_forbidden",
+            f"{occupant.version} on {variant} was recorded with rollback: forbidden",
+        )
     return stable, ("", "")
 
 

@@ -130,7 +130,10 @@ def _rebind(draft: Draft, rollback: Rollback) -> None:
         if breach.over or not breach.rule.per_version or breach.version != rollback.from_version:
             breaches[key] = breach
         else:
-            breaches[str(bound(breach.rule, rollback))] = replace(breach, version=rollback.to_version)
+            why = f"bad on {rollback.from_version}; waits for {rollback.to_version} to prove ok"
+            breaches[str(bound(breach.rule, rollback))] = replace(
+                breach, version=rollback.to_version, value=None, reason=why
+            )
     draft.set_incident(replace(incident, breaches=breaches))
 
 
