@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from structlog.testing import capture_logs
 
 from tests.engine.loop import Engine
-from tests.engine.worlds import ERRORS
+from tests.engine.worlds import ERRORS, variants
 from tests.eventually import eventually
 from watchdog.channels.interface import Delivered, Refused
 from watchdog.core.deployment import DeploymentState
@@ -22,7 +22,9 @@ from watchdog.core.request import RequestKind
 from watchdog.core.rollback import RollbackState
 from watchdog.core.routing import Route
 from watchdog.core.service import Mode
-from watchdog.testing.traffic import Moment
+from watchdog.core.traffic import Tier
+from watchdog.testing.clock import LoopClock
+from watchdog.testing.traffic import FakeSwitch, Moment
 
 pytestmark = pytest.mark.virtual_time
 
@@ -170,10 +172,11 @@ async def test_a_switch_that_was_just_written_is_watched_closely_until_the_end(s
     assert sum(call.kind == "read" for call in engine.switch.calls) - calm <= 22
 
 
+@pytest.mark.parametrize("tier", list(Tier))
 async def test_a_rollback_that_was_intended_when_the_process_died_goes_on_after_the_start(
-    start: Make,
+    start: Make, tier: Tier
 ) -> None:
-    engine = await start()
+    engine = await start(switch=FakeSwitch(variants("blue"), tier=tier, clock=LoopClock().now))
     await engine.stable()
     engine.switch.hold_apply(asyncio.Event(), at=Moment.AFTER)
     await engine.deploy()
@@ -217,9 +220,12 @@ async def test_a_blocked_rollback_goes_on_when_the_guard_says_yes_and_it_is_stil
     assert again.switch.writes == 1
 
 
-async def test_the_moment_of_a_crash_makes_no_difference_to_the_number_of_switches(start: Make) -> None:
+@pytest.mark.parametrize("tier", list(Tier))
+async def test_the_moment_of_a_crash_makes_no_difference_to_the_number_of_switches(
+    start: Make, tier: Tier
+) -> None:
     """Crash every so often through decision, write and proof: one switch, one chain, one end."""
-    first = await start()
+    first = await start(switch=FakeSwitch(variants("blue"), tier=tier, clock=LoopClock().now))
     await first.stable()
     await first.deploy()
     engine, data = first, first.store.data

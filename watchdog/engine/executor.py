@@ -39,8 +39,9 @@ _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0
 #: Writes of one intent, at most, whatever happens.
 WRITES = 5
-#: A switch ends every call within its own timeout; this bound is for one that breaks its promise.
-LIMIT = timedelta(minutes=10)
+#: A switch ends every call within its own timeout; this bound is for one that breaks its promise. Shorter than the life
+#: of an intent, so that there is a second attempt.
+LIMIT = timedelta(minutes=4)
 
 Facts = Callable[[Rollback, TrafficState, str], GuardFacts]
 
