@@ -17,4 +17,8 @@ def row(name: str, seconds: Sequence[float]) -> tuple[str, ...]:
     """A row of the table, in milliseconds."""
     shown = [percentile(seconds, share) for share in (0.5, 0.9, 0.99)]
     cells = [min(seconds), *shown, max(seconds)]
-    return (name, str(len(seconds)), *(f"{cell * 1000:.3g}" if cell < 0.1 else f"{cell * 1000:.0f}" for cell in cells))
+    return (
+        name,
+        str(len(seconds)),
+        *(f"{cell * 1000:.3g}" if cell < 0.1 else f"{cell * 1000:.0f}" for cell in cells),
+    )

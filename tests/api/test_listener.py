@@ -8,7 +8,7 @@ import pytest
 from tests.api.conftest import Serve
 from tests.api.daemon import Daemon
 from watchdog.api.app import make_app
-from watchdog.api.listener import CannotListen, listen
+from watchdog.api.listener import CannotListen, listen, why
 from watchdog.config.loaded import Server
 
 
@@ -40,6 +40,12 @@ async def test_a_port_that_is_taken_is_said_with_a_way_out(daemon: Daemon) -> No
 async def test_an_address_that_is_not_ours_is_said(daemon: Daemon) -> None:
     with pytest.raises(CannotListen, match="does not have that address"):
         await listen(app_of(daemon), host="203.0.113.1", port=0)
+
+
+def test_an_address_that_is_not_ours_is_said_whatever_words_python_has_for_it() -> None:
+    newer = OSError("could not bind on any address out of [('203.0.113.1', 0)]")
+    assert "does not have that address" in why(newer)
+    assert why(OSError("something else")) == "something else"
 
 
 async def test_an_address_of_six_is_written_in_brackets(daemon: Daemon) -> None:

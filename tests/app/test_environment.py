@@ -25,6 +25,20 @@ def test_the_other_distribution_is_found_whatever_its_spelling(tmp_path: Path) -
     assert "venv" in conflict
 
 
+class Nameless(PathDistribution):
+    """Python 3.12 and newer warn when the name is asked of metadata without one."""
+
+    @property
+    def name(self) -> str:
+        raise AssertionError("asked for a name that may not be there")
+
+
+def test_metadata_without_a_name_is_not_asked_for_one(tmp_path: Path) -> None:
+    folder = tmp_path / "half.dist-info"
+    folder.mkdir()
+    assert conflicting_distribution([Nameless(folder)]) is None
+
+
 def test_names_that_are_only_alike_and_broken_metadata_do_not_count(tmp_path: Path) -> None:
     found = [
         installed(tmp_path, name) for name in ("rollback-watchdog", "watchdog-gevent", "types-watchdog", None)

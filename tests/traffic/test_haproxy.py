@@ -503,7 +503,8 @@ async def test_a_refusal_before_a_write_leaves_all_as_it_was() -> None:
         one = switch(admin.socket)
         state = await one.read()
         await admin.close()
-        with pytest.raises(SwitchUnreachable, match="nobody listens"):
+        # Since Python 3.13 a unix socket that is closed is removed, too.
+        with pytest.raises(SwitchUnreachable, match="nobody listens|no such socket"):
             await one.apply(to_green(state))
 
 

@@ -13,6 +13,7 @@ from watchdog.core.errors import WatchdogError
 
 #: How long running requests may take after the stop; event streams end at once.
 GRACE = timedelta(seconds=5)
+_NOT_OURS = "this machine does not have that address; correct server.listen"
 
 
 class CannotListen(WatchdogError):
@@ -46,13 +47,14 @@ async def listen(app: web.Application, *, host: str, port: int) -> Listener:
         await site.start()
     except OSError as error:
         await runner.cleanup()
-        raise CannotListen(f"cannot listen on {host}:{port}: {_why(error)}") from error
+        raise CannotListen(f"cannot listen on {host}:{port}: {why(error)}") from error
     bound = str(runner.addresses[0][0]), int(runner.addresses[0][1])
     name = f"[{bound[0]}]" if ":" in bound[0] else bound[0]
     return Listener(url=f"http://{name}:{bound[1]}", runner=runner)
 
 
-def _why(error: OSError) -> str:
+def why(error: OSError) -> str:
+    """Why an address could not be bound, and what to do about it."""
     if isinstance(error, socket.gaierror):
         return "the host name does not resolve; write an address such as 127.0.0.1 under server.listen"
     match error.errno:
@@ -61,6 +63,9 @@ def _why(error: OSError) -> str:
         case errno.EACCES:
             return "this user may not bind the port; take one above 1023 under server.listen"
         case errno.EADDRNOTAVAIL:
-            return "this machine does not have that address; correct server.listen"
+            return _NOT_OURS
+        case None if "could not bind on any address" in str(error):
+            # Since Python 3.13 that is all asyncio says of an address that is not ours.
+            return _NOT_OURS
         case _:
             return error.strerror or str(error)

@@ -19,8 +19,9 @@ def conflicting_distribution(found: Iterable[Distribution] | None = None) -> str
     `found` are the installed distributions, by default those of this interpreter.
     """
     for distribution in distributions() if found is None else found:
-        # A folder half removed can have metadata without a name.
-        if str(distribution.name).lower() == _OTHER:
+        # A folder half removed can have metadata without a name; `.name` complains about that since Python 3.12.
+        metadata = distribution.metadata
+        if metadata and "Name" in metadata and metadata["Name"].lower() == _OTHER:
             return (
                 f"the distribution 'watchdog' {distribution.version} (a file-watching library) is installed in this "
                 "Python environment and uses the same package name; give rollback-watchdog an environment of its "
