@@ -238,6 +238,13 @@ async def test_a_switch_that_cannot_be_read_is_bad(clinic: Clinic) -> None:
     ]
 
 
+async def test_a_switch_that_may_be_read_but_not_changed_is_bad(clinic: Clinic) -> None:
+    clinic.switch.trouble = "this socket has the level 'operator'"
+    assert await clinic.troubles() == [
+        ("switch of trips", Health.BAD, "this socket has the level 'operator'")
+    ]
+
+
 @pytest.mark.parametrize(
     ("blue", "told"),
     [

@@ -193,6 +193,14 @@ async def test_a_cancelled_call_ends_at_once_and_spoils_nothing(rig: Rig, eventu
     assert after.live == ("green",)
 
 
+async def test_a_switch_that_could_change_has_nothing_to_tell_and_one_that_is_gone_does_not_raise(
+    rig: Rig,
+) -> None:
+    assert await rig.switch.inspect() is None
+    rig.vanish()
+    await rig.switch.inspect()
+
+
 async def test_closing_twice_is_closing_once(rig: Rig) -> None:
     await rig.switch.read()
     await rig.switch.aclose()

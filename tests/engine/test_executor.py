@@ -63,6 +63,9 @@ class Between:
         await asyncio.sleep(0)
         return state
 
+    async def inspect(self) -> str | None:
+        return await self.inner.inspect()
+
     async def apply(self, change: Change) -> TrafficState:
         self.said.append("apply")
         await asyncio.sleep(0)

@@ -445,3 +445,25 @@ def _command(pid: int) -> str:
         return Path(f"/proc/{pid}/cmdline").read_text()
     except OSError:
         return ""
+
+
+# What would keep a change from being started
+
+
+async def test_programs_that_cannot_be_started_are_told_before_they_are_needed(
+    state_file: StateFile, tmp_path: Path
+) -> None:
+    (tmp_path / "move").touch(mode=0o600)
+    (tmp_path / "check").touch(mode=0o700)
+    facts: dict[str, Any] = {"apply": ["./move", "{variant}"], "cwd": tmp_path}
+    told = await state_file.switch(**facts, verify=["no-such-program"]).inspect()
+    assert told is not None
+    assert "`apply` could not be started: ./move may not be executed by this user" in told
+    assert "`verify` could not be started: no-such-program is in no folder of PATH" in told
+    assert "`read`" not in told
+    (tmp_path / "move").chmod(0o700)
+    path = {"PATH": str(tmp_path)}
+    assert await state_file.switch(**facts, verify=["check"], environment=path).inspect() is None
+    assert "./move does not exist" in str(await state_file.switch(apply=facts["apply"]).inspect())
+    gone = state_file.switch(**facts | {"cwd": tmp_path / "gone"})
+    assert "gone does not exist" in str(await gone.inspect())

@@ -388,6 +388,10 @@ async def test_without_the_admin_level_it_looks_but_is_refused_a_change(
     haproxy.config.write_text(haproxy.config.read_text().replace("level admin", "level user"))
     haproxy.reload()
     assert await one.level() == "user"
+    told = await one.inspect()
+    assert told is not None
+    assert "the level 'user'" in told
+    assert f"under `global`, write: stats socket {haproxy.socket} level admin" in told
     state = await one.read()
     assert state.live == ("blue",)
     with pytest.raises(
@@ -488,6 +492,7 @@ async def test_an_answer_that_is_none_is_unreachable(answer: str | bytes | None,
 async def test_the_level_of_a_socket_that_is_gone_is_unreachable(tmp_path: Path) -> None:
     with pytest.raises(SwitchUnreachable, match="no such socket"):
         await switch(tmp_path / "admin.sock").level()
+    assert "no such socket" in str(await switch(tmp_path / "admin.sock").inspect())
 
 
 async def test_with_nobody_to_leave_only_the_target_moves() -> None:
@@ -504,7 +509,7 @@ async def test_a_refusal_before_a_write_leaves_all_as_it_was() -> None:
         state = await one.read()
         await admin.close()
         # Since Python 3.13 a unix socket that is closed is removed, too.
-        with pytest.raises(SwitchUnreachable, match="nobody listens|no such socket"):
+        with pytest.raises(SwitchUnreachable, match=r"nobody listens|no such socket"):
             await one.apply(to_green(state))
 
 

@@ -55,6 +55,12 @@ async def test_passing_addresses_are_ready() -> None:
     assert probe.asked == ["a:1", "b:1", "c:1"]
 
 
+async def test_what_the_switch_tells_of_itself_is_told() -> None:
+    switch = fake("a:1")
+    switch.trouble = "level operator"
+    assert await WithReadiness(switch, Probe({})).inspect() == "level operator"
+
+
 async def test_the_switch_keeps_its_total() -> None:
     assert (await green(fake("a:1", total=4), Probe({"a:1": True}))).total == 4
 

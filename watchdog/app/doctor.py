@@ -272,14 +272,14 @@ class _Surgery:
     until: float
 
     def limit(self, entry: ServiceEntry) -> timedelta:
-        """A read, a readiness probe of as long again, and each rule asked once."""
+        """A read, a readiness probe and a look at its rights of as long again, and each rule asked once."""
         asked = [self.configuration.rules[name].source for name in entry.service.rules]
         questions = [
             self.configuration.sources[name].settings.timeout
             for name in asked
             if name in self.sources and name
         ]
-        return entry.traffic.settings.timeout * 2 + sum(questions, timedelta())
+        return entry.traffic.settings.timeout * 3 + sum(questions, timedelta())
 
     async def service(self, entry: ServiceEntry, switch: TrafficSwitch) -> list[Finding]:
         """Its switch, whether a rollback would work now, whether its rules have data."""
@@ -298,6 +298,9 @@ class _Surgery:
             found.append(
                 Finding(what=what, health=Health.WARN, detail=detail, advice="set gitops for the service")
             )
+        if trouble := await switch.inspect():
+            advice = "it can be looked at, but nothing can be rolled back"
+            found.append(Finding(what=what, health=Health.BAD, detail=trouble, advice=advice))
         found.append(_readiness(entry, state))
         if self.known and entry.service.mode is not Mode.OBSERVE:
             found.append(await self._known_good(name, state))

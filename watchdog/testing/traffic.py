@@ -47,7 +47,8 @@ class FakeSwitch:
     """A switch whose target is a dictionary.
 
     `calls` is the log, `writes` the number of changes that took effect through `apply`, `mark` and `epoch` are
-    what the last of them wrote (tier A only). Set `label` to have it written into the log. The programmed faults
+    what the last of them wrote (tier A only). Set `label` to have it written into the log, `trouble` to what `inspect`
+    shall tell. The programmed faults
     (`fail_read`, `fail_apply`, `hold_read`, `hold_apply`) count for one call each and queue up. A call that is
     held for longer than `timeout` fails as a real one would: unreachable, or unknown once the change is made.
     """
@@ -76,6 +77,7 @@ class FakeSwitch:
         self.mark: str | None = None
         self.epoch = 0
         self.label = ""
+        self.trouble: str | None = None
         self.calls: list[Call] = []
         self.closed = False
 
@@ -94,6 +96,9 @@ class FakeSwitch:
 
     async def apply(self, change: Change) -> TrafficState:
         return await self._logged("apply", lambda: self._apply(change), change)
+
+    async def inspect(self) -> str | None:
+        return self.trouble
 
     async def aclose(self) -> None:
         self.closed = True

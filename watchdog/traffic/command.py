@@ -24,7 +24,7 @@ from watchdog.core.errors import SwitchConflict, SwitchRejected, SwitchUnknown, 
 from watchdog.core.traffic import Change, Tier, TrafficState, VariantState
 from watchdog.settings.model import PositiveDuration, ProviderSettings
 from watchdog.settings.registry import nearest
-from watchdog.traffic.command_child import Finished, NotStarted, Overrun, run
+from watchdog.traffic.command_child import Finished, NotStarted, Overrun, missing, run
 
 #: Exit codes of `apply` that promise that nothing was changed. Any other but 0 promises nothing.
 PRECONDITION_FAILED: Final = 3
@@ -162,6 +162,19 @@ class CommandSwitch:
             return await self._read(until)
         except SwitchUnreachable as error:
             raise SwitchUnknown(f"`apply` ended well, but its effect was not read back: {error}") from error
+
+    async def inspect(self) -> str | None:
+        """Whether the programs are there and may be run; what they do is known only when they do it."""
+        settings = self._settings
+        environment = {name: _plain(text) for name, text in settings.environment.items()}
+        commands = {"read": settings.read, "apply": settings.apply, "verify": settings.verify or []}
+        found = {
+            name: missing(argv, cwd=settings.cwd, environment=environment)
+            for name, argv in commands.items()
+            if argv
+        }
+        told = "; ".join(f"`{name}` could not be started: {why}" for name, why in found.items() if why)
+        return f"{self._where}: {told}" if told else None
 
     async def aclose(self) -> None:
         """Nothing to close: no command outlives its call."""

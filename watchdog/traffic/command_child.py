@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import shutil
 import signal
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -90,6 +91,22 @@ async def run(
     if code is None:
         raise Overrun("was killed and is still there")
     return Finished(code=code, stdout=bytes(child.kept[1]), stderr=bytes(child.kept[2]))
+
+
+def missing(argv: Sequence[str], *, cwd: Path | None, environment: Mapping[str, str]) -> str | None:
+    """Why `run` could not start this, as far as files show it; `None` when nothing speaks against it."""
+    if cwd is not None and not cwd.is_dir():
+        return f"the folder {cwd} does not exist"
+    program = argv[0]
+    if "/" in program:
+        # A path counts from the folder in which the command runs.
+        file = (cwd or Path()) / program
+        if not file.is_file():
+            return f"{program} does not exist"
+        return None if os.access(file, os.X_OK) else f"{program} may not be executed by this user"
+    if shutil.which(program, path=_environment(environment)["PATH"]) is None:
+        return f"{program} is in no folder of PATH"
+    return None
 
 
 class _Child(asyncio.SubprocessProtocol):

@@ -202,6 +202,19 @@ class HAProxySwitch:
         except CliError as error:
             raise SwitchUnreachable(f"{self._where}: {error}") from error
 
+    async def inspect(self) -> str | None:
+        try:
+            level = await self.level()
+        except SwitchUnreachable as error:
+            return str(error)
+        if level == "admin":
+            return None
+        listening = self._settings.socket.removeprefix("tcp://")
+        return (
+            f"{self._where}: this socket has the level {level!r}, which may look but change nothing; in haproxy.cfg, "
+            f"under `global`, write: stats socket {listening} level admin"
+        )
+
     async def aclose(self) -> None:
         """Nothing to close: no connection outlives its conversation."""
 

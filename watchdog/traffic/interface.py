@@ -44,6 +44,14 @@ class TrafficSwitch(Protocol):
         """
         ...
 
+    async def inspect(self) -> str | None:
+        """What would make `apply` fail although `read` works, and what to do about it; `None` when nothing is known.
+
+        Asks for rights and parts, changes nothing. Idempotent, safe to cancel, done within the switch's timeout. Never
+        raises for what the outside does: what cannot be asked is told.
+        """
+        ...
+
     async def aclose(self) -> None:
         """Close connections. Idempotent, never raises."""
         ...

@@ -52,6 +52,9 @@ class WithReadiness:
     async def apply(self, change: Change) -> TrafficState:
         return await self._filled(await self._switch.apply(change))
 
+    async def inspect(self) -> str | None:
+        return await self._switch.inspect()
+
     async def aclose(self) -> None:
         await self._switch.aclose()
 
