@@ -161,6 +161,7 @@ def test_a_probe_keeps_its_validated_settings_with_variables_unresolved(draft: D
             "timeout": "3s",
             "ca_file": None,
             "expect": {"status": 200, "within": "2s"},
+            "headers": {},
         },
     )
     assert rule.thresholds == Thresholds(critical=3, rollback=5)

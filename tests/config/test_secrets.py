@@ -7,6 +7,7 @@ import pytest
 
 from tests.config.conftest import Draft
 from watchdog.config.secrets import Secrets
+from watchdog.telemetry.redact import redact
 
 HOOK = 'channels:\n  hook: {kind: webhook, url: "http://127.0.0.1/", secret: SECRET}\n'
 
@@ -140,6 +141,26 @@ def test_not_even_a_secret_of_three_letters_is_quoted_where_it_does_not_fit(draf
     draft.replace('"http://127.0.0.1:9090"}', '"http://127.0.0.1:9090", timeout: !env S}')
 
     assert draft.problems() == ["watchdog.yaml:4:73: the value of !env S cannot be used here"]
+
+
+def test_a_secret_of_any_provider_is_masked_everywhere_from_loading_on(draft: Draft) -> None:
+    draft.environ.update(HOOK="wisteria-hook", READY="wisteria-ready", ADDRESS="http://127.0.0.1:1")
+    draft.replace(
+        "  log: {kind: log}",
+        "  log: {kind: log}\n  hook: {kind: webhook, url: !env ADDRESS, secret: !env HOOK}",
+    ).replace("{to: [log]}", "{to: [log, hook]}")
+    draft.replace(
+        "      socket:",
+        '      ready: {kind: http, url: "http://{address}/", headers: {Authorization: !env READY}}\n'
+        "      socket:",
+    )
+
+    loaded = draft.load()
+
+    assert "wisteria" not in repr(loaded)
+    for secret in ("wisteria-hook", "wisteria-ready"):
+        assert redact(f"status 401: {secret} is wrong") == "status 401: *** is wrong"
+    assert redact("http://127.0.0.1:1") == "http://127.0.0.1:1"
 
 
 def test_asking_for_a_secret_never_shows_one() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, SecretStr, model_validator
 
 from watchdog.config.load import Registries
 from watchdog.settings.model import HttpSettings, PositiveDuration, ProviderSettings, Secret, Settings
@@ -33,6 +33,7 @@ class Expect(Settings):
 class TinyProbe:
     class Settings(HttpSettings):
         expect: Expect = Expect()
+        headers: dict[str, str | SecretStr] = Field(default_factory=dict)
 
 
 class TinySwitch:

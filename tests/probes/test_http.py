@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from aiohttp.abc import AbstractResolver, ResolveResult
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 
 from tests.eventually import Eventually
 from tests.servers import raw
@@ -284,13 +284,28 @@ async def test_settings_that_make_no_request_are_our_own_inability(probe: HttpPr
     assert "headers.X" in await unable(probe, "http://127.0.0.1:1/", headers={"X": "a\r\nb"})
 
 
-async def test_a_user_name_in_the_address_is_not_shown(
-    probe: HttpProbe, free_port: Callable[[], int]
+async def test_a_user_name_that_came_into_the_address_with_a_variable_is_not_sent_or_shown(
+    serve: Serve, probe: HttpProbe
 ) -> None:
-    port = free_port()
-    seen = await pulse(probe, f"http://user:hunter2@127.0.0.1:{port}/")
-    assert seen.asked == f"GET http://127.0.0.1:{port}/"
+    server = await serve(OK)
+    url = server.url.replace("http://", "http://user:hunter2@")
+    seen = await probe.check({"url": url}, now=NOW)
+    assert isinstance(seen, Failed)
     assert "hunter2" not in repr(seen)
+    assert server.requests == []
+
+
+async def test_a_secret_header_is_sent_and_not_shown(serve: Serve, probe: HttpProbe) -> None:
+    server = await serve(OK)
+    wanted = {"url": server.url, "headers": {"Authorization": SecretStr("Bearer hunter2"), "X-Who": "us"}}
+    settings = HttpProbeSettings.model_validate(wanted)
+    assert "hunter2" not in repr(settings)
+    assert "hunter2" not in settings.model_dump_json()
+    seen = await probe.check(settings.model_dump(), now=NOW)
+    assert isinstance(seen, Pulse)
+    assert seen.passed
+    (request,) = server.requests
+    assert (request.headers["authorization"], request.headers["x-who"]) == ("Bearer hunter2", "us")
 
 
 async def test_many_checks_at_once_do_not_wait_for_each_other(
@@ -352,6 +367,10 @@ def test_settings_may_hold_variables_and_have_the_defaults_of_the_design() -> No
         ({"url": "http://a", "expect": {"within": "5s"}}, "longer than timeout"),
         ({"url": "http://a", "timeout": "0s"}, "timeout"),
         ({"url": "http://a", "retries": 2}, "retries"),
+        ({"url": "http://user:hunter2@a/"}, "a user name or password is not written into a probe's address"),
+        ({"url": "https://$label.user@$service.internal/"}, "a user name or password is not written"),
+        ({"url": "http://a", "headers": {"X-Day": 7}}, "7 is not a text"),
+        ({"url": "http://a", "headers": {"X": SecretStr("a\nb")}}, "do not fit into a header"),
     ],
 )
 def test_settings_refuse_what_cannot_work_with_one_message(settings: dict[str, Any], words: str) -> None:

@@ -5,10 +5,12 @@ This module must never build a provider, and never know one by name.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from pydantic import BaseModel, SecretStr
 
 from watchdog.channels.registry import KINDS as CHANNELS
 from watchdog.config.loaded import Provider
@@ -20,6 +22,7 @@ from watchdog.settings.model import ProviderSettings
 from watchdog.settings.registry import UnknownKind, nearest
 from watchdog.settings.registry import load as load_kind
 from watchdog.sources.registry import KINDS as SOURCES
+from watchdog.telemetry.redact import register_secret
 from watchdog.traffic.registry import KINDS as TRAFFIC
 
 
@@ -65,6 +68,9 @@ class Providers:
         settings, broken = shape(found.Settings, own, self._problems, also=("kind", *beside))
         if settings is None or broken:
             return None
+        # The one place that sees every provider's secrets, those of providers that never register their own too.
+        for secret in _secrets(settings):
+            register_secret(secret)
         return Provider(kind=kind, settings=self._anchored(settings), at=node.at)
 
     def class_of(self, family: str, kind: str) -> Any:
@@ -106,3 +112,18 @@ class Providers:
             if isinstance(value := getattr(settings, name), Path) and not value.is_absolute()
         }
         return settings.model_copy(update=paths) if paths else settings
+
+
+def _secrets(value: Any) -> Iterator[str]:
+    """Every secret anywhere in validated settings."""
+    if isinstance(value, SecretStr):
+        yield value.get_secret_value()
+    elif isinstance(value, BaseModel):
+        for name in type(value).model_fields:
+            yield from _secrets(getattr(value, name))
+    elif isinstance(value, Mapping):
+        for one in value.values():
+            yield from _secrets(one)
+    elif isinstance(value, list | tuple):
+        for one in value:
+            yield from _secrets(one)

@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal
 
 import aiohttp
 from aiohttp.abc import AbstractResolver
-from pydantic import BeforeValidator, Field, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator, model_validator
 from yarl import URL
 
 from watchdog.core.observation import Failed, FailReason, Pulse
@@ -46,8 +46,25 @@ _ALL = 1000
 _NUMBERS = re.compile(r"\[Errno (\d+)\]")
 
 _HeaderName = Annotated[str, Field(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")]
-_HeaderValue = Annotated[str, Field(pattern=r"^[^\x00-\x08\x0a-\x1f\x7f]*$")]
 _CLASS = re.compile(r"[1-5]xx")
+#: A user name or password in an address; variables may stand anywhere, so no URL parser can look.
+_USERINFO = re.compile(r"https?://[^/?#]*@")
+
+
+def _header(value: Any) -> Any:
+    text = _revealed(value)
+    if not isinstance(text, str):
+        raise ValueError(f"{text!r} is not a text; put it in quotes")
+    if any(letter != "\t" and (letter < " " or letter == "\x7f") for letter in text):
+        raise ValueError("control characters and line breaks do not fit into a header")
+    return value
+
+
+def _revealed(value: Any) -> Any:
+    return value.get_secret_value() if isinstance(value, SecretStr) else value
+
+
+_HeaderValue = Annotated[str | SecretStr, BeforeValidator(_header)]
 
 
 def _status(value: Any) -> Any:
@@ -88,9 +105,18 @@ class HttpProbeSettings(HttpSettings):
     method: Literal["GET", "HEAD"] = "GET"
     """How to ask."""
     headers: dict[_HeaderName, _HeaderValue] = Field(default_factory=dict)
-    """Headers to send along."""
+    """Headers to send along; in `ready` a value may be a secret."""
     expect: Expected = Expected()
     """What a healthy answer looks like."""
+
+    @field_validator("url")
+    @classmethod
+    def _without_password(cls, value: str) -> str:
+        if _USERINFO.match(value):
+            raise ValueError(
+                "a user name or password is not written into a probe's address: it would be recorded and shown"
+            )
+        return value
 
     @model_validator(mode="after")
     def _reachable(self) -> HttpProbeSettings:
@@ -175,7 +201,7 @@ class HttpProbe:
         async with self._opened().request(
             wanted.method,
             url,
-            headers=wanted.headers,
+            headers={name: _revealed(value) for name, value in wanted.headers.items()},
             ssl=trust,
             allow_redirects=False,
             trace_request_ctx=progress,
