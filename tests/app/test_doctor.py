@@ -9,6 +9,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from msgspec.structs import replace as replace_struct
 
 from tests.api.daemon import BAD, GOOD
 from tests.servers.versioned import VersionedApp
@@ -323,6 +324,26 @@ async def test_rules_are_asked_for_the_live_version_with_all_variables(clinic: C
     await clinic.examine()
     (question,) = clinic.source.asked
     assert question.form == Ratio(bad='errors{version="v2"}', total='requests{version="v2",team="booking"}')
+
+
+async def test_where_the_switch_tells_no_version_the_store_names_the_live_one(clinic: Clinic) -> None:
+    clinic.switch = FakeSwitch(
+        {"blue": replace_struct(BLUE_READY, version=None), "green": replace_struct(GREEN_LIVE, version=None)}
+    )
+    older = replace_struct(BAD, id="d0", version="v0", live_at=BAD.started_at - timedelta(days=2))
+    clinic.deployments = (older, GOOD, replace_struct(BAD, live_at=BAD.started_at))
+    await clinic.examine()
+    (question,) = clinic.source.asked
+    assert question.form == Ratio(bad='errors{version="v2"}', total='requests{version="v2",team="booking"}')
+
+
+async def test_with_two_versions_live_a_rule_is_asked_for_each(clinic: Clinic) -> None:
+    clinic.switch = FakeSwitch({"blue": replace_struct(GREEN_LIVE, version="v1"), "green": GREEN_LIVE})
+    clinic.source = Source(lambda _: parts(bad=(), total=()))
+    told = {what: detail for what, _, detail in await clinic.troubles()}
+    assert len(clinic.source.asked) == 2
+    assert told["data of trips"].startswith("1 of 1 rules have none: error-rate@v1: ")
+    assert "; error-rate@v2: " in told["data of trips"]
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -44,7 +44,7 @@ PATIENCE = timedelta(seconds=7)
 _AT_ONCE = 20
 #: Less free space than this is worth a warning (bytes): the store grows by some kilobytes a decision.
 _LITTLE_SPACE = 200 * 2**20
-#: Deployments of a service that are looked through for a known good one.
+#: Deployments of a service that are looked through for the live and for a known good one.
 _LOOK_BACK = 200
 
 
@@ -302,33 +302,40 @@ class _Surgery:
             advice = "it can be looked at, but nothing can be rolled back"
             found.append(Finding(what=what, health=Health.BAD, detail=trouble, advice=advice))
         found.append(_readiness(entry, state))
-        if self.known and entry.service.mode is not Mode.OBSERVE:
-            found.append(await self._known_good(name, state))
+        deployments: tuple[Deployment, ...] = ()
+        if self.known:
+            try:
+                deployments = await self._deployments(name)
+            except StoreError as error:
+                why = f"known versions: {error}"
+                found.append(Finding(what=what, health=Health.WARN, detail=why, advice=error.advice))
+            else:
+                if entry.service.mode is not Mode.OBSERVE:
+                    found.append(_known_good(name, state, deployments))
         return found + await data_of(
-            entry, state, self.configuration, self.sources, clock=self.clock, until=self.until
+            entry, state, deployments, self.configuration, self.sources, clock=self.clock, until=self.until
         )
 
-    async def _known_good(self, name: str, state: TrafficState) -> Finding:
-        """Whether the store knows a version, on a variant without traffic, that was healthy for a whole soak."""
-        what = f"rollback of {name}"
-        try:
-            # A store that is not there yet knows nothing.
-            there = self.store is None or self.store.exists()
-            page = await self.reader.deployments(service=name, limit=_LOOK_BACK) if there else None
-        except StoreError as error:
-            return Finding(
-                what=what, health=Health.WARN, detail=f"known good versions: {error}", advice=error.advice
-            )
-        good = [one for one in page.items if _is_target(one, state)] if page else []
-        if good:
-            detail = f"{good[0].version} on {good[0].variant} is known good"
+    async def _deployments(self, name: str) -> tuple[Deployment, ...]:
+        """The service's newest deployments. A store that is not there yet knows none."""
+        if self.store is not None and not self.store.exists():
+            return ()
+        return (await self.reader.deployments(service=name, limit=_LOOK_BACK)).items
+
+
+def _known_good(name: str, state: TrafficState, deployments: Iterable[Deployment]) -> Finding:
+    """Whether the store knows a version, on a variant without traffic, that was healthy for a whole soak."""
+    what = f"rollback of {name}"
+    for one in deployments:
+        if _is_target(one, state):
+            detail = f"{one.version} on {one.variant} is known good"
             return Finding(what=what, health=Health.OK, detail=detail)
-        return Finding(
-            what=what,
-            health=Health.WARN,
-            detail="no version on a variant without traffic is known good yet",
-            advice="a version becomes one after its `soak` in traffic; until then bad deployments page",
-        )
+    return Finding(
+        what=what,
+        health=Health.WARN,
+        detail="no version on a variant without traffic is known good yet",
+        advice="a version becomes one after its `soak` in traffic; until then bad deployments page",
+    )
 
 
 def _readiness(entry: ServiceEntry, state: TrafficState) -> Finding:
