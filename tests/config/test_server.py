@@ -77,8 +77,41 @@ def test_metrics_for_tokens_without_tokens_are_worth_a_note(draft: Draft) -> Non
     draft.insert("server: {metrics: token}\n")
 
     assert draft.notes() == [
-        "watchdog.yaml:18:19: `metrics: token` without tokens: nobody can read the metrics"
+        "watchdog.yaml:18:19: `metrics: token` without tokens: only readers on this machine can read the metrics"
     ]
+
+
+def test_a_short_token_is_worth_a_note(draft: Draft) -> None:
+    draft.environ["CI"] = "fifteen-letters"
+    draft.insert("server: {tokens: [{name: ci, role: operator, token: !env CI}]}\n")
+
+    assert draft.notes() == ["watchdog.yaml:18:53: a token of fewer than 16 characters can be guessed"]
+    assert draft.load(environ={"CI": "sixteen--letters"}).notes == ()
+
+
+def test_an_empty_token_is_refused(draft: Draft) -> None:
+    (draft.folder / "token").write_text("\n")
+    draft.insert("server: {tokens: [{name: ci, role: operator, token: !file token}]}\n")
+
+    assert draft.problems() == [f"watchdog.yaml:18:53: {draft.folder / 'token'} is empty"]
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ('""', "the path is empty; leave `pause_file` out for /var/lib/watchdog/pause"),
+        (".", "is a folder, which would mean paused for ever; name a file in it"),
+        ("stops", "is a folder, which would mean paused for ever; name a file in it"),
+    ],
+)
+def test_a_pause_file_that_would_pause_for_ever_is_refused(draft: Draft, written: str, said: str) -> None:
+    (draft.folder / "stops").mkdir()
+    draft.insert(f"pause_file: {written}\n")
+
+    (problem,) = draft.problems()
+
+    assert problem.startswith("watchdog.yaml:18:13: ")
+    assert problem.endswith(said)
 
 
 def test_the_store_and_the_pause_file_have_their_places(draft: Draft) -> None:

@@ -154,7 +154,10 @@ def test_a_switch_that_cannot_tell_readiness_is_worth_a_note(draft: Draft) -> No
     )
 
     assert draft.notes() == [
-        "watchdog.yaml:16:14: readiness of a target is unknown, which is a veto to every rollback: give `ready`"
+        (
+            "watchdog.yaml:16:14: this switch may not tell whether a variant is ready: without `ready` in its JSON "
+            "or a `ready` probe here, readiness is unknown, which is a veto"
+        )
     ]
 
 

@@ -175,6 +175,20 @@ async def test_information_is_no_warning(serve: Serve, connect: Open) -> None:
     assert isinstance(await poll(connect(server), ONE), Value)
 
 
+async def test_a_remark_among_the_warnings_of_an_older_server_is_no_warning(
+    serve: Serve, connect: Open
+) -> None:
+    remark = 'PromQL info: metric might not be a counter, name does not end in _total: "a" (1:5)'
+    server = await serve(raw.answer(vector(({}, "1"), warnings=[remark])))
+    source = connect(server)
+    assert isinstance(await poll(source, ONE), Value)
+    for warning in ("PromQL warning: bucket label is missing", f"store away; {remark}"):
+        server.behaviour = raw.answer(vector(({}, "1"), warnings=[remark, warning]))
+        seen = await poll(source, ONE)
+        assert isinstance(seen, NoData)
+        assert seen.reason is NoDataReason.PARTIAL
+
+
 async def test_the_newest_sample_decides_and_not_the_evaluation(serve: Serve, connect: Open) -> None:
     now = datetime.now(UTC).timestamp()
     server = await serve(raw.answer(""))
@@ -287,6 +301,10 @@ FAULTS: dict[str, tuple[Behaviour, FailReason, str]] = {
     "a kind nobody knows": (result("tensor", "[]"), MALFORMED, NO_ANSWER),
     "an empty number": (said(vector(({}, ""))), MALFORMED, "'' is not a number"),
     "a word for a number": (said(vector(({}, "null"))), MALFORMED, "'null' is not a number"),
+    "a number as Python writes it": (said(vector(({}, "1_0"))), MALFORMED, "'1_0' is not a number"),
+    "a number with blanks": (said(vector(({}, " 1"))), MALFORMED, "is not a number"),
+    "a word as Python reads it": (said(vector(({}, "infinity"))), MALFORMED, "'infinity' is not a number"),
+    "digits of another script": (said(vector(({}, "\u0661"))), MALFORMED, "is not a number"),
     "a time that is no date": (said(vector(({}, "1"), at=1e300)), MALFORMED, ""),
     "an unknown part": (said(vector(({"watchdog_part": "x"}, "1"))), MALFORMED, "watchdog_part"),
     "half a body": (raw.raw(b'HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\n{"status":'), MALFORMED, CUT),

@@ -125,8 +125,8 @@ def test_the_identity_depends_on_the_commands_and_shows_none(state_file: StateFi
     assert str(state_file.file) not in one.identity
 
 
-def test_it_says_that_it_may_know_readiness(state_file: StateFile) -> None:
-    assert CommandSwitch.knows_readiness(state_file.settings())
+def test_it_does_not_promise_to_know_readiness(state_file: StateFile) -> None:
+    assert not CommandSwitch.knows_readiness(state_file.settings())
     assert CommandSwitch.Settings is CommandSettings
     assert CommandSettings.model_fields["timeout"].default == timedelta(seconds=10)
 

@@ -20,7 +20,7 @@ from watchdog.config.problems import InvalidConfiguration, Problems, quote
 from watchdog.config.providers import Providers, Registries
 from watchdog.config.routes import Routes, fallback
 from watchdog.config.rules import Known, Surroundings, compile_rule
-from watchdog.config.schema import MainShape, ProfileShape, RulesFileShape
+from watchdog.config.schema import PAUSE_FILE, MainShape, ProfileShape, RulesFileShape
 from watchdog.config.secrets import Secrets
 from watchdog.config.server import server_of, store_url_of
 from watchdog.config.services import Services, where
@@ -90,7 +90,7 @@ class _Loader:
         return Configuration(
             path=self._path,
             store_url=store_url,
-            pause_file=self._base / written.pause_file,
+            pause_file=self._pause_file(),
             server=server,
             intervals=intervals,
             limits=self._limits(),
@@ -113,6 +113,16 @@ class _Loader:
         if kind is None or kind.text != "single" or leader.keys() != ("kind",):
             at = leader.at if kind is None else kind.at
             self._problems.add(at, "only `leader: {kind: single}` is available in this release")
+
+    def _pause_file(self) -> Path:
+        """Whatever is there means paused, so a folder would mean it for ever."""
+        place, file = self._root.get("pause_file"), self._base / self._written.pause_file
+        if place is not None and place.text == "":
+            self._problems.add(place.at, f"the path is empty; leave `pause_file` out for {PAUSE_FILE}")
+        elif place is not None and "pause_file" not in self._broken and _is_folder(file):
+            words = f"{quote(str(file))} is a folder, which would mean paused for ever; name a file in it"
+            self._problems.add(place.at, words)
+        return file
 
     def _limits(self) -> Limits:
         written = self._written.limits
@@ -244,6 +254,13 @@ def _want_version(root: Node, problems: Problems) -> None:
 
 def _found(providers: dict[str, Provider | None]) -> dict[str, Provider]:
     return {name: provider for name, provider in providers.items() if provider is not None}
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
 
 
 def _is_name(name: str) -> bool:

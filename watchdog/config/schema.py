@@ -187,7 +187,7 @@ class TokenShape(Settings):
     role: Literal["viewer", "operator"]
     """What it may do: read, or read and write."""
     token: Secret
-    """At least 16 characters."""
+    """16 characters or more, or it can be guessed."""
 
 
 class ServerShape(Settings):

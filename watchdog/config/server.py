@@ -15,6 +15,7 @@ from watchdog.config.problems import Problems, quote, unknown
 from watchdog.config.schema import ServerShape
 
 _LISTEN = re.compile(r"(?:\[(?P<six>[^\[\]\s]+)\]|(?P<host>[^\[\]:\s]+)):(?P<port>\d{1,5})")
+#: Shorter ones can be guessed over the network. Worth a word, no more: who may reach the port is the owner's matter.
 _SHORTEST_TOKEN = 16
 _SQLITE = "sqlite:///"
 _LATER_STORES = ("postgresql", "postgres")
@@ -30,7 +31,7 @@ def server_of(root: Node, written: ServerShape, problems: Problems) -> Server:
             words = f"{host} can be reached from elsewhere, and no tokens are given: nobody may read or write"
             problems.note(root.at_value("server", "listen"), words)
         if written.metrics == "token":
-            words = "`metrics: token` without tokens: nobody can read the metrics"
+            words = "`metrics: token` without tokens: only readers on this machine can read the metrics"
             problems.note(root.at_value("server", "metrics"), words)
     return Server(host=host, port=port, metrics=written.metrics, tokens=tokens)
 
@@ -69,12 +70,14 @@ def _check_tokens(root: Node, tokens: tuple[Token, ...], problems: Problems) -> 
         names.add(token.name)
         at = root.at_value("server", "tokens", index, "token")
         secret = token.token.get_secret_value()
-        if len(secret) < _SHORTEST_TOKEN:
-            problems.add(at, f"the token is too short: at least {_SHORTEST_TOKEN} characters are needed")
+        if not secret:
+            problems.add(at, "the token is empty")
         elif not secret.isascii() or not secret.isprintable() or " " in secret:
             problems.add(at, "the token has characters that no HTTP header can carry")
         elif secret in owners:
             problems.add(at, f"the same token as that of {quote(owners[secret])}; give each its own")
+        elif len(secret) < _SHORTEST_TOKEN:
+            problems.note(at, f"a token of fewer than {_SHORTEST_TOKEN} characters can be guessed")
         owners.setdefault(secret, token.name)
 
 

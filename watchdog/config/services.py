@@ -164,7 +164,10 @@ class Services:
         if traffic is not None:
             knows = getattr(self._providers.class_of("traffic", traffic.kind), "knows_readiness", None)
             if knows is not None and not knows(traffic.settings):
-                words = "readiness of a target is unknown, which is a veto to every rollback: give `ready`"
+                words = (
+                    "this switch may not tell whether a variant is ready: without `ready` in its JSON or a `ready` "
+                    "probe here, readiness is unknown, which is a veto"
+                )
                 self._problems.note(place.at, words)
         return traffic, None
 

@@ -42,6 +42,10 @@ _LOOK_EVERY = 30.0
 _CLOCK_DIFFERENCE = timedelta(seconds=2)
 #: Errors that are the question's fault, not the server's (Prometheus HTTP API, "Format overview").
 _QUESTION_ERRORS = frozenset({"bad_data", "execution"})
+#: Prometheus before 2.54 lists its remarks about a query among the warnings; nothing is missing from such an answer.
+_REMARK = "PromQL info:"
+#: Numbers as Go writes them; Python's `float` takes more, such as `1_0` and digits of other scripts.
+_NUMBER = re.compile(r"[-+]?(?:(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?|Inf)|NaN")
 _SCALAR_PART = re.compile(r'(?:(\d+):)?(\d+): parse error:.*"label_replace", got scalar')
 
 
@@ -307,7 +311,7 @@ def _answer(
     return Answer(
         parts={part: tuple(values) for part, values in found.items()},
         evaluated_at=evaluated_at,
-        warnings=tuple(_clean(warning) for warning in reply.warnings or ()),
+        warnings=tuple(_clean(it) for it in reply.warnings or () if not it.startswith(_REMARK)),
         since=since,
         asked=text,
         answered=redact(page.body[: 4 * _RECORD_CHARS].decode(errors="replace"))[:_RECORD_CHARS],
@@ -338,10 +342,9 @@ def _found(reply: _Reply, parts: Mapping[str, str], now: datetime) -> tuple[dict
 
 
 def _number(value: str | float) -> float:
-    try:
-        return float(value)
-    except ValueError:
-        raise ValueError(f"{_clean(str(value))!r} is not a number") from None
+    if isinstance(value, str) and not _NUMBER.fullmatch(value):
+        raise ValueError(f"{_clean(value)!r} is not a number")
+    return float(value)
 
 
 def _refused(page: Page) -> Failed:

@@ -133,8 +133,8 @@ class CommandSwitch:
 
     @staticmethod
     def knows_readiness(_: CommandSettings) -> bool:
-        """Whether it can tell that a variant is ready: yes, when the JSON has `ready`, which a read shows."""
-        return True
+        """Whether it surely can tell that a variant is ready: `ready` may be in the JSON, or not."""
+        return False
 
     @property
     def tier(self) -> Tier:
