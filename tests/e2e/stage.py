@@ -192,13 +192,14 @@ class Stage:
     def move(self, variant: str, *, service: str = "trips") -> None:
         """Send everybody to a variant; the other one stands by at weight 0."""
         other = "blue" if variant == "green" else "green"
-        for command in (
+        # One line, so that nobody sees the state in between.
+        commands = (
             f"set server {service}/srv_{variant} state ready",
             f"set server {service}/srv_{variant} weight 100",
             f"set server {service}/srv_{other} weight 0",
-        ):
-            answer = self.haproxy.command(command).strip()
-            assert not answer, answer
+        )
+        answer = self.haproxy.command(";".join(commands)).strip()
+        assert not answer, answer
 
     async def replace(self, variant: str, version: str) -> None:
         """Put another version in the place of the one that a variant runs; it is well."""

@@ -97,7 +97,10 @@ class Fleet(Stage):
         await self.deploy("green", version, service=service)
 
         async def watching() -> bool:
-            return (await self.deployment(version, service=service))["state"] in {"watching", "stable"}
+            traffic = (await self.daemon.get(f"services/{service}"))["traffic"]
+            live = {name for name, spot in traffic["variants"].items() if spot["live"]}
+            record = await self.deployment(version, service=service)
+            return live == {"green"} and record["state"] in {"watching", "stable"}
 
         await eventually(watching, what=f"a deployment of {version} that was seen")
         if self._proxy is not None:
