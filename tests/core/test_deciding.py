@@ -11,6 +11,7 @@ from watchdog.core.audit import ChainHead, link
 from watchdog.core.deployment import DeploymentState
 from watchdog.core.events import OutcomeKind
 from watchdog.core.message import MessageKind
+from watchdog.core.observation import Value
 from watchdog.core.replay import replay
 from watchdog.core.request import RequestKind
 from watchdog.core.rollback import RollbackState, Veto
@@ -85,8 +86,11 @@ def test_one_sample_is_not_enough() -> None:
 
 def test_only_a_rollback_verdict_decides_not_one_held_from_before() -> None:
     scenario = Scenario().shows("blue", ready=0).decided()
+    sampled = scenario.now
     scenario.shows("blue", ready=10).after("5s").traffic()
 
+    scenario.sees(scenario.check(on="green"), Value(value=ROLLBACK, at=sampled))
+    scenario.rollback_is(RollbackState.BLOCKED, "it is the sample that was blocked")
     scenario.after("5s").silence(on="green")
     scenario.rollback_is(RollbackState.BLOCKED)
     scenario.after("5s").fails()

@@ -133,6 +133,18 @@ def test_silence_neither_opens_nor_closes() -> None:
     assert scenario.incident.open
 
 
+def test_silence_opens_nothing_for_what_was_bad_before() -> None:
+    scenario = adopted().observe(value=CRITICAL)
+    lost = replace(scenario.service, incidents={})
+    scenario.world = replace(scenario.world, services={"trips": lost})
+
+    scenario.after("10s").silence()
+    assert not scenario.service.incidents
+
+    scenario.after("10s").observe(value=CRITICAL)
+    assert scenario.incident.open
+
+
 def test_too_few_events_change_nothing_either() -> None:
     scenario = adopted(counting()).observe(value=CRITICAL, events=100)
     for _ in range(5):

@@ -82,6 +82,13 @@ def test_a_later_announcement_on_the_variant_means_that_it_carries_something_els
     assert target(scenario).problem == "not_stable"
 
 
+def test_an_announcement_that_says_it_began_long_ago_is_a_later_one_all_the_same() -> None:
+    scenario = Scenario().green_deployed()
+    scenario.post("v3", "blue", started_at="2026-03-01T00:00:00Z")
+
+    assert target(scenario).problem == "not_stable"
+
+
 def test_an_announcement_that_failed_leaves_doubt_about_the_variant() -> None:
     scenario = Scenario().green_deployed()
     scenario.post("v3", "blue")

@@ -154,7 +154,8 @@ def test_a_rule_of_the_whole_service_counts_its_clear_samples_anew() -> None:
     scenario = Scenario(of_service()).green_deployed()
     for _ in range(2):
         scenario.after("10s").observe(value=ROLLBACK)
-    scenario.after("1s").outcome(OutcomeKind.APPLIED, state=scenario.state(blue=1, green=0))
+    scenario.after("5s").observe(value=OK).after("1s")
+    scenario.outcome(OutcomeKind.APPLIED, state=scenario.state(blue=1, green=0))
     assert scenario.remembers().clears == 0
     assert scenario.remembers().streaks == {}
 
@@ -384,6 +385,16 @@ def test_a_new_version_on_the_variant_that_was_rolled_back_is_no_undoing() -> No
 
     assert UNDONE not in scenario.told
     assert (scenario.on("green").version, scenario.on("green").armed) == ("v3", True)
+
+
+def test_what_replaced_the_version_that_was_rolled_back_may_come_back() -> None:
+    scenario = Scenario().verified().blue_recovers().after("60s").traffic().after("20m")
+    scenario.post("v3", "green")
+    scenario.after("5s").traffic(blue=0, green=1).after("5s").traffic(blue=1, green=0)
+
+    scenario.after("5s").traffic(blue=0, green=1)
+
+    assert UNDONE not in scenario.told
 
 
 def test_a_new_version_that_the_switch_tells_is_no_undoing_either() -> None:

@@ -59,9 +59,7 @@ def _pause(draft: Draft, request: Request, *, paused: bool) -> Reply:
 
 def _take(draft: Draft, request: Request) -> Reply:
     """Acknowledge or close an incident."""
-    incident = draft.service.incidents.get(request.target)
-    if incident is None:
-        return Reply(request=request.id, status=409, detail=f"incident {request.target} is closed already")
+    incident = draft.service.incidents[request.target]
     if request.kind is RequestKind.CLOSE:
         return _close(draft, request, incident)
     event = IncidentEvent.ACKNOWLEDGED

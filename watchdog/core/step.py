@@ -74,7 +74,9 @@ def step(world: World, event: Event, now: datetime) -> Stepped:
             return _on_tick(world, event, now)
 
 
-def _on_service(world: World, name: str, event: Event, now: datetime) -> Stepped:
+def _on_service(
+    world: World, name: str, event: Observed | TrafficSeen | TrafficUnseen | Outcome, now: datetime
+) -> Stepped:
     service = world.services.get(name)
     if service is None:
         return Stepped(world=world)
@@ -90,8 +92,6 @@ def _on_service(world: World, name: str, event: Event, now: datetime) -> Stepped
             blindness.switch_readable(draft)
         case Outcome():
             verifying.outcome(draft, event)
-        case _:
-            pass
     _follow_up(draft)
     return _finish(draft)
 
