@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from watchdog.core.audit import AuditDraft, AuditRecord, ChainHead, link
 from watchdog.core.check import CheckId, Reason, Verdict
 from watchdog.core.deployment import Deployment, DeploymentState, Origin
 from watchdog.core.errors import StoreError
 from watchdog.core.incident import Breach, Incident, IncidentKind, IncidentState
-from watchdog.core.request import Reply, Request
+from watchdog.core.request import Reply, Request, RequestKind
 from watchdog.core.rollback import Passage, Rollback, RollbackState, Veto
 from watchdog.core.rule import Evidence, Level, ProbeForm, Ratio, Rule, Severity, Thresholds
 from watchdog.core.service import Mode
@@ -185,7 +185,15 @@ def chain(count: int) -> tuple[AuditRecord, ...]:
 def accept(request: Request) -> Reply | None:
     """The answer of a daemon that does everything it is asked."""
     status = {"deployment": 201, "rollback": 202}.get(request.kind, 200)
-    return Reply(request=request.id, status=status, body={"target": request.target})
+    bodies: dict[RequestKind, dict[str, Any]] = {
+        RequestKind.DEPLOYMENT: {"id": "d2"},
+        RequestKind.ROLLBACK: {"id": "r1"},
+        RequestKind.APPROVE: {"id": "r1"},
+        RequestKind.REJECT: {"id": "r1"},
+        RequestKind.PAUSE: {"service": request.target, "paused": {"by": request.by, "reason": ""}},
+        RequestKind.RESUME: {"service": request.target, "paused": None},
+    }
+    return Reply(request=request.id, status=status, body=bodies.get(request.kind, {"id": request.target}))
 
 
 class Daemon:
@@ -201,6 +209,7 @@ class Daemon:
         self.shown: View | None = view()
         self.progressed_at = NOW
         self.now_at = NOW
+        self.rolled: tuple[Rollback, ...] = (ROLLED,)
         self._listeners: list[Callable[[Turn], None]] = []
         self._replies: dict[str, Reply] = {}
         self.audit_records = chain(5)
@@ -264,7 +273,7 @@ class Daemon:
     async def rollbacks(
         self, *, service: str | None = None, cursor: str | None = None, limit: int = 50
     ) -> Page[Rollback]:
-        return await self._page([r for r in (ROLLED,) if service in (None, r.service)], cursor, limit)
+        return await self._page([r for r in self.rolled if service in (None, r.service)], cursor, limit)
 
     async def deployment(self, identity: str) -> Deployment | None:
         await self._reach()

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
-from tests.api.daemon import Daemon
+from tests.api.daemon import Daemon, accept
 from tests.cli.conftest import Run, Served, invoke
 from watchdog.core.request import Reply, Request, RequestKind
 
@@ -59,6 +60,42 @@ def test_one_service_or_all_are_paused_and_resumed(
     ]
 
 
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        (["ack", "i1"], {"id": "i1", "severity": "critical"}),
+        (["approve", "i1"], {"id": "r1", "incident": "i1"}),
+        (["reject", "i1"], {"id": "r1", "incident": "i1"}),
+        (["incidents", "close", "i1"], {"id": "i1", "severity": "critical"}),
+        (["incidents", "--json", "close", "i1"], {"id": "i1", "severity": "critical"}),
+        (["pause", "trips"], {"service": "trips"}),
+        (["resume", "trips"], {"service": "trips", "paused": None}),
+    ],
+    ids=" ".join,
+)
+def test_every_request_in_json_prints_what_the_daemon_answered(
+    watchdog: Run, command: list[str], told: dict[str, Any]
+) -> None:
+    result = watchdog(*command, *([] if "--json" in command else ["--json"]))
+    assert result.exit_code == 0
+    answer = json.loads(result.stdout)
+    assert {name: answer[name] for name in told} == told
+
+
+def test_pausing_all_in_json_is_a_list_of_answers(watchdog: Run) -> None:
+    answers = json.loads(watchdog("pause", "--all", "--json").stdout)
+    assert [one["service"] for one in answers] == ["hotels", "trips"]
+
+
+def test_a_rollback_that_cannot_be_shown_just_now_is_told_by_its_id(watchdog: Run, daemon: Daemon) -> None:
+    daemon.answer = lambda request: Reply(request=request.id, status=202, body={"id": "r9"})
+    result = watchdog("rollback", "trips", "--reason", "x")
+    assert (result.exit_code, result.stdout) == (
+        0,
+        "rollback r9 of trips is under way; see `watchdog explain r9`\n",
+    )
+
+
 @pytest.mark.parametrize("args", [["pause"], ["resume"], ["pause", "trips", "--all"]], ids=" ".join)
 def test_pause_wants_one_service_or_all(watchdog: Run, daemon: Daemon, args: list[str]) -> None:
     result = watchdog(*args)
@@ -68,9 +105,9 @@ def test_pause_wants_one_service_or_all(watchdog: Run, daemon: Daemon, args: lis
 
 
 def test_pausing_all_goes_on_after_a_refusal_and_fails_at_the_end(watchdog: Run, daemon: Daemon) -> None:
-    def answer(request: Request) -> Reply:
+    def answer(request: Request) -> Reply | None:
         refused = request.target == "hotels"
-        return Reply(request=request.id, status=409 if refused else 200, detail="not now" if refused else "")
+        return Reply(request=request.id, status=409, detail="not now") if refused else accept(request)
 
     daemon.answer = answer
     result = watchdog("pause", "--all")
@@ -87,6 +124,9 @@ def test_a_mistyped_service_gets_the_nearest_name(watchdog: Run) -> None:
     )
 
 
+PAUSED = {"service": "trips", "paused": None}
+
+
 class Late(Daemon):
     """Answers a request only when it is sent for the third time."""
 
@@ -98,7 +138,7 @@ class Late(Daemon):
         self.sent.append(request.id)
         await super().submit(request)
         if len(self.sent) == 3:
-            self._replies[request.id] = Reply(request=request.id, status=200)
+            self._replies[request.id] = Reply(request=request.id, status=200, body=PAUSED)
 
 
 def test_a_request_that_is_not_answered_at_once_is_asked_for_again_and_made_once() -> None:

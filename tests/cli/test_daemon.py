@@ -55,10 +55,29 @@ def test_a_daemon_that_listens_everywhere_is_asked_on_loopback(configuration: Ca
         path.write_text(path.read_text().replace(f'"{written}:9911"', '"127.0.0.1:9911"'))
 
 
-@pytest.mark.parametrize("url", ["127.0.0.1:9911", "ftp://x", "http://", "nonsense"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("127.0.0.1:9911", "ftp://x", "http://", "nonsense"),
+        *("http://127.0.0.1:99999", "http://127.0.0.1:abc", "http://127.0.0.1:0", "http://[::1"),
+    ],
+)
 def test_an_address_that_is_none_is_refused(url: str) -> None:
     with pytest.raises(Failure, match="is not an address"):
         address(url, None, None, environ={})
+
+
+def test_a_token_loses_what_a_file_put_around_it() -> None:
+    assert address(None, None, None, environ={"WATCHDOG_TOKEN": " tok\r\n"}).token == "tok"
+    assert address(None, " \n", None, environ={}).token is None
+
+
+@pytest.mark.parametrize("token", ["hun\rter2", "hun\nter2", "hun\x1bter2"])
+def test_a_token_with_control_characters_is_refused_and_not_shown(token: str) -> None:
+    result = invoke("status", env={"WATCHDOG_TOKEN": token})
+    assert result.exit_code == 1
+    assert result.stderr.startswith("Error: the token holds control characters")
+    assert "ter2" not in result.output
 
 
 def test_a_token_is_in_no_text() -> None:
@@ -130,6 +149,43 @@ def test_what_is_no_watchdog_is_said(answering: str, told: str) -> None:
     result = invoke("incidents", "--url", answering)
     assert result.exit_code == 1
     assert told in result.stderr
+
+
+def answered(body: str) -> bytes:
+    head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    return (head + body).encode()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["status"],
+        ["status", "trips"],
+        ["incidents"],
+        ["incidents", "show", "i1"],
+        ["explain", "i1"],
+        ["deploy", "trips", "--version", "v", "--variant", "x"],
+        ["rollback", "trips", "--reason", "x"],
+        ["pause", "trips"],
+        ["resume", "--all"],
+        ["ack", "i1"],
+    ],
+    ids=" ".join,
+)
+@pytest.mark.parametrize(
+    "answering",
+    [
+        pytest.param(answered('{"status": "success"}'), id="an object"),
+        pytest.param(answered('{"items": [{"id": 1}], "next": null}'), id="a list of other things"),
+        pytest.param(answered('{"items": 5, "next": 7}'), id="no list at all"),
+    ],
+    indirect=True,
+)
+def test_json_of_another_program_is_no_success_and_no_traceback(answering: str, command: list[str]) -> None:
+    result = invoke(*command, "--url", answering)
+    assert result.exit_code == 1
+    assert "does not answer like a watchdog" in result.stderr
+    assert result.stdout == ""
 
 
 @pytest.mark.parametrize(

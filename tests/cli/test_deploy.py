@@ -16,6 +16,7 @@ from watchdog.core.deployment import Deployment, DeploymentState
 from watchdog.core.errors import StoreError
 from watchdog.core.request import Reply, RequestKind
 from watchdog.core.service import RollbackPolicy
+from watchdog.core.view import View
 
 S = DeploymentState
 DEPLOY = ["deploy", "trips", "--version", "v2", "--variant", "green"]
@@ -25,12 +26,14 @@ QUICK = ["--wait", "--every", "20ms"]
 class Deploying(Daemon):
     """Records `d2`, which takes one state after the other, one a look; the last one stays."""
 
-    def __init__(self, *states: DeploymentState | StoreError) -> None:
+    def __init__(self, *states: DeploymentState | StoreError | None) -> None:
         super().__init__(lambda request: Reply(request=request.id, status=201, body={"id": "d2"}))
         self._states = list(states)
 
     async def deployment(self, identity: str) -> Deployment | None:
         state = self._states.pop(0) if len(self._states) > 1 else self._states[0]
+        if state is None:
+            return None
         if isinstance(state, StoreError):
             raise state
         return replace(
@@ -176,6 +179,46 @@ def test_the_gate_waits_through_a_failing_store() -> None:
     assert result.exit_code == 0
     assert result.stderr.count("still waiting") == 1
     assert "the daemon answers again" in result.stderr
+
+
+def test_the_gate_waits_for_a_daemon_that_fails_right_after_the_post() -> None:
+    class Starting(Deploying):
+        """Answers 503 to the first looks at its services after the request."""
+
+        def view(self) -> View | None:
+            if not self.asked:
+                return super().view()
+            self.looks += 1
+            return None if self.looks <= 2 else super().view()
+
+        looks = 0
+
+    with Served(Starting(S.WATCHING, S.STABLE)) as served:
+        result = invoke(*DEPLOY, *QUICK, "--url", served.url, "--token", "operator-token")
+    assert result.exit_code == 0, result.output
+    assert "the daemon is starting" in result.stderr
+    assert "the daemon answers again" in result.stderr
+
+
+def test_a_timeout_of_nothing_is_no_default() -> None:
+    with Served(Deploying(S.WATCHING)) as served:
+        result = invoke(*DEPLOY, *QUICK, "--timeout", "0s", "--url", served.url, "--token", "operator-token")
+    assert result.exit_code == 4
+    assert "undecided after 0s" in result.stderr
+
+
+def test_a_deployment_that_is_gone_ends_the_gate_with_a_message() -> None:
+    with Served(Deploying(S.WATCHING, None)) as served:
+        result = invoke(*DEPLOY, *QUICK, "--timeout", "5s", "--url", served.url, "--token", "operator-token")
+    assert result.exit_code == 1
+    assert "Error: there is no deployment 'd2'" in result.stderr
+    assert "still waiting" not in result.stderr
+
+
+def test_a_deployment_that_cannot_be_shown_just_after_the_post_is_asked_for() -> None:
+    with Served(Deploying(BROKEN, S.WATCHING)) as served:
+        result = invoke(*DEPLOY, "--url", served.url, "--token", "operator-token")
+    assert (result.exit_code, result.stdout) == (0, "d2: trips v2 on green is watching\n")
 
 
 def test_ctrl_c_ends_the_gate_with_130_and_no_traceback() -> None:

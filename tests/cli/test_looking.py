@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import msgspec
 import pytest
 
-from tests.api.daemon import BROKEN, HOTELS, TRIPS, Daemon, view
+from tests.api.daemon import BROKEN, HOTELS, ROLLED, TRIPS, Daemon, view
 from tests.cli.conftest import Run
 from watchdog.core.rollback import Veto
 from watchdog.core.view import SourceView
@@ -132,6 +133,32 @@ def test_one_incident_is_shown_with_its_breaches(watchdog: Run, command: list[st
     assert "trips/error-rate@v2  rollback  0.2" in text
     assert "https://runbooks.example.com/error-rate" in text
     assert answer(watchdog, *command)["id"] == "i1"
+
+
+def test_json_before_the_id_holds_too(watchdog: Run) -> None:
+    assert json.loads(watchdog("incidents", "--json", "i1").stdout)["id"] == "i1"
+    assert json.loads(watchdog("incidents", "--json", "show", "i1").stdout)["id"] == "i1"
+
+
+def test_one_incident_is_shown_with_its_rollbacks(watchdog: Run) -> None:
+    text = watchdog("incidents", "i1").stdout
+    row = next(line for line in text.splitlines() if line.startswith("r1 "))
+    assert re.split(r"\s{2,}", row) == [
+        "r1",
+        "applied",
+        "v2 (green)",
+        "v1 (blue)",
+        "2026-03-14T15:09:26.020000Z",
+        "-",
+    ]
+    assert [one["id"] for one in answer(watchdog, "incidents", "i1")["rollbacks"]] == ["r1"]
+
+
+def test_rollbacks_of_other_incidents_are_not_shown(watchdog: Run, daemon: Daemon) -> None:
+    other = msgspec.structs.replace(ROLLED, id="r0", incident="i7")
+    daemon.rolled = (ROLLED, other)
+    assert [one["id"] for one in answer(watchdog, "incidents", "i1")["rollbacks"]] == ["r1"]
+    assert answer(watchdog, "incidents", "i0")["rollbacks"] == []
 
 
 def test_options_before_the_id_hold_too(watchdog: Run, daemon: Daemon) -> None:

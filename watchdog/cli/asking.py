@@ -49,6 +49,9 @@ def rollback(
     if json:
         say_json(made)
         return
+    if set(made) == {"id"}:
+        say(f"rollback {made['id']} of {service} is under way; see `watchdog explain {made['id']}`")
+        return
     old, new = made["from"], made["to"]
     say(
         f"rollback {made['id']} {made['state']}: {service} {old['version']} ({old['variant']}) → "
@@ -62,11 +65,12 @@ def ack(
     url: Url = None,
     token: Token = None,
     config: MaybeConfigFile = None,
+    json: Json = False,
 ) -> None:
     """Say that you look after an incident."""
     from watchdog.cli.daemon import address
 
-    about_incident(address(url, token, config), incident, "acknowledge", reason)
+    about_incident(address(url, token, config), incident, "acknowledge", reason, as_json=json)
 
 
 def approve(
@@ -75,11 +79,12 @@ def approve(
     url: Url = None,
     token: Token = None,
     config: MaybeConfigFile = None,
+    json: Json = False,
 ) -> None:
     """Allow the rollback that waits for approval."""
     from watchdog.cli.daemon import address
 
-    about_incident(address(url, token, config), incident, "approve", reason)
+    about_incident(address(url, token, config), incident, "approve", reason, as_json=json)
 
 
 def reject(
@@ -88,11 +93,12 @@ def reject(
     url: Url = None,
     token: Token = None,
     config: MaybeConfigFile = None,
+    json: Json = False,
 ) -> None:
     """Refuse the rollback that waits for approval."""
     from watchdog.cli.daemon import address
 
-    about_incident(address(url, token, config), incident, "reject", reason)
+    about_incident(address(url, token, config), incident, "reject", reason, as_json=json)
 
 
 def pause(
@@ -102,9 +108,10 @@ def pause(
     url: Url = None,
     token: Token = None,
     config: MaybeConfigFile = None,
+    json: Json = False,
 ) -> None:
     """Stop the automation: keep watching and telling, switch nothing."""
-    _about_services(service, everything, "pause", reason, (url, token, config))
+    _about_services(service, everything, "pause", reason, (url, token, config), as_json=json)
 
 
 def resume(
@@ -114,42 +121,51 @@ def resume(
     url: Url = None,
     token: Token = None,
     config: MaybeConfigFile = None,
+    json: Json = False,
 ) -> None:
     """Let the automation act again."""
-    _about_services(service, everything, "resume", reason, (url, token, config))
+    _about_services(service, everything, "resume", reason, (url, token, config), as_json=json)
 
 
-def about_incident(where: Address, incident: str, what: str, reason: str | None) -> None:
-    """Ask for one thing about an incident and say that it was done."""
+def about_incident(where: Address, incident: str, what: str, reason: str | None, *, as_json: bool) -> None:
+    """Ask for one thing about an incident and say that it was done, or what the daemon answered."""
     from watchdog.cli.daemon import talk
-    from watchdog.cli.output import say
+    from watchdog.cli.output import say, say_json
 
-    talk(_post(where, "incidents", incident, what, body=_because(reason)))
-    say(f"{incident} {_DONE[what]}")
+    answer = talk(_post(where, "incidents", incident, what, body=_because(reason)))
+    say_json(answer) if as_json else say(f"{incident} {_DONE[what]}")
 
 
 def _about_services(
-    service: str | None, everything: bool, what: str, reason: str | None, daemon: tuple[Any, Any, Any]
+    service: str | None,
+    everything: bool,
+    what: str,
+    reason: str | None,
+    daemon: tuple[Any, Any, Any],
+    *,
+    as_json: bool,
 ) -> None:
     from watchdog.cli.daemon import address, talk
-    from watchdog.cli.output import note, say
+    from watchdog.cli.output import note, say, say_json
 
     if (service is None) is not everything:
         raise Failure(f"name one service, or --all: watchdog {what} SERVICE", code=2)
     where = address(*daemon)
     names = [service] if service else [one["name"] for one in talk(_services(where))]
-    failed = 0
+    answers = []
     for name in names:
         try:
-            talk(_post(where, "services", name, what, body=_because(reason)))
+            answers.append(talk(_post(where, "services", name, what, body=_because(reason))))
         except Failure as failure:
             if not everything:
                 raise
             note(f"{name}: {failure}")
-            failed += 1
         else:
-            say(f"{name} {_DONE[what]}")
-    if failed:
+            if not as_json:
+                say(f"{name} {_DONE[what]}")
+    if as_json:
+        say_json(answers if everything else answers[0])
+    if failed := len(names) - len(answers):
         raise Failure(f"{failed} of {len(names)} services not {_DONE[what]}")
 
 

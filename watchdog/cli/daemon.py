@@ -18,6 +18,7 @@ from urllib.parse import quote, urlsplit
 import aiohttp
 from yarl import URL
 
+from watchdog.cli.answers import is_outcome, is_page, is_record
 from watchdog.cli.failure import Failure
 
 DEFAULT_URL = "http://127.0.0.1:9911"
@@ -64,10 +65,26 @@ def address(
             url=environ.get("WATCHDOG_URL") or DEFAULT_URL, token=environ.get("WATCHDOG_TOKEN") or None
         )
     found = (url or listed.url).rstrip("/")
-    parts = urlsplit(found)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
+    if not _is_address(found):
         raise Failure(f"{found!r} is not an address such as {DEFAULT_URL}")
-    return Address(url=found, token=token or listed.token)
+    return Address(url=found, token=_clean(token or listed.token))
+
+
+def _is_address(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        # Asking for the port is what finds one that is none.
+        return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+
+
+def _clean(token: str | None) -> str | None:
+    """The token without what a file or a shell put around it."""
+    token = (token or "").strip()
+    if not token.isprintable():
+        raise Failure("the token holds control characters, which no token has; see where it comes from")
+    return token or None
 
 
 def _configured(config: Path, environ: Mapping[str, str]) -> Address:
@@ -105,7 +122,10 @@ class Daemon:
 
     async def get(self, *path: str, **query: str) -> Any:
         """What is at a path below /api/v1, every part quoted. Raises `Refused` and `Unreachable`."""
-        _, body = await self._call("GET", path, _LOOK_SECONDS, query=query)
+        status, body = await self._call("GET", path, _LOOK_SECONDS, query=query)
+        single = len(path) > 1 or path == ("status",)
+        if not (is_record(path[0], body) if single else is_page(path[0], body)):
+            raise self._stranger(status, "application/json")
         return body
 
     async def every(self, *path: str, **query: str) -> list[Any]:
@@ -119,20 +139,26 @@ class Daemon:
         return items
 
     async def post(self, *path: str, body: Mapping[str, Any]) -> Any:
-        """The answer to a request. One that was stored but not answered yet is asked for again, never made twice."""
+        """The answer to a request: a record, or only its `id` when the daemon could not show it just then.
+
+        One that was stored but not answered yet is asked for again, never made twice.
+        """
         key = uuid.uuid4().hex
         try:
             async with asyncio.timeout(_ANSWER_SECONDS):
                 while True:
                     status, answer = await self._call("POST", path, _ASK_SECONDS, body=body, key=key)
                     if status != 202 or set(answer) != {"request", "detail"}:
-                        return answer
+                        break
                     await asyncio.sleep(1.0)
         except TimeoutError:
             raise Failure(
                 f"the daemon did not say within {_ANSWER_SECONDS:.0f} s what became of this; "
                 "it may still do it: look with `watchdog status`"
             ) from None
+        if not is_outcome(path, answer):
+            raise self._stranger(status, "application/json")
+        return answer
 
     async def _call(
         self,
@@ -177,19 +203,23 @@ class Daemon:
         if answer.status < 300 and isinstance(body, dict):
             return body
         if not isinstance(body, dict) or not isinstance(body.get("detail"), str):
-            raise Refused(
-                answer.status,
-                f"{self._where.url} does not answer like a watchdog (status {answer.status}, {answer.content_type})",
-            )
+            raise self._stranger(answer.status, answer.content_type)
         raise Refused(answer.status, "\n".join(_told(answer.status, body)))
+
+    def _stranger(self, status: int, content_type: str) -> Refused:
+        said = f"does not answer like a watchdog (status {status}, {content_type})"
+        return Refused(status, f"{self._where.url} {said}; is this its address?")
 
 
 def _told(status: int, problem: dict[str, Any]) -> Iterator[str]:
-    mistakes = problem.get("errors") or []
-    if mistakes:
+    mistakes = problem.get("errors")
+    if isinstance(mistakes, list) and all(
+        isinstance(one, dict) and {"pointer", "detail"} <= set(one) for one in mistakes
+    ):
         for mistake in mistakes:
             yield f"{str(mistake['pointer']).lstrip('#/?')}: {mistake['detail']}"
-        return
+        if mistakes:
+            return
     yield str(problem["detail"])
     if status == 401:
         yield "give a token with WATCHDOG_TOKEN, --token or -c FILE"

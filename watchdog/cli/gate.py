@@ -9,6 +9,7 @@ import asyncio
 from datetime import timedelta
 from typing import Any
 
+from watchdog.cli.answers import is_record
 from watchdog.cli.daemon import Address, Daemon, Refused, Unreachable
 from watchdog.cli.output import note
 from watchdog.core.units import format_duration
@@ -24,7 +25,9 @@ _TELL_SECONDS = 60.0
 async def record(where: Address, body: dict[str, Any]) -> Any:
     """Post a deployment; answers its record."""
     async with Daemon(where) as daemon:
-        return await daemon.post("deployments", body=body)
+        made = await daemon.post("deployments", body=body)
+        # It was recorded, but could not be shown just then.
+        return made if is_record("deployments", made) else await daemon.get("deployments", made["id"])
 
 
 async def wait_for_end(
@@ -35,53 +38,68 @@ async def wait_for_end(
     A daemon that restarts meanwhile is waited for.
     """
     async with Daemon(where) as daemon:
-        soak = await _soak(daemon, record["service"])
-        follower = _Follower(daemon, record, soak=soak, every=every)
+        follower = _Follower(daemon, record, every=every)
+        began = asyncio.get_running_loop().time()
+        longest = _MARGIN if limit is None else limit
         try:
-            async with asyncio.timeout((limit or soak + _MARGIN).total_seconds()):
-                await follower.follow()
+            async with asyncio.timeout(longest.total_seconds()) as budget:
+                if follower.ended:
+                    return follower.record
+                soak = await follower.soak()
+                if limit is None:
+                    longest = soak + _MARGIN
+                    budget.reschedule(began + longest.total_seconds())
+                await follower.follow(soak)
         except TimeoutError:
-            follower.say(f"undecided after {format_duration(limit or soak + _MARGIN)}")
+            follower.say(f"undecided after {format_duration(longest)}")
         return follower.record
-
-
-async def _soak(daemon: Daemon, service: str) -> timedelta:
-    policy = (await daemon.get("services", service))["policy"]
-    return timedelta(seconds=policy["soak_seconds"])
 
 
 class _Follower:
     """Follows one deployment and says what changes."""
 
-    def __init__(self, daemon: Daemon, record: dict[str, Any], *, soak: timedelta, every: timedelta) -> None:
+    def __init__(self, daemon: Daemon, record: dict[str, Any], *, every: timedelta) -> None:
         self.record = record
         self._daemon = daemon
-        self._soak = soak
         self._every = every.total_seconds()
-        self._told_at = 0.0
         self._lost = False
 
-    async def follow(self) -> None:
+    @property
+    def ended(self) -> bool:
+        """Whether it is decided."""
+        return self.record["state"] in ENDS
+
+    async def soak(self) -> timedelta:
+        """How long the service's versions soak; asked until somebody answers."""
+        while True:
+            service = await self._asked("services", self.record["service"])
+            if service is not None:
+                return timedelta(seconds=service["policy"]["soak_seconds"])
+            await asyncio.sleep(self._every)
+
+    async def follow(self, soak: timedelta) -> None:
         """Return when it has ended."""
         loop = asyncio.get_running_loop()
-        self._told_at = loop.time()
-        while self.record["state"] not in ENDS:
+        told_at = loop.time()
+        while not self.ended:
             await asyncio.sleep(self._every)
-            before = self.record["state"]
-            if not await self._look():
+            seen = await self._asked("deployments", self.record["id"])
+            if seen is None:
                 continue
+            before, self.record = self.record["state"], seen
             if self.record["state"] != before:
                 self.say(f"{before} → {self.record['state']}")
-            elif loop.time() - self._told_at >= _TELL_SECONDS:
+            elif loop.time() - told_at >= _TELL_SECONDS:
                 soaked = format_duration(timedelta(seconds=int(self.record["soaked_for_seconds"])))
-                self.say(f"{before}, healthy for {soaked} of {format_duration(self._soak)}")
+                self.say(f"{before}, healthy for {soaked} of {format_duration(soak)}")
             else:
                 continue
-            self._told_at = loop.time()
+            told_at = loop.time()
 
-    async def _look(self) -> bool:
+    async def _asked(self, *path: str) -> Any:
+        """A record, or `None` while the daemon cannot answer, which is said once."""
         try:
-            self.record = await self._daemon.get("deployments", self.record["id"])
+            found = await self._daemon.get(*path)
         except (Unreachable, Refused) as failure:
             # A restart or a full disk passes; a wrong token or a record that is gone does not.
             if isinstance(failure, Refused) and failure.status < 500:
@@ -89,11 +107,11 @@ class _Follower:
             if not self._lost:
                 self.say(f"{failure}; still waiting")
             self._lost = True
-            return False
+            return None
         if self._lost:
             self.say("the daemon answers again")
         self._lost = False
-        return True
+        return found
 
     def say(self, text: str) -> None:
         note(f"{self.record['service']} {self.record['version']}: {text}")

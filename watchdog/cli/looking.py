@@ -62,7 +62,7 @@ def list_incidents(
     """List open incidents, show one, or close one."""
     if ctx.invoked_subcommand is not None:
         # What stands before the subcommand holds for it, too.
-        ctx.obj = {"url": url, "token": token, "config": config}
+        ctx.obj = {"url": url, "token": token, "config": config, "json": json}
         return
     from watchdog.cli.daemon import address, talk
     from watchdog.cli.output import ago, say, say_json, table
@@ -103,12 +103,12 @@ def show(
     config: MaybeConfigFile = None,
     json: Json = False,
 ) -> None:
-    """Show one incident with its breached rules and its rollback."""
+    """Show one incident with its breached rules and its rollbacks."""
     from watchdog.cli.daemon import talk
     from watchdog.cli.output import say_json
 
-    one = talk(_one(_where(ctx, url, token, config), "incidents", incident))
-    say_json(one) if json else _show_incident(one)
+    one = talk(_incident(_where(ctx, url, token, config), incident))
+    say_json(one) if _json(ctx, json) else _show_incident(one)
 
 
 @incidents.command(epilog='Example: watchdog incidents close inc-1f3a --reason "false alarm: load test"')
@@ -119,11 +119,12 @@ def close(
     url: Url = None,
     token: Token = None,
     config: MaybeConfigFile = None,
+    json: Json = False,
 ) -> None:
     """Close an incident by hand."""
     from watchdog.cli.asking import about_incident
 
-    about_incident(_where(ctx, url, token, config), incident, "close", reason)
+    about_incident(_where(ctx, url, token, config), incident, "close", reason, as_json=_json(ctx, json))
 
 
 def _where(ctx: typer.Context, url: str | None, token: str | None, config: Any) -> Address:
@@ -133,11 +134,26 @@ def _where(ctx: typer.Context, url: str | None, token: str | None, config: Any) 
     return address(url or before.get("url"), token or before.get("token"), config or before.get("config"))
 
 
+def _json(ctx: typer.Context, here: bool) -> bool:
+    return here or bool((ctx.obj or {}).get("json"))
+
+
 async def _page(where: Address, query: dict[str, str]) -> Any:
     from watchdog.cli.daemon import Daemon
 
     async with Daemon(where) as daemon:
         return await daemon.get("incidents", **query)
+
+
+async def _incident(where: Address, name: str) -> Any:
+    """An incident with the rollbacks it led to, newest first."""
+    from watchdog.cli.daemon import Daemon
+
+    async with Daemon(where) as daemon:
+        one = await daemon.get("incidents", name)
+        service = one["service"]
+        known = await daemon.every("rollbacks", service=service) if service else []
+    return {**one, "rollbacks": [rollback for rollback in known if rollback["incident"] == one["id"]]}
 
 
 async def _one(where: Address, noun: str, name: str) -> Any:
@@ -306,6 +322,25 @@ def _show_incident(one: dict[str, Any]) -> None:
         ]
         say("")
         table(["CHECK", "LEVEL", "VALUE", "SINCE", "NOW", "RUNBOOK"], rows)
+
+    if one["rollbacks"]:
+        rows = [
+            [
+                rollback["id"],
+                rollback["state"],
+                _place(rollback["from"]),
+                _place(rollback["to"]),
+                rollback["applied_at"] or ("no" if rollback["over"] else "not yet"),
+                rollback["traffic_proof"] or "-",
+            ]
+            for rollback in one["rollbacks"]
+        ]
+        say("")
+        table(["ROLLBACK", "STATE", "FROM", "TO", "SWITCHED", "PROOF"], rows)
+
+
+def _place(place: dict[str, str]) -> str:
+    return f"{place['version']} ({place['variant']})"
 
 
 def _end(breach: dict[str, Any]) -> str:
