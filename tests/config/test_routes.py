@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from tests.config.conftest import Draft
+from watchdog.config.problems import meant
 from watchdog.core.routing import Route
 
 TELLING = "channels:\n  log: {kind: log}\nroutes:\n  - {to: [log]}\n"
@@ -74,6 +75,11 @@ def test_routes_that_tell_nobody_are_refused(draft: Draft, telling: str, said: s
             "{environment: staging}",
             "17:27: no service is in environment 'staging': this route takes nothing now",
         ),
+        (
+            "{team: payments}",
+            "17:20: no service has a label 'team' that is 'payments': this route takes nothing now",
+        ),
+        ("{zone: x}", "17:14: no service has a label 'zone': this route takes nothing now"),
         ("{zzz: web}", "17:14: no service has a label 'zzz': this route takes nothing now"),
     ],
 )
@@ -81,6 +87,46 @@ def test_a_route_that_takes_nothing_now_is_worth_a_note(draft: Draft, match: str
     draft.replace("  - {to: [log]}", f"  - {{match: {match}, to: [log]}}\n  - {{to: [log]}}")
 
     assert draft.notes() == [f"watchdog.yaml:{note}"]
+
+
+@pytest.mark.parametrize(
+    ("match", "said"),
+    [
+        ("{team: bookng}", "17:20: no service has a label 'team' that is 'bookng'; did you mean 'booking'?"),
+        (
+            "{label.team: Booking}",
+            "17:26: no service has a label 'team' that is 'Booking'; did you mean 'booking'?",
+        ),
+        (
+            "{environment: prodction}",
+            "17:27: no service is in environment 'prodction'; did you mean 'production'?",
+        ),
+        ("{teem: booking}", "17:14: no service has a label 'teem'; did you mean 'team'?"),
+        ("{label.teem: booking}", "17:14: no service has a label 'teem'; did you mean 'label.team'?"),
+        ("{enviroment: x}", "17:14: no service has a label 'enviroment'; did you mean 'environment'?"),
+    ],
+)
+def test_what_is_misspelt_in_a_match_is_refused(draft: Draft, match: str, said: str) -> None:
+    draft.replace("  - {to: [log]}\n", f"  - {{match: {match}, to: [log]}}\n  - {{to: [log]}}\n")
+
+    assert draft.problems() == [f"watchdog.yaml:{said}"]
+
+
+@pytest.mark.parametrize(
+    ("name", "known", "guess"),
+    [
+        ("bookng", ["booking", "billing"], "booking"),
+        ("team-b", ["team-a"], None),
+        ("prod-us", ["prod-eu"], None),
+        ("prod2", ["prod1"], None),
+        ("prodution-eu", ["production-eu", "production-us"], "production-eu"),
+        ("booking-servce", ["booking-service"], "booking-service"),
+        ("x", ["booking"], None),
+        ("anything", [], None),
+    ],
+)
+def test_another_name_of_the_same_family_is_no_typo(name: str, known: list[str], guess: str | None) -> None:
+    assert meant(name, known) == guess
 
 
 def test_a_channel_that_no_route_goes_to_is_worth_a_note(draft: Draft) -> None:

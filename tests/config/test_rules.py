@@ -257,6 +257,23 @@ def test_a_selector_for_scraped_pages_must_be_one_that_we_can_evaluate(
     assert said in problem
 
 
+@pytest.mark.parametrize(("window", "at"), [("    window: 61s\n", "8:13"), ("", "")])
+def test_a_window_in_which_its_source_never_has_data_is_refused(draft: Draft, window: str, at: str) -> None:
+    draft.replace(
+        'prometheus: {kind: prometheus, url: "http://127.0.0.1:9090"}', "pages: {kind: scrape, urls: [u]}"
+    ).replace("    tags: [web]\n  - name: healthy", f"{window}    tags: [web]\n  - name: healthy")
+
+    assert draft.problems() == ([f"rules.yaml:{at}: more than 0:00:05"] if at else [])
+
+
+def test_a_number_that_readers_disagree_about_is_told_once(draft: Draft) -> None:
+    draft.replace("critical: 1%, rollback: 150%", "critical: 1_000")
+
+    (problem,) = draft.problems()
+
+    assert problem.startswith("rules.yaml:7:42: '1_000' is a number to some YAML readers")
+
+
 def test_a_mistake_in_a_source_does_not_make_rules_wrong_too(draft: Draft) -> None:
     draft.replace("kind: prometheus", "kind: promethean")
 

@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 
 from tests.config.conftest import Draft
+from tests.servers.certificates import Certificate
 from watchdog.core.service import GitOps, Limits, Mode, RollbackPolicy, Service
 
 OTHER = """
@@ -190,13 +191,80 @@ def test_a_relative_path_of_a_provider_starts_from_the_configuration(draft: Draf
 
 def test_a_rule_that_nobody_uses_and_an_environment_without_services_are_worth_a_note(draft: Draft) -> None:
     draft.replace("[error-rate, healthy]", "[error-rate]").insert(
-        "environments: {prodction: {mode: observe}}\n"
+        "environments: {staging: {mode: observe}}\n"
     )
 
     assert draft.notes() == [
         "rules.yaml:9:11: rule 'healthy' is used by no service",
-        "watchdog.yaml:18:16: no service is in environment 'prodction'",
+        "watchdog.yaml:18:16: no service is in environment 'staging'",
     ]
+
+
+def test_a_misspelt_environment_of_a_profile_is_refused(draft: Draft) -> None:
+    draft.insert("environments: {prodction: {mode: observe}}\n")
+
+    assert draft.problems() == [
+        "watchdog.yaml:18:16: no service is in environment 'prodction'; did you mean 'production'?"
+    ]
+
+
+def test_a_variable_that_a_switch_does_not_fill_in_is_worth_a_note(draft: Draft) -> None:
+    draft.replace("backend: trips", "backend: $service-$label.team-$HOME")
+
+    assert draft.notes() == [
+        "watchdog.yaml:12:16: $label.team is not filled in here, a switch takes it as it is written",
+        "watchdog.yaml:12:16: $service is not filled in here, a switch takes it as it is written",
+    ]
+
+
+def test_a_key_that_was_refused_is_not_missed_too(draft: Draft) -> None:
+    draft.replace("{blue: blue1,", "{on: blue1,")
+
+    (problem,) = draft.problems()
+
+    assert problem.startswith("watchdog.yaml:13:18: 'on' is true or false to some YAML readers")
+
+
+def test_one_variant_is_too_few(draft: Draft) -> None:
+    draft.replace("{blue: blue1, green: [green1, green2]}", "{green: [green1, green2]}")
+
+    assert draft.problems() == ["watchdog.yaml:13:17: at least 2 are needed, found 1"]
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (None, "cannot be read: No such file or directory"),
+        ("-----BEGIN CERTIFICATE-----\nnone\n", "holds no certificates in PEM"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("old", "at"),
+    [
+        ('"http://127.0.0.1:9090"', "4:73"),
+        ("kind: haproxy", ""),
+    ],
+)
+def test_authorities_that_cannot_be_read_are_told_before_the_first_connection(
+    draft: Draft, content: str | None, why: str, old: str, at: str
+) -> None:
+    if content is not None:
+        (draft.folder / "ca.pem").write_text(content)
+    if at:
+        draft.replace(old, f"{old}, ca_file: ca.pem")
+    else:
+        ready = '{kind: http, url: "http://{address}/", ca_file: ca.pem}'
+        draft.replace(old, f"{old}\n      ready: {ready}")
+        at = "11:62"
+
+    assert draft.problems() == [f"watchdog.yaml:{at}: {draft.folder}/ca.pem {why}"]
+
+
+def test_authorities_that_can_be_read_are_taken(draft: Draft) -> None:
+    file = Certificate(draft.folder).file
+    draft.replace('"http://127.0.0.1:9090"', f'"http://127.0.0.1:9090", ca_file: {file.name}')
+
+    assert draft.load().sources["prometheus"].settings.model_dump()["ca_file"] == file
 
 
 @pytest.mark.parametrize(

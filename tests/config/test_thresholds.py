@@ -58,7 +58,14 @@ def test_a_rollback_limit_is_absolute_or_a_share_of_critical(
         (Unit.RATIO, BELOW, {"critical": "0"}, "critical", "can never be reached: no ratio is below 0%"),
         (Unit.RATIO, BELOW, {"critical": "101%"}, "critical", "must be between 0 and 1"),
         (Unit.RATIO, BELOW, {"critical": "20%", "rollback": "150%"}, "rollback", "can never be reached"),
-        (Unit.RATIO, BELOW, {"critical": "100%", "rollback": "150%"}, "rollback", "must be below critical"),
+        (
+            Unit.RATIO,
+            BELOW,
+            {"critical": "100%", "rollback": "150%"},
+            "rollback",
+            "critical is 100%, of which no percentage is worse; write an absolute limit, for example 0.985",
+        ),
+        (Unit.SECONDS, BELOW, {"critical": "1s", "rollback": "150%"}, "rollback", "for example 500ms"),
         (Unit.RATIO, BELOW, {"warning": "98%", "critical": "99%"}, "critical", "must be below warning"),
         (
             Unit.RATIO,
@@ -90,6 +97,59 @@ def test_limits_that_cannot_work_are_refused_at_their_level(
 
     assert where == level
     assert said in message
+
+
+@pytest.mark.parametrize(
+    ("direction", "written", "said"),
+    [
+        (
+            ABOVE,
+            {"critical": "1%", "rollback": "100%"},
+            (
+                "rollback (1%) must be above critical (1%); a percentage here is a share of critical, so more than 100% "
+                "is needed, not 100%"
+            ),
+        ),
+        (
+            ABOVE,
+            {"critical": "50%", "rollback": "40%"},
+            (
+                "rollback (20%) must be above critical (50%); a percentage here is a share of critical, so more than "
+                "100% is needed, not 40%"
+            ),
+        ),
+        (
+            ABOVE,
+            {"critical": "1%", "rollback": "5%"},
+            (
+                "rollback (0.05%) must be above critical (1%); a percentage here is a share of critical; write 0.05 for "
+                "an absolute ratio"
+            ),
+        ),
+        (
+            BELOW,
+            {"critical": "99%", "rollback": "95%"},
+            (
+                "rollback (99.05%) must be below critical (99%); a percentage here is a share of critical; write 0.95 "
+                "for an absolute ratio"
+            ),
+        ),
+        (
+            ABOVE,
+            {"critical": "70%", "rollback": "150%"},
+            "'150%' of critical is 105%, which can never be reached: no ratio is above 100%",
+        ),
+        (ABOVE, {"critical": "150%"}, "'150%' can never be reached: no ratio is above 100%"),
+        (ABOVE, {"critical": "100"}, "'100' can never be reached: no ratio is above 100%"),
+        (ABOVE, {"critical": "5"}, "'5' can never be reached: no ratio is above 100%; did you mean 5%?"),
+    ],
+)
+def test_advice_is_given_only_where_it_would_be_taken(
+    direction: Direction, written: dict[str, str], said: str
+) -> None:
+    ((_, message),) = _mistakes(Unit.RATIO, direction, **written)
+
+    assert message == said
 
 
 def test_a_share_of_a_critical_with_a_mistake_is_not_a_second_mistake() -> None:

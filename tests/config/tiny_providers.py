@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Self
 
@@ -23,6 +24,10 @@ class TinySource:
 class ScrapedPages:
     class Settings(ProviderSettings):
         urls: tuple[str, ...]
+
+    @staticmethod
+    def window_fault(settings: ProviderSettings, window: timedelta) -> str:
+        return f"more than {settings.timeout}" if window > settings.timeout * 12 else ""
 
 
 class Expect(Settings):

@@ -18,6 +18,7 @@ from tests.sources.questions import ERRORS, failed, good, poll, question, runnin
 from watchdog.aio.fetch import Page
 from watchdog.core.observation import Failed, FailReason, NoData, NoDataReason, Value
 from watchdog.core.rule import Query, Ratio
+from watchdog.core.units import parse_duration
 from watchdog.sources.scrape import ScrapeSettings, ScrapeSource
 from watchdog.testing.clock import LoopClock
 
@@ -417,3 +418,17 @@ async def test_a_clock_that_is_set_back_begins_the_memory_anew() -> None:
     assert answer.parts["total"] == (3.0,)
     assert answer.since is not None
     assert answer.since > clock.now() - timedelta(seconds=30)
+
+
+@pytest.mark.parametrize(
+    ("window", "said"),
+    [
+        ("9s", "a window of 9s is shorter than two scrapes of it, one each 5s"),
+        ("10s", ""),
+        ("1h", ""),
+        ("1h1s", "a window of 1h1s is longer than a scrape source remembers (1h)"),
+    ],
+)
+def test_it_says_which_windows_can_never_have_data(window: str, said: str) -> None:
+    settings = ScrapeSettings(urls=("http://127.0.0.1:1/metrics",))
+    assert ScrapeSource.window_fault(settings, parse_duration(window)) == said

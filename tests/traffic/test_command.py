@@ -93,8 +93,8 @@ def alive(pid: int) -> bool:
             {"apply": ["switch", "{variant}", "{0x}{what}"]},
             r"unknown placeholder \{what\}.*\{expect\}, \{mark\}",
         ),
-        ({"read": ["show", "{variant}"]}, r"read: unknown placeholder \{variant\} \(known here: none\)"),
-        ({"verify": ["look", "{when}"]}, r"verify: unknown placeholder \{when\}"),
+        ({"read": ["show", "{variant}"]}, r"(?s)read.*unknown placeholder \{variant\} \(known here: none\)"),
+        ({"verify": ["look", "{when}"]}, r"(?s)verify.*unknown placeholder \{when\}"),
         ({"read": []}, "at least 1"),
         ({"read": [""]}, "starts with the program"),
         ({"read": ["a\0b"]}, "no zero byte"),
@@ -110,6 +110,16 @@ def test_settings_that_cannot_work_are_refused(
 ) -> None:
     with pytest.raises(ValidationError, match=said):
         state_file.settings(**wrong)
+
+
+def test_a_misspelt_placeholder_is_told_beside_other_mistakes(state_file: StateFile) -> None:
+    with pytest.raises(ValidationError) as caught:
+        state_file.settings(apply=["switch", "{varient}"], verify=["look", "{when}"], verfy=["look"])
+
+    told = {error["loc"]: error["msg"] for error in caught.value.errors()}
+    assert "did you mean {variant}?" in told[("apply",)]
+    assert "unknown placeholder {when}" in told[("verify",)]
+    assert ("verfy",) in told
 
 
 def test_braces_that_are_no_placeholder_stay_as_they_are(state_file: StateFile) -> None:

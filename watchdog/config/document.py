@@ -167,6 +167,7 @@ class _Builder:
             built.items = [self._filled(self.build(item, depth=depth + 1)) for item in node.value]
         else:
             built.entries = self._entries(node, depth)
+            built.lost = len(built.entries) < len(node.value)
         self._open.discard(id(node))
         return built
 

@@ -16,7 +16,7 @@ from watchdog.config.forms import Forms
 from watchdog.config.loaded import Configuration, Provider
 from watchdog.config.nodes import Node
 from watchdog.config.policy import Profile
-from watchdog.config.problems import InvalidConfiguration, Problems, quote
+from watchdog.config.problems import InvalidConfiguration, Problems, meant, quote
 from watchdog.config.providers import Providers, Registries
 from watchdog.config.routes import Routes, fallback
 from watchdog.config.rules import Known, Surroundings, compile_rule
@@ -83,7 +83,7 @@ class _Loader:
         server = server_of(root, written.server, problems)
         store_url = store_url_of(root, written.store.url, self._base, problems)
         sources = self._family("source", "sources")
-        around = Surroundings.of(intervals, sources, known="sources" not in self._broken)
+        around = Surroundings.of(intervals, sources, self._providers, known="sources" not in self._broken)
         rules = self._rules(around)
         services = self._services(rules)
         channels, routes = self._telling(services)
@@ -205,7 +205,7 @@ class _Loader:
         for known in rules.values():
             if known.name not in services.used and whole:
                 self._problems.note(known.at, f"rule {known.name!r} is used by no service")
-        self._note_unused_profiles(services)
+        self._tell_unused_profiles(services)
         return services
 
     def _profiles(self) -> dict[str, Profile]:
@@ -217,12 +217,19 @@ class _Loader:
                 profiles[name] = Profile(shape=written, node=entry.node)
         return profiles
 
-    def _note_unused_profiles(self, services: Services) -> None:
+    def _tell_unused_profiles(self, services: Services) -> None:
         place = self._root.get("environments")
         for name in place.keys() if place is not None else ():
             if name not in services.environments:
-                words = f"no service is in environment {quote(name)}"
-                self._problems.note(self._root.at_key("environments", name), words)
+                at, words = (
+                    self._root.at_key("environments", name),
+                    f"no service is in environment {quote(name)}",
+                )
+                guess = meant(name, services.environments)
+                if guess:
+                    self._problems.add(at, f"{words}; did you mean {guess!r}?")
+                else:
+                    self._problems.note(at, words)
 
     def _telling(self, services: Services) -> tuple[dict[str, Provider | None], tuple[Route, ...]]:
         channels = self._family("channel", "channels")

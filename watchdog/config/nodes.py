@@ -23,7 +23,8 @@ class Node:
     """One value: a mapping (`entries`), a list (`items`) or a scalar (`value`, as `written`).
 
     `tag` is `!env NAME` or `!file PATH` where the value was looked up; then `value` is a `SecretStr`, which becomes
-    plain text once something `reveal`s it. `reported` says that this value's mistake is told already.
+    plain text once something `reveal`s it. `reported` says that this value's mistake is told already, `lost` that an
+    entry of this mapping was told and left out.
     """
 
     at: Position
@@ -32,6 +33,7 @@ class Node:
     tag: str = ""
     revealed: bool = False
     reported: bool = False
+    lost: bool = False
     entries: dict[str, Entry] | None = None
     items: list[Node] | None = None
 

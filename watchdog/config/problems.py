@@ -6,6 +6,8 @@ same. This module must never let a secret into a message.
 
 from __future__ import annotations
 
+import difflib
+import re
 from collections.abc import Iterable
 
 from watchdog.config.loaded import Position, Problem
@@ -15,6 +17,9 @@ from watchdog.settings.registry import nearest
 _LONGEST_QUOTE = 60
 #: Shorter values are no secrets, and blotting them out would make nonsense of every message.
 _SHORTEST_SECRET = 4
+#: So alike that one is the other, misspelt (`difflib`'s ratio).
+_SURE = 0.75
+_PART = re.compile(r"[0-9]+|[^\W0-9_]+")
 
 
 class InvalidConfiguration(ConfigError):
@@ -77,6 +82,26 @@ def in_order(problems: Iterable[Problem]) -> tuple[Problem, ...]:
 def quote(text: str) -> str:
     """What a user wrote, on one line, not endless, with nothing that moves a terminal's cursor."""
     return repr(text if len(text) <= _LONGEST_QUOTE else text[: _LONGEST_QUOTE - 1] + "…")
+
+
+def meant(name: str, known: Iterable[str]) -> str | None:
+    """The known name that `name` surely is a misspelling of, if any.
+
+    `team-b` is another name than `team-a`, and `eu2` than `eu1`: where names have parts, the parts that differ must be
+    alike themselves.
+    """
+    for guess in difflib.get_close_matches(name, sorted(known), n=3, cutoff=_SURE):
+        ours, theirs = _PART.findall(name), _PART.findall(guess)
+        differing = [(a, b) for a, b in zip(ours, theirs, strict=False) if a != b]
+        if len(ours) != len(theirs) or all(_is_misspelling(a, b) for a, b in differing):
+            return guess
+    return None
+
+
+def _is_misspelling(one: str, other: str) -> bool:
+    if one.isdigit() or other.isdigit():
+        return False
+    return difflib.SequenceMatcher(None, one, other).ratio() >= _SURE
 
 
 def unknown(what: str, name: str, known: Iterable[str]) -> str:

@@ -1,10 +1,12 @@
 """One configured provider: its kind looked up, its settings validated by its own class.
 
-This module must never build a provider, and never know one by name.
+This module must never build a provider, and never know one by name. Of files it opens only `ca_file`.
 """
 
 from __future__ import annotations
 
+import ssl
+import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -71,7 +73,9 @@ class Providers:
         # The one place that sees every provider's secrets, those of providers that never register their own too.
         for secret in _secrets(settings):
             register_secret(secret)
-        return Provider(kind=kind, settings=self._anchored(settings), at=node.at)
+        settings = self._anchored(settings)
+        self._check_ca_file(node, settings)
+        return Provider(kind=kind, settings=settings, at=node.at)
 
     def class_of(self, family: str, kind: str) -> Any:
         """The class of a kind that is known to exist."""
@@ -103,6 +107,23 @@ class Providers:
             needs = f"kind {quote(kind)} needs the Python package {fault.name!r}, which is not installed"
             self._problems.add(node.at_value("kind"), needs)
         return None
+
+    def _check_ca_file(self, node: Node, settings: ProviderSettings) -> None:
+        """Authorities that cannot be read would be noticed at the first connection only."""
+        path = getattr(settings, "ca_file", None)
+        if not isinstance(path, Path):
+            return
+        try:
+            if not stat.S_ISREG(path.stat().st_mode):
+                why = "is not a regular file"
+            else:
+                ssl.create_default_context(cafile=path)
+                return
+        except ssl.SSLError:
+            why = "holds no certificates in PEM"
+        except (OSError, ValueError) as fault:
+            why = f"cannot be read: {getattr(fault, 'strerror', None) or fault}"
+        self._problems.add(node.at_value("ca_file"), f"{path} {why}")
 
     def _anchored(self, settings: ProviderSettings) -> ProviderSettings:
         """Relative paths start from the configuration's folder, not from wherever the daemon was started."""

@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping
 
 from watchdog.config.loaded import Provider
 from watchdog.config.nodes import Node
-from watchdog.config.problems import Problems, unknown
+from watchdog.config.problems import Problems, meant, unknown
 from watchdog.config.providers import Providers
 from watchdog.config.schema import RouteShape
 from watchdog.config.services import RESERVED_LABELS, Services
@@ -17,7 +17,6 @@ from watchdog.config.shape import shape
 from watchdog.core.message import MessageKind
 from watchdog.core.routing import Route
 from watchdog.core.rule import Severity
-from watchdog.settings.registry import nearest
 
 #: The channel that is there when none is configured.
 FALLBACK = "log"
@@ -94,7 +93,7 @@ class Routes:
         labels = self._services.labels
         if name in RESERVED_LABELS or _plain(name) in labels:
             return
-        guess = nearest(name, [*RESERVED_LABELS, *labels, *(_LABEL + label for label in labels)])
+        guess = meant(name, [*RESERVED_LABELS, *labels, *(_LABEL + label for label in labels)])
         at = node.at_key("match", name)
         if guess:
             self._problems.add(at, f"no service has a label {_plain(name)!r}; did you mean {guess!r}?")
@@ -109,8 +108,23 @@ class Routes:
             self._problems.add(at, unknown("severity", value, [it.value for it in Severity]))
         elif name == "kind" and value not in list(MessageKind):
             self._problems.add(at, unknown("kind of message", value, [it.value for it in MessageKind]))
-        elif name == "environment" and value not in self._services.environments:
-            self._problems.note(at, f"no service is in environment {value!r}: this route takes nothing now")
+        elif name == "environment":
+            self._check_known(node, name, value, self._services.environments)
+        elif (values := self._services.labels.get(_plain(name))) is not None:
+            self._check_known(node, name, value, values)
+
+    def _check_known(self, node: Node, name: str, value: str, known: Collection[str]) -> None:
+        """What nearly is a known value is a typo; what is like none may be there tomorrow."""
+        if value in known:
+            return
+        place = node.find(("match", name))
+        what = "is in environment" if name == "environment" else f"has a label {_plain(name)!r} that is"
+        words = f"no service {what} {place.describe() if place.tag else repr(value)}"
+        guess = None if place.tag else meant(value, known)
+        if guess:
+            self._problems.add(place.at, f"{words}; did you mean {guess!r}?")
+        else:
+            self._problems.note(place.at, f"{words}: this route takes nothing now")
 
 
 def _plain(name: str) -> str:

@@ -5,8 +5,10 @@ This module must never look at a service, and never ask a source anything.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 
 from watchdog.config.evidence import evidence_of
 from watchdog.config.forms import Forms
@@ -14,6 +16,7 @@ from watchdog.config.loaded import Position, Provider
 from watchdog.config.nodes import Node
 from watchdog.config.problems import Problems, quote, unknown
 from watchdog.config.promql import check_evaluable
+from watchdog.config.providers import Providers
 from watchdog.config.schema import HoldShape, RuleShape, ThresholdShape
 from watchdog.config.shape import shape
 from watchdog.config.thresholds import metric_thresholds, probe_thresholds
@@ -47,16 +50,27 @@ class Known:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
-    """What rules need of the main file. `sources` is `None` when nothing is known about them (a mistake there)."""
+    """What rules need of the main file. `sources` is `None` when nothing is known about them (a mistake there).
+
+    `windows` says for a source why a window can never have data there, where its kind knows.
+    """
 
     intervals: Intervals
     sources: dict[str, str] | None
+    windows: Mapping[str, Callable[[timedelta], str]]
 
     @classmethod
-    def of(cls, intervals: Intervals, sources: dict[str, Provider | None], *, known: bool) -> Surroundings:
+    def of(
+        cls, intervals: Intervals, sources: dict[str, Provider | None], providers: Providers, *, known: bool
+    ) -> Surroundings:
         """`known` is false when the sources could not be read at all."""
         kinds = {name: "" if source is None else source.kind for name, source in sources.items()}
-        return cls(intervals=intervals, sources=kinds if known else None)
+        windows = {}
+        for name, source in sources.items():
+            fault = source and getattr(providers.class_of("source", source.kind), "window_fault", None)
+            if source and fault:
+                windows[name] = partial(fault, source.settings)
+        return cls(intervals=intervals, sources=kinds if known else None, windows=windows)
 
 
 def compile_rule(node: Node, around: Surroundings, forms: Forms, problems: Problems) -> Known | None:
@@ -163,7 +177,13 @@ class _Compiler:
             self._problems.add(self._node.at_key("query"), words)
         elif isinstance(form, Ratio) and sources[name] in _NO_PROMQL:
             self._check_evaluable(form)
+        self._check_window(name)
         return name
+
+    def _check_window(self, source: str) -> None:
+        fault = self._around.windows.get(source)
+        if fault is not None and "window" not in self._broken and (words := fault(self._written.window)):
+            self._problems.add(self._node.at_value("window"), words)
 
     def _check_evaluable(self, form: Ratio) -> None:
         for key, selector in (("bad", form.bad), ("total", form.total)):
@@ -202,6 +222,8 @@ class _Compiler:
             else metric_thresholds(written, unit=unit or Unit.NONE, direction=self._written.direction)
         )
         for mistake in mistakes:
+            if node.find((mistake.level,)).reported:
+                continue
             self._problems.add(node.at_value(mistake.level), mistake.message)
         return None if mistakes or broken else thresholds
 

@@ -18,7 +18,7 @@ from watchdog.config.schema import ServiceShape, TagShape
 from watchdog.config.shape import shape
 from watchdog.config.variables import ADDRESS
 from watchdog.core.service import GitOps, Mode, Service
-from watchdog.core.variables import names_in
+from watchdog.core.variables import NAMES, names_in
 
 #: Labels that every message has by itself; a service's own would hide them from routes.
 RESERVED_LABELS = ("service", "environment", "severity", "kind", "version")
@@ -45,8 +45,8 @@ class Services:
         self.entries: dict[str, ServiceEntry] = {}
         #: Every rule that any service uses.
         self.used: set[str] = set()
-        #: Every label of any service, and every environment.
-        self.labels: set[str] = set()
+        #: Every label of any service with the values it has, and every environment.
+        self.labels: dict[str, set[str]] = {}
         self.environments: set[str] = set()
 
     @property
@@ -96,7 +96,8 @@ class Services:
             if name in RESERVED_LABELS:
                 words = f"a label cannot be named {name!r}: every message has a {name} of its own"
                 self._problems.add(node.at_key("labels", name), words)
-        self.labels.update(written.labels)
+        for name, value in written.labels.items():
+            self.labels.setdefault(name, set()).add(value)
 
     def _rules_of(self, node: Node, broken: frozenset[str]) -> tuple[str, ...]:
         place = node.get("rules")
@@ -158,6 +159,7 @@ class Services:
             return None, None
         self._check_shared(place, name)
         traffic = self._providers.read("traffic", place, beside=("ready",))
+        self._note_variables(place.without("ready"))
         probe = place.get("ready")
         if probe is not None:
             return traffic, self._ready(probe)
@@ -170,6 +172,13 @@ class Services:
                 )
                 self._problems.note(place.at, words)
         return traffic, None
+
+    def _note_variables(self, switch: Node) -> None:
+        for leaf in switch.leaves():
+            for word in names_in(leaf.text or ""):
+                if word in NAMES or word.startswith("label."):
+                    words = f"${word} is not filled in here, a switch takes it as it is written"
+                    self._problems.note(leaf.at, words)
 
     def _check_shared(self, place: Node, name: str) -> None:
         switch = place.fingerprint()

@@ -87,7 +87,7 @@ class _Scale:
     def absolute(self, text: str) -> Decimal:
         """The limit that `text` says. Raises `ValueError` when it does not fit or can never be reached."""
         limit = Decimal(str(parse_number(text, self._unit)))
-        self._must_be_reachable(limit, quote(text))
+        self._must_be_reachable(limit, quote(text), written=text)
         return limit
 
     def share(self, text: str, critical: Decimal | None, written: Mapping[str, str]) -> Decimal | None:
@@ -100,13 +100,16 @@ class _Scale:
         below_ratio = self._direction is Direction.BELOW and self._unit is Unit.RATIO
         if self._direction is Direction.BELOW and not below_ratio:
             why = "with `direction: below` a percentage has no clear meaning"
-        elif critical <= 0:
+        elif critical <= 0 or (below_ratio and critical >= 1):
             why = f"critical is {self._shown(critical)}, of which no percentage is worse"
         else:
             limit = _ONE - share * (_ONE - critical) if below_ratio else share * critical
             if not isfinite(float(limit)):
                 raise ValueError(f"{quote(text)} of critical is too large")
-            self._must_be_reachable(limit, f"{quote(text)} of critical is {self._shown(limit)}, which")
+            # Of a share no other spelling of the number is meant.
+            self._must_be_reachable(
+                limit, f"{quote(text)} of critical is {self._shown(limit)}, which", written=""
+            )
             return limit
         raise ValueError(
             f"{quote(text)}: {why}; write an absolute limit, for example {self._example(critical)}"
@@ -121,34 +124,41 @@ class _Scale:
             if (margin if self._direction is Direction.ABOVE else -margin) > 0:
                 continue
             shown = f"{worse} ({self._shown(limits[worse])}) must be {word} {milder} ({self._shown(limits[milder])})"
-            mistakes.append(Mistake(level=worse, message=shown + self._hint(worse, written[worse])))
+            hint = self._hint(worse, written[worse], limits[milder])
+            mistakes.append(Mistake(level=worse, message=shown + hint))
         return mistakes
 
-    def _hint(self, level: str, text: str) -> str:
+    def _hint(self, level: str, text: str, milder: Decimal) -> str:
         if level != "rollback" or not is_percentage(text):
             if self._direction is Direction.ABOVE:
                 return "; larger is worse here, write `direction: below` where smaller is"
             return "; smaller is worse here (`direction: below`)"
         share = Decimal(str(parse_percentage(text)))
-        if self._unit is not Unit.RATIO:
-            return f"; a percentage here is a share of critical, so more than 100% is needed, not {text}"
-        return (
-            f"; a percentage here is a share of critical; write {share.normalize():f} for an absolute ratio"
-        )
+        words = "; a percentage here is a share of critical"
+        above = self._direction is Direction.ABOVE
+        # Only what would be taken is worth writing.
+        if self._unit is Unit.RATIO and (milder < share < 1 if above else 0 < share < milder):
+            return f"{words}; write {share.normalize():f} for an absolute ratio"
+        return f"{words}, so more than 100% is needed, not {text}" if share <= 1 else ""
 
-    def _must_be_reachable(self, limit: Decimal, what: str) -> None:
+    def _must_be_reachable(self, limit: Decimal, what: str, *, written: str) -> None:
         if self._unit is not Unit.RATIO:
             return
         above = self._direction is Direction.ABOVE
         if limit >= 1 if above else limit <= 0:
             side = "above 100%" if above else "below 0%"
-            raise ValueError(f"{what} can never be reached: no ratio is {side}{self._percent_hint(limit)}")
+            raise ValueError(
+                f"{what} can never be reached: no ratio is {side}{self._percent_hint(limit, written)}"
+            )
         if limit < 0 or limit > 1:
-            raise ValueError(f"{what} is no ratio: it must be between 0 and 1{self._percent_hint(limit)}")
+            raise ValueError(
+                f"{what} is no ratio: it must be between 0 and 1{self._percent_hint(limit, written)}"
+            )
 
     @staticmethod
-    def _percent_hint(limit: Decimal) -> str:
-        return f"; did you mean {limit.normalize():f}%?" if _ONE <= limit <= 100 else ""
+    def _percent_hint(limit: Decimal, written: str) -> str:
+        bare = bool(written) and not is_percentage(written)
+        return f"; did you mean {limit.normalize():f}%?" if bare and _ONE <= limit < 100 else ""
 
     def _shown(self, limit: Decimal) -> str:
         return format_quantity(float(limit), self._unit)
@@ -159,7 +169,7 @@ class _Scale:
         if self._unit is Unit.RATIO:
             return "0.015" if above else "0.985"
         if self._unit is Unit.SECONDS:
-            return "1500ms"
+            return "1500ms" if above or critical is None else f"{(critical * 500).normalize():f}ms"
         if critical is None or critical == 0:
             return "1500" if above else "-1"
         step = abs(critical) / 2

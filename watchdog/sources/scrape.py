@@ -31,6 +31,7 @@ from watchdog.core.observation import Answer, Failed, FailReason
 from watchdog.core.rule import Ratio
 from watchdog.core.selector import Selector, compile_pattern, parse_selector
 from watchdog.core.series import Count, Memory, Scraped
+from watchdog.core.units import format_duration
 from watchdog.settings.access import Access, Address
 from watchdog.settings.model import PositiveDuration, ProviderSettings
 from watchdog.sources.interface import Question, SourceReport
@@ -87,6 +88,21 @@ class ScrapeSource:
     """Reads pages and remembers counters (see the module). `run` must be running for it to know anything."""
 
     Settings = ScrapeSettings
+
+    @staticmethod
+    def window_fault(settings: ScrapeSettings, window: timedelta) -> str:
+        """Why no rule with this window can ever have data here; empty when it can."""
+        if window > LONGEST_WINDOW:
+            longest = format_duration(LONGEST_WINDOW)
+            return (
+                f"a window of {format_duration(window)} is longer than a scrape source remembers ({longest})"
+            )
+        if window < 2 * settings.interval:
+            scraped = format_duration(settings.interval)
+            return (
+                f"a window of {format_duration(window)} is shorter than two scrapes of it, one each {scraped}"
+            )
+        return ""
 
     def __init__(self, settings: ScrapeSettings, *, name: str, clock: Clock | None = None) -> None:
         """`name` is the source's name in the configuration, and its series' `job`. Opens nothing."""

@@ -14,10 +14,10 @@ import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Any, Final, Self
+from typing import Annotated, Any, Final
 
 import msgspec
-from pydantic import AfterValidator, Field, SecretStr, field_validator, model_validator
+from pydantic import AfterValidator, Field, SecretStr, field_validator
 
 from watchdog.aio.clock import Clock, SystemClock
 from watchdog.core.errors import SwitchConflict, SwitchRejected, SwitchUnknown, SwitchUnreachable
@@ -37,6 +37,25 @@ _VARIANT = re.compile(r"[A-Za-z0-9_][^\x00-\x1f\x7f]*")
 _UNTOUCHED: Final = "nothing was changed"
 
 
+def _known_placeholders(*allowed: str) -> AfterValidator:
+    def check(argv: list[str]) -> list[str]:
+        for name in (name for word in argv for name in _PLACEHOLDER.findall(word)):
+            if name not in allowed:
+                guess = nearest(name, allowed)
+                hint = f"; did you mean {{{guess}}}?" if guess else ""
+                known = ", ".join(f"{{{one}}}" for one in allowed) or "none"
+                raise ValueError(f"unknown placeholder {{{name}}}{hint} (known here: {known})")
+        return argv
+
+    return AfterValidator(check)
+
+
+def _goes_somewhere(argv: list[str]) -> list[str]:
+    if not any("{variant}" in word for word in argv):
+        raise ValueError("no argument holds {variant}, so it cannot be told where traffic shall go")
+    return argv
+
+
 def _argv(argv: list[str]) -> list[str]:
     if not argv[0] or any("\0" in word for word in argv):
         raise ValueError("a command starts with the program to run and holds no zero byte")
@@ -50,19 +69,19 @@ Argv = Annotated[list[str], Field(min_length=1), AfterValidator(_argv)]
 class CommandSettings(ProviderSettings):
     """`traffic: {kind: command, …}` of a service."""
 
-    read: Argv
+    read: Annotated[Argv, _known_placeholders()]
     """Prints `{"variants": {NAME: {"weight": 100, …}}, "revision": "…"}`.
 
     Besides `weight` a variant may have `version`, `ready`, `total`, `requests`, `note` and `addresses` (or one
     `address`). Without `revision`, weights and versions are the revision.
     """
-    apply: Argv
+    apply: Annotated[Argv, _known_placeholders(*_KNOWN), AfterValidator(_goes_somewhere)]
     """Makes `{variant}` live and all others not. Also known: `{expect}` (revision), `{mark}` (the rollback).
 
     Exit 0: done. 3: the state is not at `{expect}`, nothing was changed. 4: refused, nothing was changed. Any
     other code: unknown, the state is read again.
     """
-    verify: Argv | None = None
+    verify: Annotated[Argv, _known_placeholders(*_KNOWN)] | None = None
     """Runs after `apply`; an exit code other than 0 makes the outcome unknown. Same placeholders."""
     cwd: Path | None = None
     """Folder to run in; the daemon's own when left out."""
@@ -80,25 +99,6 @@ class CommandSettings(ProviderSettings):
             if "\0" in _plain(text):
                 raise ValueError(f"{name} holds a zero byte")
         return value
-
-    @model_validator(mode="after")
-    def _placeholders(self) -> Self:
-        for field, argv, allowed in (
-            ("read", self.read, ()),
-            ("apply", self.apply, _KNOWN),
-            ("verify", self.verify or [], _KNOWN),
-        ):
-            for name in (name for word in argv for name in _PLACEHOLDER.findall(word)):
-                if name not in allowed:
-                    guess = nearest(name, allowed)
-                    hint = f"; did you mean {{{guess}}}?" if guess else ""
-                    known = ", ".join(f"{{{one}}}" for one in allowed) or "none"
-                    raise ValueError(f"{field}: unknown placeholder {{{name}}}{hint} (known here: {known})")
-        if not any("{variant}" in word for word in self.apply):
-            raise ValueError(
-                "apply: no argument holds {variant}, so it cannot be told where traffic shall go"
-            )
-        return self
 
 
 class _Variant(msgspec.Struct, frozen=True, kw_only=True):
