@@ -106,8 +106,8 @@ def test_limits_that_cannot_work_are_refused_at_their_level(
             ABOVE,
             {"critical": "1%", "rollback": "100%"},
             (
-                "rollback (1%) must be above critical (1%); a percentage here is a share of critical, so more than 100% "
-                "is needed, not 100%"
+                "rollback (1%) must be above critical (1%); a percentage here is a share of critical, so more than "
+                "100% is needed, not 100%"
             ),
         ),
         (
@@ -122,8 +122,8 @@ def test_limits_that_cannot_work_are_refused_at_their_level(
             ABOVE,
             {"critical": "1%", "rollback": "5%"},
             (
-                "rollback (0.05%) must be above critical (1%); a percentage here is a share of critical; write 0.05 for "
-                "an absolute ratio"
+                "rollback (0.05%) must be above critical (1%); a percentage here is a share of critical; write 0.05 "
+                "for an absolute ratio"
             ),
         ),
         (
