@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
+from msgspec.structs import replace
 
 from tests.store import samples
 from tests.store.samples import at
@@ -290,6 +291,23 @@ class TestLoading:
         saved = await store.load(now=at(2) + day)
         assert saved.rollbacks == (running, late)
         assert saved.incidents == (acknowledged,)
+
+    async def test_the_rollback_that_a_living_deployment_had_comes_however_old_it_is(
+        self, store: Store
+    ) -> None:
+        living, over = samples.deployment(0, state=DeploymentState.STABLE), samples.deployment(1)
+        over = replace(over, state=DeploymentState.ROLLED_BACK)
+        expired = [
+            replace(
+                samples.rollback(number, state=RollbackState.EXPIRED),
+                key=f"auto:{one.service}:{one.id}",
+                deployment=one.id,
+            )
+            for number, one in enumerate((living, over))
+        ]
+        await store.commit(Turn(deployments=(living, over), rollbacks=tuple(expired)))
+        saved = await store.load(now=at(2) + timedelta(hours=48))
+        assert saved.rollbacks == (expired[0],)
 
     async def test_requests_come_in_the_order_in_which_they_were_made_until_they_are_answered(
         self, disk: Disk

@@ -26,7 +26,8 @@ class Saved(msgspec.Struct, frozen=True, kw_only=True):
     """Everything the reactor needs to go on after a restart.
 
     `deployments`, per service: every one that is not ended, every stable one, and the newest 50. `incidents`: open
-    ones. `rollbacks`: not ended, and those decided in the last 24 hours. `requests`: stored but not yet answered.
+    ones. `rollbacks`: not ended, those decided in the last 24 hours, and the one that a deployment which has not ended
+    had already: there is never a second. `requests`: stored but not yet answered.
     """
 
     services: tuple[ServiceRecord, ...] = ()

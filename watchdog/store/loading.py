@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Select, func, or_, select
+from sqlalchemy import Connection, Select, func, literal, or_, select
 
 from watchdog.core.deployment import ENDED, Deployment
 from watchdog.core.incident import Incident, IncidentState
@@ -81,7 +81,11 @@ def _rollbacks(now: datetime) -> Select[Any]:
     table = tables.rollbacks
     running = table.c.state.not_in([state.value for state in ENDS])
     recent = table.c.at >= stamp(now - RECENT_FOR)
-    return select(table.c.doc).where(or_(running, recent)).order_by(table.c.at, table.c.id)
+    lasting = tables.deployments
+    key = literal("auto:") + lasting.c.service + literal(":") + lasting.c.id
+    lives = select(key).where(lasting.c.state.not_in([state.value for state in ENDED]))
+    wanted = or_(running, recent, table.c.key.in_(lives))
+    return select(table.c.doc).where(wanted).order_by(table.c.at, table.c.id)
 
 
 def _values(connection: Connection, shape: type[T], query: Select[Any]) -> tuple[T, ...]:

@@ -89,7 +89,16 @@ class MemoryStore:
         self._require_open()
         data = self.data
         day = stamp(now - _RECENT_FOR)
-        rollbacks = [row for row in data.rollbacks.values() if row["state"] not in ENDS or row["at"] >= day]
+        lives = {
+            f"auto:{row['service']}:{key}"
+            for key, row in data.deployments.items()
+            if row["state"] not in ENDED
+        }
+        rollbacks = [
+            row
+            for row in data.rollbacks.values()
+            if row["state"] not in ENDS or row["at"] >= day or row["key"] in lives
+        ]
         unanswered = [row for row in data.requests.values() if row["state"] == "open"]
         return Saved(
             services=_values(ServiceRecord, (row for _, row in sorted(data.services.items()))),
