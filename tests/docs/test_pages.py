@@ -20,6 +20,7 @@ from tests.docs.pages import PAGES, ROOT, Block, blocks_of, commands_of, tables_
 from tests.docs.player import Demo, Player
 from tests.docs.reference import table, tables
 from tests.docs.webhook import sent, shown
+from tests.servers.certificates import Certificate
 from tests.servers.require import require
 from watchdog.channels.webhook import sign
 from watchdog.config.check import check
@@ -136,7 +137,9 @@ def loads(folder: Path, over: dict[str, Any], *, instead: tuple[list[str], str] 
     }
     (folder / "filler.yaml").write_text(FILLER)
     whole["rules"] = [name for name in ("rules.yaml", "filler.yaml") if (folder / name).exists()]
-    for name in ("token", "password", "ca.pem"):
+    if "ca.pem" in text:  # authorities are opened when a configuration is read
+        Certificate(folder).file.rename(folder / "ca.pem")
+    for name in ("token", "password"):
         (folder / name).write_text("a-secret-that-is-long-enough")
         (folder / name).chmod(0o600)
     rest = yaml.safe_dump({key: value for key, value in whole.items() if key not in keys})

@@ -49,6 +49,7 @@ KINDS = {
     ("traffic haproxy", "socket"): "path or `tcp://HOST:PORT`",
     ("traffic haproxy", "variants"): "mapping: variant to server or list of servers",
     ("traffic command", "environment"): "mapping: name to text or secret",
+    ("probe http", "headers"): "mapping: name to text or secret",
     ("channel webhook", "headers"): "mapping: name to text or secret",
     ("source prometheus", "headers"): "mapping: name to text or secret",
     ("source scrape", "headers"): "mapping: name to text or secret",
