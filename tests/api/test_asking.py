@@ -7,9 +7,11 @@ from typing import Any
 
 import aiohttp
 import pytest
+from pydantic import SecretStr
 
-from tests.api.conftest import Serve
+from tests.api.conftest import OPERATOR, Serve
 from tests.api.daemon import BROKEN, NOW, Daemon
+from watchdog.config.loaded import Server, Token
 from watchdog.core.request import Reply, Request, RequestKind
 
 DEPLOYMENTS = "/api/v1/deployments"
@@ -59,6 +61,46 @@ async def test_what_is_left_out_of_a_deployment_is_left_out_of_the_request(
 ) -> None:
     await post(operator, await serve() + DEPLOYMENTS, V3, status=201)
     assert daemon.asked[0].body == {**V3, "rollback": "allowed", "labels": {}}
+
+
+async def test_null_is_as_if_it_was_left_out(
+    serve: Serve, operator: aiohttp.ClientSession, daemon: Daemon
+) -> None:
+    nothing = dict.fromkeys(["labels", "url", "source", "started_at"])
+    url = await serve() + DEPLOYMENTS
+    for body in (V3, V3 | nothing):
+        await post(operator, url, body, status=201, headers={"Idempotency-Key": "build-7"})
+    (request,) = daemon.asked
+    assert request.body == {**V3, "rollback": "allowed", "labels": {}}
+
+
+@pytest.mark.parametrize("name", ["team", "_x_", "cost-center", "app.kubernetes.io/name", "9", "a" * 253])
+async def test_labels_may_be_called_what_others_call_them(
+    serve: Serve, operator: aiohttp.ClientSession, daemon: Daemon, name: str
+) -> None:
+    await post(operator, await serve() + DEPLOYMENTS, {**V3, "labels": {name: "x"}}, status=201)
+    assert daemon.asked[0].body["labels"] == {name: "x"}
+
+
+@pytest.mark.parametrize("name", ["", "-a", "a-", "/a", "a b", "ä", "a\n", "a" * 254])
+async def test_what_is_no_name_of_a_label_is_refused(
+    serve: Serve, operator: aiohttp.ClientSession, daemon: Daemon, name: str
+) -> None:
+    await post(operator, await serve() + DEPLOYMENTS, {**V3, "labels": {name: "x"}}, status=422)
+    assert daemon.asked == []
+
+
+async def test_mistakes_are_told_in_words(serve: Serve, operator: aiohttp.ClientSession) -> None:
+    body = {"service": "trips", "version": "", "variant": "x" * 201, "url": "x", "labels": {"-": "x"}}
+    problem = await post(operator, await serve() + DEPLOYMENTS, body, status=422)
+    assert {mistake["pointer"]: mistake["detail"] for mistake in problem["errors"]} == {
+        "#/version": "must not be empty",
+        "#/variant": "has more than 200 characters",
+        "#/url": "is not an address that begins with http:// or https:// and has no blanks",
+        "#/labels/-": (
+            "is no name of a label: letters, digits and `_ . / -` between them, such as app.kubernetes.io/name"
+        ),
+    }
 
 
 @pytest.mark.parametrize(
@@ -301,6 +343,16 @@ async def test_another_content_key_or_path_is_another_request(
     async with operator.post(url + path, json=body, headers=headers) as answer:
         assert answer.status < 300
     assert len(daemon.asked) == 2
+
+
+async def test_one_persons_key_never_answers_with_anothers_record(serve: Serve, daemon: Daemon) -> None:
+    other = Token(name="ana", role="operator", token=SecretStr("token-of-ana"))
+    url = await serve(Server(port=0, tokens=(OPERATOR, other)))
+    for token in ("operator-token", "token-of-ana", "operator-token"):
+        headers = {"Authorization": f"Bearer {token}", "Idempotency-Key": "build-7"}
+        async with aiohttp.ClientSession(headers=headers) as session:
+            await post(session, url + DEPLOYMENTS, V3, status=201)
+    assert [request.by for request in daemon.asked] == ["ci", "ana"]
 
 
 async def test_an_impossible_idempotency_key_is_a_400(serve: Serve, operator: aiohttp.ClientSession) -> None:

@@ -166,6 +166,25 @@ async def test_the_audit_trail_pages_through_to_its_beginning(
     assert (await get(operator, await serve() + f"{V1}/audit?subject=nobody"))["items"] == []
 
 
+@pytest.mark.parametrize("noun", ["services", "rules", "deployments", "incidents", "rollbacks", "audit"])
+@pytest.mark.parametrize("cursor", ["", "zzz", "trips", "%00", "WyJzb21ldGhpbmciLCJ4Il0"])
+async def test_what_no_list_has_answered_is_no_cursor(
+    serve: Serve, operator: aiohttp.ClientSession, noun: str, cursor: str
+) -> None:
+    problem = await get(operator, await serve() + f"{V1}/{noun}?cursor={cursor}", status=400)
+    assert problem["errors"] == [
+        {"pointer": "?cursor", "detail": "is not a cursor that this list has answered"}
+    ]
+
+
+async def test_a_cursor_holds_for_its_own_list(serve: Serve, operator: aiohttp.ClientSession) -> None:
+    url = await serve() + V1
+    following = (await get(operator, f"{url}/rules?limit=1"))["next"]
+    assert following is not None
+    await get(operator, f"{url}/rules?cursor={following}")
+    await get(operator, f"{url}/services?cursor={following}", status=400)
+
+
 @pytest.mark.parametrize(
     "query",
     [

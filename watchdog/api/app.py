@@ -20,7 +20,7 @@ from watchdog.api.context import PATIENCE, Call, Context, reply_json
 from watchdog.api.events import KEEP_ALIVE, Events
 from watchdog.api.interface import Desk, Live
 from watchdog.api.openapi import document
-from watchdog.api.problem import Problem, title_of
+from watchdog.api.problem import HEADERS, Problem, title_of
 from watchdog.api.reading import Reading
 from watchdog.api.routes import ROUTES
 from watchdog.config.loaded import Server
@@ -159,6 +159,7 @@ def _translated(error: web.HTTPException) -> Problem:
 
 
 async def _stamp(_: web.Request, response: web.StreamResponse) -> None:
-    response.headers[hdrs.SERVER] = "rollback-watchdog"
-    response.headers["X-Content-Type-Options"] = "nosniff"
-    response.headers.setdefault(hdrs.CACHE_CONTROL, "no-store")
+    chosen = response.headers.get(hdrs.CACHE_CONTROL)
+    response.headers.update(HEADERS)
+    if chosen is not None:
+        response.headers[hdrs.CACHE_CONTROL] = chosen

@@ -112,6 +112,8 @@ class Asking:
                 raw = await request.read()
         except TimeoutError:
             raise Problem(408, "the body did not arrive in time") from None
+        except web.RequestPayloadError:
+            raise Problem(400, "the body broke off or is not framed as HTTP wants it") from None
         if raw and request.content_type != _JSON:
             raise Problem(
                 415,

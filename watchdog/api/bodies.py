@@ -48,8 +48,17 @@ Word = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_print
 Prose = Annotated[str, Field(max_length=2000), AfterValidator(_prose)]
 Moment = Annotated[datetime, BeforeValidator(_moment)]
 Link = Annotated[str, Field(max_length=2000, pattern=r"^https?://[^\s]+$"), AfterValidator(_printable)]
-LabelName = Annotated[str, Field(max_length=63, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+#: Also what Kubernetes calls a label, such as `app.kubernetes.io/name`.
+LabelName = Annotated[str, Field(max_length=253, pattern=r"^[A-Za-z0-9_]([A-Za-z0-9_./-]*[A-Za-z0-9_])?$")]
 LabelValue = Annotated[str, Field(max_length=200), AfterValidator(_printable)]
+
+
+Labels = Annotated[dict[LabelName, LabelValue], Field(max_length=32)]
+
+
+def _some(labels: dict[str, str] | None) -> dict[str, str]:
+    """`null` is as if it was left out."""
+    return labels or {}
 
 
 class Body(BaseModel):
@@ -77,7 +86,7 @@ class PostedDeployment(Body):
     """Where to read more, such as the pipeline's page."""
     rollback: Literal["allowed", "forbidden"] = "allowed"
     """`forbidden`: nothing is rolled back from this version, nor to it (an irreversible migration, a hotfix)."""
-    labels: Annotated[dict[LabelName, LabelValue], Field(max_length=32)] = {}
+    labels: Annotated[Labels | None, AfterValidator(_some)] = {}
     """Labels for routes and messages."""
 
 
@@ -157,6 +166,14 @@ def _mistake(model: type[Body], error: dict[str, Any]) -> Mistake:
         case "extra_forbidden":
             guess = nearest(place[-1], model.model_fields)
             detail = "is not a known key" + (f"; did you mean {guess!r}?" if guess else "")
+        case "string_too_short":
+            detail = "must not be empty"
+        case "string_too_long":
+            detail = f"has more than {error['ctx']['max_length']} characters"
+        case "string_pattern_mismatch" if "[key]" in error["loc"]:
+            detail = "is no name of a label: letters, digits and `_ . / -` between them, such as app.kubernetes.io/name"
+        case "string_pattern_mismatch":
+            detail = "is not an address that begins with http:// or https:// and has no blanks"
         case _:
             detail = str(error["msg"]).removeprefix("Value error, ")
     return Mistake(pointer=pointer, detail=detail)

@@ -10,9 +10,15 @@ from collections.abc import Mapping
 from http import HTTPStatus
 
 import msgspec
-from aiohttp import web
+from aiohttp import hdrs, web
 
 MEDIA_TYPE = "application/problem+json"
+#: What every answer carries, also one to a request that never reached the application.
+HEADERS = {
+    hdrs.SERVER: "rollback-watchdog",
+    "X-Content-Type-Options": "nosniff",
+    hdrs.CACHE_CONTROL: "no-store",
+}
 
 
 class Mistake(msgspec.Struct, frozen=True, kw_only=True):

@@ -9,6 +9,7 @@ from aiohttp import web
 
 from watchdog.api import shapes
 from watchdog.api.context import Call, Context, Listing, bad_query, listing, reply_json, store_problem
+from watchdog.api.cursor import read_name, write_name
 from watchdog.api.presenters import (
     present_audit,
     present_deployment,
@@ -61,7 +62,7 @@ class Reading:
     async def services(self, call: Call) -> web.Response:
         """Every service now, by name."""
         services = self._context.view().services
-        page = _by_name(services, listing(call.request))
+        page = _by_name("services", services, listing(call.request))
         return _list(page, present_service)
 
     async def service(self, call: Call) -> web.Response:
@@ -79,7 +80,7 @@ class Reading:
         for service in view.services.values():
             for check in service.checks:
                 used.setdefault(check.id.rule, set()).add(service.name)
-        page = _by_name(self._context.rules(), listing(call.request))
+        page = _by_name("rules", self._context.rules(), listing(call.request))
         return _list(page, lambda rule: present_rule(rule, tuple(sorted(used.get(rule.name, ())))))
 
     async def deployments(self, call: Call) -> web.Response:
@@ -142,9 +143,7 @@ class Reading:
         try:
             page: Page[Any] = await self._context.ask(answer)
         except ValueError:
-            raise bad_query(
-                Mistake(pointer="?cursor", detail="is not a cursor that a list has answered")
-            ) from None
+            raise _bad_cursor() from None
         return page
 
 
@@ -162,11 +161,20 @@ def unknown(noun: str, name: str, known: Iterable[str] = ()) -> Problem:
     return Problem(404, f"there is no {noun} {name!r}" + (f"; did you mean {guess!r}?" if guess else ""))
 
 
-def _by_name(found: Any, query: Listing) -> Page[Any]:
-    """A page of a mapping, in the order of names; the cursor is the last name of the page before."""
-    names = sorted(name for name in found if query.cursor is None or name > query.cursor)
+def _by_name(what: str, found: Any, query: Listing) -> Page[Any]:
+    """A page of a mapping, in the order of names; the cursor holds the last name of the page before."""
+    try:
+        after = None if query.cursor is None else read_name(what, query.cursor)
+    except ValueError:
+        raise _bad_cursor() from None
+    names = sorted(name for name in found if after is None or name > after)
     page = names[: query.limit]
-    return Page(items=tuple(found[name] for name in page), next=page[-1] if len(names) > len(page) else None)
+    following = write_name(what, page[-1]) if len(names) > len(page) else None
+    return Page(items=tuple(found[name] for name in page), next=following)
+
+
+def _bad_cursor() -> Problem:
+    return bad_query(Mistake(pointer="?cursor", detail="is not a cursor that this list has answered"))
 
 
 def _list(page: Page[Any], present: Callable[[Any], Any]) -> web.Response:
