@@ -1,7 +1,7 @@
 # Every target makes what it needs first: the virtual environment from the lock file, and as root Debian's servers.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test lint fmt bench clean packages
+.PHONY: help demo test lint fmt docs bench clean packages
 
 # Debian keeps haproxy in /usr/sbin, which is not on every user's PATH.
 export PATH := $(PATH):/usr/sbin:/sbin
@@ -16,7 +16,8 @@ ARGS ?=
 help:  ## list the targets
 	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: $(READY) packages  ## a bad deployment, seen and rolled back, in under a minute (ARGS=--prometheus, --json, --keep)
+demo: $(READY)  ## a bad deployment, seen and rolled back, in under a minute (ARGS=--prometheus, --json, --keep)
+	@.ci/packages haproxy $(if $(findstring --prometheus,$(ARGS)),prometheus)
 	$(BIN)/watchdog demo $(ARGS)
 
 test: lint packages  ## everything that must hold: format, lint, types, import rules, tests on real servers
@@ -31,6 +32,9 @@ lint: $(READY)  ## format, lint, types and import rules, nothing changed
 fmt: $(READY)  ## write the format and the fixes that are safe
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
+
+docs: $(READY) packages  ## write into README and docs/ what the commands print and the tables say now
+	$(BIN)/python -m tests.docs.rewrite
 
 bench: $(READY) packages  ## how fast a bad version is switched away, beside Prometheus rules and Alertmanager
 	$(BIN)/python -m benchmarks $(ARGS)
