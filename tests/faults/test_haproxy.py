@@ -157,10 +157,6 @@ async def test_a_server_that_haproxy_does_not_know_is_told_and_nothing_is_done(f
     await fleet.rollback("completed", service="orders")
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="the second half does not bring the target in again, so a reload between leaves nobody",
-)
 async def test_a_reload_between_the_two_halves_never_leaves_nobody_in_charge(fleet: Fleet) -> None:
     """A reload brings back what the configuration says: the bad version alone."""
     fleet.add("trips")

@@ -185,8 +185,9 @@ class HAProxySwitch:
             )
         self._possible(before, change)
         until = self._deadline()
-        await self._enter(before, change, until)
-        await self._leave(change, until)
+        entry = self._entry(before, change)
+        await self._enter(before, change, entry, until)
+        await self._leave(change, entry, until)
         try:
             return (await self._read(until)).state
         except SwitchUnreachable as error:
@@ -270,13 +271,19 @@ class HAProxySwitch:
             if why:
                 raise SwitchRejected(f"{self._where}: server {row.name} {why}; {_UNTOUCHED}")
 
-    async def _enter(self, before: _Snapshot, change: Change, until: float) -> None:
-        """Make the target's servers ready and weighted, and see in the same conversation that they are."""
-        backend = self._settings.backend
+    def _entry(self, before: _Snapshot, change: Change) -> list[str]:
+        """What makes the target's servers ready and weighted: two commands in one each."""
         live = before.of(*before.state.live)
         fallback = max((row.weight for row in live if row.enabled), default=1)
+        return [
+            _bring_in(self._settings.backend, row.name, row.initial_weight or fallback)
+            for row in before.of(change.target)
+        ]
+
+    async def _enter(self, before: _Snapshot, change: Change, commands: list[str], until: float) -> None:
+        """Make the target's servers ready and weighted, and see in the same conversation that they are."""
+        backend = self._settings.backend
         targets = before.of(change.target)
-        commands = [_bring_in(backend, row.name, row.initial_weight or fallback) for row in targets]
         try:
             text = await self._converse([*commands, f"show servers state {backend}"], until)
         except CliError as error:
@@ -295,15 +302,19 @@ class HAProxySwitch:
             why = said or "not all of its servers are ready"
             raise SwitchUnknown(f"{self._where}: {change.target!r} is in only in part ({why}); no other left")
 
-    async def _leave(self, change: Change, until: float) -> None:
-        """Put the others into maintenance; the target is in by now."""
+    async def _leave(self, change: Change, entry: list[str], until: float) -> None:
+        """Put the others into maintenance; the target is in by now.
+
+        It is brought in once more in the same line: a reload since then sent it back, and nobody would be left.
+        """
         backend = self._settings.backend
         away = [server for variant in change.away for server in self._settings.variants[variant]]
         if not away:
             return
-        commands = [f"set server {backend}/{server} state maint" for server in away]
+        commands = [*entry, *(f"set server {backend}/{server} state maint" for server in away)]
+        count = 2 * len(entry) + len(away)
         try:
-            complaints, _ = answers(await self._converse(commands, until), len(away))
+            complaints, _ = answers(await self._converse(commands, until), count)
         except (CliError, ValueError) as error:
             names = ", ".join(change.away)
             raise SwitchUnknown(
