@@ -62,8 +62,12 @@ def deploy(
     if not wait:
         say_json(record) if json else say(line)
         return
-    note(line)
-    record = talk(wait_for_end(where, record, limit=limit, every=pause))
+
+    async def follow() -> dict[str, Any]:
+        note(line)  # said in here, where Ctrl-C is already a clean end
+        return await wait_for_end(where, record, limit=limit, every=pause)
+
+    record = talk(follow())
     say_json(record) if json else say(f"{record['id']} {record['state']}" + _reason(record))
     raise typer.Exit(_ENDS.get(record["state"], UNDECIDED))
 
