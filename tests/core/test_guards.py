@@ -380,7 +380,7 @@ def test_a_rule_that_names_no_version_accuses_nobody_while_two_are_live() -> Non
     assert ask(facts_of(scenario, rule=scenario.rules[1])) == ()
 
 
-def test_live_capacity_is_all_that_takes_traffic() -> None:
+def test_the_target_must_stand_in_for_all_others_that_are_live() -> None:
     scenario = Scenario().shows("green", total=6, ready=1).shows("blue", total=4, ready=4).green_deployed()
 
     assert facts_of(scenario).live_capacity == 6
@@ -388,12 +388,20 @@ def test_live_capacity_is_all_that_takes_traffic() -> None:
 
     scenario.after("5s").traffic(blue=1, green=1)
 
+    assert facts_of(scenario).live_capacity == 6
+
+
+def test_a_canary_beside_a_variant_of_the_same_size_can_be_taken_back() -> None:
+    scenario = Scenario().stable_blue().after("5s").traffic(blue=4, green=1)
+
+    assert ask(facts_of(scenario)) == ()
+
+
+def test_a_target_that_lost_its_own_capacity_is_not_ready_for_the_canary_either() -> None:
+    scenario = Scenario().shows("blue", total=10, ready=5).shows("green", total=1, ready=1).green_deployed()
+    scenario.after("5s").traffic(blue=9, green=1)
+
     assert facts_of(scenario).live_capacity == 10
-
-
-def test_half_of_what_is_live_is_too_little_to_stand_in_for_all() -> None:
-    scenario = Scenario().stable_blue().after("5s").traffic(blue=1, green=1)
-
     assert [veto.reason for veto in ask(facts_of(scenario))] == ["not_ready"]
 
 

@@ -17,7 +17,7 @@ from watchdog.core.known import newest_before
 from watchdog.core.rollback import Rollback
 from watchdog.core.rule import Level, Rule, rank
 from watchdog.core.targets import choose
-from watchdog.core.traffic import TrafficState
+from watchdog.core.traffic import TrafficState, VariantState
 from watchdog.core.world import ServiceWorld, World
 
 DAY = timedelta(hours=24)
@@ -81,7 +81,7 @@ def gather(  # noqa: PLR0913 - the one question that everybody asks, each with w
         target_detail=detail,
         target_ready=spot.ready if spot else None,
         target_note=spot.note if spot else "",
-        live_capacity=_capacity(state),
+        live_capacity=_capacity(state, found.variant if found else ""),
         rule=rule.name if rule else "",
         known_before=known[0] if known else None,
         known_before_at=known[1] if known else None,
@@ -126,7 +126,7 @@ def facts_before_write(
     beside = rollback.change is not None and rollback.change.beside
     if beside or rollback.to_variant not in state.live:
         return facts
-    return replace(facts, live_capacity=_capacity(state, besides=rollback.to_variant))
+    return replace(facts, live_capacity=_stood_in_for(state, rollback.to_variant))
 
 
 def _paused(world: World, service: ServiceWorld) -> str:
@@ -155,13 +155,21 @@ def _name(service: ServiceWorld, variant: str) -> str:
     return deployment.version if deployment else variant
 
 
-def _capacity(state: TrafficState | None, *, besides: str = "") -> int | None:
-    """Capacity that is live now: what the target must be able to stand in for."""
+def _capacity(state: TrafficState | None, target: str) -> int | None:
+    """Capacity that the target must have, relative to what is live: that of all others, and what it carries itself."""
     if state is None:
         return None
-    live = [state.variants[name] for name in state.live if name != besides]
-    sizes = [spot.total or spot.ready or 1 for spot in live]
-    return sum(sizes)
+    own = _size(state.variants[target]) if target in state.live else 0
+    return max(own, _stood_in_for(state, target))
+
+
+def _stood_in_for(state: TrafficState, target: str) -> int:
+    """Capacity of everything live but the target: what it must stand in for."""
+    return sum(_size(state.variants[name]) for name in state.live if name != target)
+
+
+def _size(spot: VariantState) -> int:
+    return spot.total or spot.ready or 1
 
 
 def _equally_bad(service: ServiceWorld, bad: Deployment, rule: Rule) -> str:
