@@ -57,10 +57,15 @@ def test_a_bad_variant_that_is_gone_takes_no_traffic() -> None:
     assert move(shows(green=None, blue=1), ours=True) is Next.DONE
 
 
-def test_a_change_that_is_half_in_place_is_finished_even_when_it_is_late() -> None:
+def test_a_change_that_is_half_in_place_is_finished_while_there_is_time() -> None:
     assert move(shows(green=1, blue=1), ours=True) is Next.FINISH
-    assert move(shows(green=1, blue=1), ours=True, expired=True) is Next.FINISH
     assert move(shows(green=1, blue=1, mark=INTENT.id)) is Next.FINISH
+
+
+def test_a_change_that_is_half_in_place_and_too_late_is_left_to_a_person() -> None:
+    assert move(shows(green=1, blue=1), ours=True, expired=True) is Next.HALF
+    assert move(shows(green=1, blue=1, mark=INTENT.id), expired=True) is Next.HALF
+    assert move(shows(green=1, blue=1), expired=True) is Next.FOREIGN
 
 
 def test_a_half_change_that_somebody_else_made_is_his() -> None:
@@ -96,4 +101,5 @@ def test_every_state_has_an_answer_and_done_only_follows_from_the_end_state() ->
             assert blue
             assert not green
         if answer in (Next.WRITE, Next.FINISH):
+            assert not expired, "nothing is written too late"
             assert green, "nothing is written when the bad version takes no traffic"

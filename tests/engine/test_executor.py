@@ -425,10 +425,13 @@ async def test_a_half_done_change_is_finished_forward(tier: Tier) -> None:
     assert rig.switch.state.live == ("blue",)
 
 
-async def test_a_half_done_change_is_finished_even_when_it_is_late(rig: Rig) -> None:
-    rig.switch.move({"green": 100, "blue": 100})
-    await asyncio.sleep(2 * EXPIRY)
-    assert (await rig.carry_out(resumed=True)).kind is OutcomeKind.APPLIED
+async def test_both_live_long_after_the_decision_is_never_written_whoever_did_it(rig: Rig) -> None:
+    rig.switch.move({"green": 50, "blue": 50})
+    await asyncio.sleep(timedelta(days=3).total_seconds())
+    outcome = await rig.carry_out(resumed=True)
+    assert outcome.kind is OutcomeKind.HALF_DONE
+    assert "green and blue are live" in outcome.detail
+    assert rig.applies == 0
 
 
 @tiers

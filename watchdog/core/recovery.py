@@ -18,6 +18,7 @@ class Next(StrEnum):
     DONE = "done"  #: the end state is in place
     WRITE = "write"  #: the state is as it was: ask the guards and write
     FINISH = "finish"  #: the target is live beside the bad variant: write again, forward only
+    HALF = "half"  #: the target is live beside the bad variant, and it is too late to write: a person looks
     FOREIGN = "foreign"  #: neither: somebody else changed it
     LAPSED = "lapsed"  #: too late to begin
 
@@ -25,8 +26,9 @@ class Next(StrEnum):
 def next_move(rollback: Rollback, state: TrafficState, *, expired: bool, ours: bool) -> Next:
     """What to do about an intent. `ours` says that this process or an earlier one may have written it already.
 
-    An end state that is in place although nothing was written is a person's work (`FOREIGN`), not ours. What was begun
-    is finished even when it is late; what was not begun is not.
+    An end state that is in place although nothing was written is a person's work (`FOREIGN`), not ours. Nothing is
+    written once the intent has expired: both live may be the half of a change that was begun, or what a person has set
+    since, and nobody can tell which.
     """
     target_live, bad_live = rollback.to_variant in state.live, rollback.from_variant in state.live
     ours = ours or (state.mark is not None and state.mark == rollback.id)
@@ -36,7 +38,9 @@ def next_move(rollback: Rollback, state: TrafficState, *, expired: bool, ours: b
         return Next.FOREIGN
     beside = rollback.change is not None and rollback.change.beside
     if target_live and not beside:
-        return Next.FINISH if ours else Next.FOREIGN
+        if not ours:
+            return Next.FOREIGN
+        return Next.HALF if expired else Next.FINISH
     if expired:
         return Next.LAPSED
     return Next.WRITE

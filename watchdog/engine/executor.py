@@ -120,6 +120,10 @@ class Executor:
             case Next.LAPSED:
                 why = attempt.trouble or "the intent is too old"
                 return self._outcome(attempt, OutcomeKind.LAPSED, state=state, detail=why)
+            case Next.HALF:
+                kept = attempt.rollback
+                why = f"{kept.from_variant} and {kept.to_variant} are live, and the intent is too old to finish it"
+                return self._outcome(attempt, OutcomeKind.HALF_DONE, state=state, detail=why)
             case Next.WRITE | Next.FINISH:
                 return await self._write(attempt, state, halfway=move is Next.FINISH)
 
