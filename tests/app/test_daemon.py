@@ -9,6 +9,7 @@ import socket
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import closing
+from datetime import UTC, datetime
 
 import aiohttp
 import pytest
@@ -23,6 +24,10 @@ from watchdog.app.daemon import Daemon
 from watchdog.app.run import run, serve
 from watchdog.config.load import load
 from watchdog.core.errors import ConfigError, StoreCorrupt, StoreError, StoreLocked
+from watchdog.core.incident import Incident, IncidentKind, IncidentState
+from watchdog.core.rule import Level, Severity
+from watchdog.core.turn import Turn
+from watchdog.store.registry import make_store
 from watchdog.traffic.lock import HostLock
 
 Start = Callable[[Home], Awaitable[Daemon]]
@@ -105,6 +110,29 @@ async def test_what_was_seen_survives_a_restart(home: Home, start: Start, eventu
     await first.stop()
     second = await start(home)
     assert live(second) == identity, "it is known before the switch was read again"
+
+
+async def test_what_belongs_to_nothing_configured_is_closed_at_the_start(home: Home, start: Start) -> None:
+    left = Incident(
+        id="inc-left",
+        kind=IncidentKind.SOURCE,
+        state=IncidentState.OPEN,
+        subject="graphite",
+        opened_at=datetime.now(UTC),
+        level=Level.UNKNOWN,
+        severity=Severity.HIGH,
+    )
+    store = make_store(home.load().store_url)
+    await store.open()
+    await store.commit(Turn(incidents=(left,)))
+    await store.aclose()
+
+    await start(home)
+
+    with closing(sqlite3.connect(home.store)) as database:
+        states = database.execute("SELECT state FROM incidents").fetchall()
+        kinds = database.execute("SELECT kind FROM audit").fetchall()
+    assert (states, ("incident_closed",) in kinds) == ([("closed",)], True)
 
 
 async def test_a_clean_stop_can_be_asked_for_twice(home: Home, start: Start) -> None:

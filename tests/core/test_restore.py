@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from tests.core.scenario import T0, Scenario, rule, service
 from watchdog.core.check import CheckId, CheckState, KnownLog, KnownRun, Reason, Verdict
-from watchdog.core.incident import Incident, IncidentKind, IncidentState
+from watchdog.core.incident import Breach, Incident, IncidentKind, IncidentState
 from watchdog.core.restore import restore_service, restore_sources
 from watchdog.core.rollback import RollbackState
 from watchdog.core.rule import Level, Severity
@@ -16,6 +16,7 @@ from watchdog.core.world import ServiceWorld
 
 ERRORS = rule()
 TRIPS = service("trips", (ERRORS,))
+BREACH = Breach(rule=rule("latency"), level=Level.CRITICAL, since=T0)
 
 
 def restored(**saved: Any) -> ServiceWorld:
@@ -162,3 +163,11 @@ def test_every_configured_source_comes_back_with_its_open_incident() -> None:
     assert found["prometheus"].incident == down
     assert found["app"].incident is None
     assert found["app"].up is None
+
+
+def test_a_check_whose_rule_is_gone_comes_back_while_it_holds_an_incident_open() -> None:
+    gone = CheckId(service="trips", rule="latency")
+    held = incident("inc-1", breaches={"trips/latency": BREACH})
+    found = restored(checks=[record_of(gone, latched=Level.CRITICAL)], incidents=[held])
+    assert found.checks[gone].latched is Level.CRITICAL
+    assert restored(checks=[record_of(gone, latched=Level.CRITICAL)]).checks == {}

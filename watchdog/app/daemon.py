@@ -25,6 +25,7 @@ from watchdog.core.events import Asked, ChannelDead, Event
 from watchdog.core.facts import facts_before_write
 from watchdog.core.guards import GuardFacts
 from watchdog.core.message import MessageKind, Outgoing
+from watchdog.core.orphans import orphans
 from watchdog.core.restore import restore_service, restore_sources
 from watchdog.core.rollback import Rollback
 from watchdog.core.telling import store_failed
@@ -122,6 +123,9 @@ class Daemon:
         await self._leadership.acquire()
         self._closing.push_async_callback(self._leadership.release)
         self._reactor = self._wire(saved)
+        await self._reactor.settle(
+            orphans(self._reactor.world, saved.incidents, saved.rollbacks, now=self._clock.now())
+        )
         self._store.on_request(lambda request: self._deliver(Asked(request=request)))
         for request in saved.requests:
             self._deliver(Asked(request=request))

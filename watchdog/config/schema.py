@@ -221,7 +221,7 @@ class RollbackShape(Settings):
     max_per_day: Count | None = None
     """Most automatic rollbacks in 24 hours."""
     min_ready: Share | None = None
-    """Ready capacity of the target, relative to what is live."""
+    """Ready capacity of the target, relative to what is live beside it (and at least to its own)."""
     confirm: Any = None
     """`none`, a rule, or a list of rules of which one must at least warn."""
     approve_within: PositiveDuration | None = None

@@ -36,29 +36,32 @@ def restore_service(
         (one for one in deployments if one.service == name), key=lambda one: (one.recorded_at, one.id)
     )
     record = record or ServiceRecord(name=name)
+    still_open = [
+        one for one in incidents if one.subject == name and one.kind is not IncidentKind.SOURCE and one.open
+    ]
+    held = {key for one in still_open for key in one.breaches}
     return ServiceWorld(
         service=service,
         rules={rule: rules[rule] for rule in service.rules},
         traffic=record.traffic,
         deployments={one.id: one for one in kept},
-        incidents={
-            one.id: one
-            for one in incidents
-            if one.subject == name and one.kind is not IncidentKind.SOURCE and one.open
-        },
+        incidents={one.id: one for one in still_open},
         rollbacks={one.id: one for one in rollbacks if one.service == name},
-        checks=_checks(name, service.rules, checks),
+        checks=_checks(name, service.rules, checks, held),
         known=record.known,
         paused=record.paused,
         taints=record.taints,
     )
 
 
-def _checks(name: str, rules: tuple[str, ...], checks: Iterable[CheckRecord]) -> dict[CheckId, CheckState]:
+def _checks(
+    name: str, rules: tuple[str, ...], checks: Iterable[CheckRecord], held: set[str]
+) -> dict[CheckId, CheckState]:
+    """Memories of checks that exist, or that hold an incident open although their rule is gone."""
     return {
         one.id: unwatched(one.state, _last_seen(one.state))
         for one in checks
-        if one.id.service == name and one.id.rule in rules
+        if one.id.service == name and (one.id.rule in rules or str(one.id) in held)
     }
 
 

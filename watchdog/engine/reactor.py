@@ -74,6 +74,12 @@ class Reactor:
             event = await self._inbox.get()
             await finish(self.turn(event))  # committed and known, or neither
 
+    async def settle(self, stepped: Stepped) -> None:
+        """Write what a start has to put in order, before the first event. A store that cannot take it is told about."""
+        turn, head = self._turn_of(stepped)
+        if not turn.empty and await self._commit(turn):
+            self._head = head
+
     async def drain(self) -> None:
         """Take in what is in the inbox now, for a clean stop, and write what checks remember."""
         await self._retry_kept()

@@ -1,0 +1,76 @@
+"""What an earlier configuration left behind is ended at the start, so that nothing stays open for ever."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from msgspec.structs import replace
+
+from tests.core.scenario import T0, Scenario, service
+from watchdog.core.incident import Incident, IncidentKind, IncidentState
+from watchdog.core.message import MessageKind
+from watchdog.core.orphans import WHY, orphans
+from watchdog.core.rollback import RollbackState
+from watchdog.core.rule import Level, Severity
+from watchdog.core.step import Stepped
+from watchdog.core.world import ServiceWorld, SourceWorld, World
+
+NOW = T0 + timedelta(hours=5)
+RENAMED = World(
+    services={"journeys": ServiceWorld(service=service("journeys", ()), rules={})},
+    sources={"prom": SourceWorld(name="prom")},
+)
+
+
+def incident(subject: str, kind: IncidentKind = IncidentKind.BREACH) -> Incident:
+    return Incident(
+        id=f"inc-{subject}",
+        kind=kind,
+        state=IncidentState.ACKNOWLEDGED,
+        subject=subject,
+        opened_at=T0,
+        level=Level.CRITICAL,
+        severity=Severity.HIGH,
+    )
+
+
+def left(scenario: Scenario) -> Stepped:
+    return orphans(RENAMED, (), (scenario.rollback,), now=NOW)
+
+
+def test_incidents_of_a_service_or_source_that_is_gone_are_closed_and_told() -> None:
+    gone = (incident("trips"), incident("graphite", IncidentKind.SOURCE))
+    kept = (incident("journeys"), incident("prom", IncidentKind.SOURCE))
+
+    found = orphans(RENAMED, (*gone, *kept), (), now=NOW)
+
+    assert [(one.id, one.state, one.closed_because) for one in found.incidents] == [
+        ("inc-trips", IncidentState.CLOSED, WHY),
+        ("inc-graphite", IncidentState.CLOSED, WHY),
+    ]
+    assert [one.kind for one in found.messages] == [MessageKind.INCIDENT_CLOSED] * 2
+    assert [one.kind for one in found.audit] == ["incident_closed"] * 2
+
+
+@pytest.mark.parametrize(
+    ("scenario", "end"),
+    [
+        (Scenario().stable_blue().after("5s").traffic(blue=0, green=1).decided(), RollbackState.EXPIRED),
+        (Scenario().switched(), RollbackState.UNVERIFIED),
+    ],
+)
+def test_a_rollback_of_a_service_that_is_gone_ends_by_what_was_done(
+    scenario: Scenario, end: RollbackState
+) -> None:
+    ended = left(scenario).rollbacks
+
+    assert [(one.state, one.ended_at, one.history[-1].why) for one in ended] == [(end, NOW, WHY)]
+
+
+def test_what_has_ended_or_is_still_configured_is_left_alone() -> None:
+    scenario = Scenario().switched()
+    over = replace(scenario.rollback, state=RollbackState.COMPLETED)
+
+    assert orphans(RENAMED, (), (over,), now=NOW) == Stepped(world=RENAMED)
+    assert orphans(scenario.world, (), (scenario.rollback,), now=NOW) == Stepped(world=scenario.world)
