@@ -11,6 +11,7 @@ from tests.core.scenario import CRITICAL, OK, ROLLBACK, WARNING, Scenario, count
 from watchdog.core.audit import ChainHead, link
 from watchdog.core.check import CheckId
 from watchdog.core.checks import polls
+from watchdog.core.deployment import DeploymentState
 from watchdog.core.events import OutcomeKind
 from watchdog.core.incident import IncidentState
 from watchdog.core.message import MessageKind
@@ -399,6 +400,33 @@ def test_a_rule_that_only_was_critical_waits_for_the_target_too() -> None:
     for _ in range(2):
         scenario.after("5s").observe("latency", value=OK)
     assert not scenario.service.incidents
+
+
+def test_a_version_with_an_open_incident_never_becomes_stable_while_its_bad_rule_is_silent() -> None:
+    scenario = Scenario(rule(), rule("latency")).traffic(blue=1)
+    for _ in range(2):
+        scenario.after("10s").observe("errors", value=CRITICAL)
+    for _ in range(40):
+        scenario.after("30s").silence("errors").observe("latency", value=OK)
+
+    assert scenario.incident.open
+    assert scenario.on("blue").state is DeploymentState.ADOPTED
+    assert not scenario.on("blue").soaked_for
+
+    for _ in range(2):
+        scenario.after("10s").observe("errors", value=OK)
+    scenario.healthy_for("11m")
+    assert scenario.on("blue").state is DeploymentState.STABLE
+
+
+def test_a_version_whose_incident_waits_for_something_else_does_not_become_stable_meanwhile() -> None:
+    scenario = Scenario(rule(clear=100)).traffic(blue=1)
+    for _ in range(2):
+        scenario.after("10s").observe(value=CRITICAL)
+    scenario.healthy_for("15m")
+
+    assert scenario.incident.open
+    assert scenario.on("blue").state is DeploymentState.ADOPTED
 
 
 def test_an_incident_without_checks_stays_until_somebody_closes_it() -> None:

@@ -86,19 +86,30 @@ def _remember(draft: Draft, rule: Rule, verdict: Verdict, deployment: Deployment
 
 
 def _soak(draft: Draft, rule: Rule, check: CheckId, verdict: Verdict, deployment: Deployment) -> None:
-    """Count the time in which something was known ok and nothing was worse."""
+    """Count the time in which something was known ok and nothing was worse; it never ends in an open incident.
+
+    What another check last knew, and what it has latched, counts: an answer that is missing since makes nothing better.
+    """
     others_worse = any(
-        state.verdict is not None and rank(state.verdict.level) > rank(Level.OK)
+        _worse(state)
         for other, state in draft.service.checks.items()
         if other != check and other.version in ("", deployment.version)
     )
+    longest_gap = max(3 * rule.interval, timedelta(seconds=5))
+    ends_soon = deployment.soaked_for + longest_gap >= draft.service.service.rollback.soak
+    in_incident = draft.service.incident_of(IncidentKind.BREACH, deployment.id) is not None
     soak(
         draft,
         deployment,
-        ok=verdict.level is Level.OK,
+        ok=verdict.level is Level.OK and not (in_incident and ends_soon),
         worse=others_worse or rank(verdict.level) > rank(Level.OK),
-        longest_gap=max(3 * rule.interval, timedelta(seconds=5)),
+        longest_gap=longest_gap,
     )
+
+
+def _worse(state: CheckState) -> bool:
+    levels = (state.latched, *(one.level for one in (state.verdict, state.known) if one is not None))
+    return any(rank(level) > rank(Level.OK) for level in levels)
 
 
 def _incident(draft: Draft, judged: Judged) -> Incident | None:
