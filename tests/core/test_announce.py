@@ -262,6 +262,17 @@ def test_another_version_in_place_is_armed_at_once() -> None:
     assert versions(scenario) == [("v1", "blue", "stable"), ("v2", "blue", "watching")]
 
 
+def test_in_place_back_to_an_earlier_version_is_a_return_and_never_armed() -> None:
+    scenario = Scenario().stable_blue()
+    scenario.post("v1", "blue")
+    scenario.after("1h").post("v2", "blue")
+
+    reply = scenario.after("1m").post("v1", "blue")
+
+    assert (reply.status, reply.body["state"], reply.body["armed"]) == (201, "return", False)
+    assert versions(scenario)[-1] == ("v1", "blue", "return")
+
+
 def test_in_place_a_version_that_was_not_stable_yet_is_superseded() -> None:
     scenario = Scenario().traffic(blue=1, green=0)
     scenario.post("v1", "blue")

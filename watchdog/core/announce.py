@@ -129,9 +129,11 @@ def _annotated(draft: Draft, record: Deployment, body: dict[str, Any]) -> Deploy
 def _add(draft: Draft, request: Request, *, variant: str, version: str, started: datetime) -> Deployment:
     """A record of its own: pending until traffic comes, or watching at once when it was replaced in place.
 
+    In place, back to a version that the variant carried before is a return: never armed.
     A switch that tells versions will tell this one too when it is there; until then the earlier one is.
     """
     in_place = _live(draft, variant) and _told(draft, variant) is None
+    back = in_place and any(one.version == version for one in draft.service.served(variant))
     for older in list(draft.service.deployments.values()):
         waiting = older.state is DeploymentState.PENDING
         if older.variant == variant and (waiting or (in_place and older.live_at is not None)):
@@ -141,20 +143,27 @@ def _add(draft: Draft, request: Request, *, variant: str, version: str, started:
         service=draft.service.name,
         version=version,
         variant=variant,
-        state=DeploymentState.WATCHING if in_place else DeploymentState.PENDING,
+        state=_begins_as(in_place=in_place, back=back),
         origin=Origin.POSTED,
         started_at=started,
         recorded_at=draft.now,
         live_at=draft.now if in_place else None,
-        armed=in_place,
+        armed=in_place and not back,
     )
     draft.set_deployment(record)
     record = _annotated(draft, record, request.body)
     draft.note(f"deployment_{record.state}", deployment=record, by=request.by)
-    if in_place:
+    if record.armed:
         start_over(draft)
+    if in_place:
         forget_dead_checks(draft)
     return record
+
+
+def _begins_as(*, in_place: bool, back: bool) -> DeploymentState:
+    if back:
+        return DeploymentState.RETURN
+    return DeploymentState.WATCHING if in_place else DeploymentState.PENDING
 
 
 def _answer(request: Request, record: Deployment, status: int) -> Reply:
