@@ -58,13 +58,27 @@ def approved() -> Scenario:
     return story
 
 
+def refused() -> Scenario:
+    story = Scenario().traffic(blue=1, green=0)
+    assert story.ask(RequestKind.ROLLBACK, reason="I want out").status == 409
+    return story
+
+
+def approval_too_soon() -> Scenario:
+    story = approve_mode().tick(paused="the pause file exists")
+    assert story.ask(RequestKind.APPROVE, story.incident.id).status == 409
+    return story
+
+
 STORIES: dict[str, Callable[[], Scenario]] = {
     "intended": lambda: Scenario().decided(),
     "blocked": blocked,
     "observe": lambda: Scenario(mode=Mode.OBSERVE).decided(),
     "approval": approve_mode,
     "approved": approved,
+    "approval vetoed": approval_too_soon,
     "person": by_person,
+    "person refused": refused,
     "probe": dead_probe,
     "evidence": lambda: Scenario(counting()).green_deployed(events=100.0),
     "critical": lambda: Scenario().green_deployed().green_is_bad(3, value=CRITICAL),
@@ -117,6 +131,15 @@ def test_a_persons_rollback_has_no_verdict_to_reach_but_guards() -> None:
     assert (again.verdict, again.rule) == (None, None)
     assert again.facts is not None
     assert not again.facts.automatic
+
+
+@pytest.mark.parametrize(
+    ("story", "kind"), [(refused, "rollback_request_refused"), (approval_too_soon, "approval_vetoed")]
+)
+def test_what_a_person_was_refused_is_replayed_too(story: Callable[[], Scenario], kind: str) -> None:
+    again = replay(one(story(), kind))
+    assert again is not None
+    assert again.vetoes == again.vetoes_again != ()
 
 
 def test_an_opened_incident_has_a_verdict_but_no_guards() -> None:

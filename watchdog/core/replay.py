@@ -25,6 +25,8 @@ DECISIONS = (
     "rollback_blocked",
     "rollback_intended",
     "approval_asked",
+    "approval_vetoed",
+    "rollback_request_refused",
 )
 
 
