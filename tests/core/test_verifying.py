@@ -354,6 +354,46 @@ def test_a_switch_that_is_undone_in_part_is_contested_too() -> None:
     assert "beside blue" in scenario.message(ENDED).headline
 
 
+@pytest.mark.parametrize("weight", [0, 1])
+@pytest.mark.parametrize("recovered", [False, True])
+def test_a_switch_that_is_undone_leaves_the_incident_open_until_the_bad_version_is_ok(
+    weight: int, recovered: bool
+) -> None:
+    scenario = Scenario().verified()
+    incident = scenario.incident.id
+    if recovered:
+        scenario.blue_recovers()
+        assert all(breach.over for breach in scenario.incident.breaches.values())
+
+    scenario.after("1s").traffic(blue=weight, green=1).after("1s").tick()
+
+    scenario.rollback_is(RollbackState.CONTESTED)
+    assert scenario.incident.id == incident
+    assert [(key, one.version) for key, one in scenario.incident.breaches.items() if not one.over] == [
+        ("trips/errors@green", "green")
+    ]
+    assert MessageKind.INCIDENT_CLOSED not in scenario.told
+
+    scenario.after("20s").observe(value=OK, on="green").after("5s").tick()
+    assert scenario.incident.id == incident
+    scenario.after("5s").observe(value=OK, on="green").tick()
+    assert scenario.service.incidents == {}
+    assert scenario.message(MessageKind.INCIDENT_CLOSED).headline.endswith("every check is ok again")
+
+
+def test_a_rule_of_the_whole_service_clears_anew_after_the_switch_was_undone() -> None:
+    scenario = Scenario(of_service()).green_deployed().green_is_bad(rule="load").after("1s")
+    scenario.outcome(OutcomeKind.APPLIED, state=scenario.state(blue=1, green=0)).after("2s").traffic()
+    scenario.after("10s").observe(value=OK).after("5s").observe(value=OK)
+
+    scenario.after("1s").traffic(blue=0, green=1).after("5s").observe(value=OK)
+
+    scenario.rollback_is(RollbackState.CONTESTED)
+    assert [breach.over for breach in scenario.incident.breaches.values()] == [False]
+    scenario.after("5s").observe(value=OK)
+    assert scenario.service.incidents == {}
+
+
 @pytest.mark.parametrize("end", ["completed", "ineffective", "unverified"])
 def test_traffic_that_goes_back_later_is_told(end: str) -> None:
     scenario = Scenario().verified()

@@ -61,6 +61,13 @@ def bound(rule: Rule, rollback: Rollback) -> CheckId:
     )
 
 
+def away(rule: Rule, rollback: Rollback) -> CheckId:
+    """The check of the same rule on the version that was taken away."""
+    return CheckId(
+        service=rollback.service, rule=rule.name, version=rollback.from_version, variant=rollback.from_variant
+    )
+
+
 def rule_of(service: ServiceWorld, check: CheckId) -> Rule | None:
     """The rule a check runs by: the one it is waited for with, else the configured one, else none any more."""
     held = (rule for key, rule in _held_open(service) if key == str(check))

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from msgspec.structs import replace
 
 from watchdog.core import deciding, proof, telling
-from watchdog.core.checks import bound
+from watchdog.core.checks import away, bound
 from watchdog.core.deployment import DeploymentEvent, DeploymentState
 from watchdog.core.draft import Draft
 from watchdog.core.events import Outcome, OutcomeKind
@@ -24,6 +24,8 @@ from watchdog.core.world import ServiceWorld
 
 #: A switch that should show the end of a rollback must have been readable for so long after it was due.
 READ_WITHIN = timedelta(minutes=1)
+
+_BACK = "the switch away from it was undone"
 
 _REFUSALS = {
     OutcomeKind.OVERTAKEN: RollbackEvent.OVERTAKEN,
@@ -137,6 +139,35 @@ def _rebind(draft: Draft, rollback: Rollback) -> None:
     draft.set_incident(replace(incident, breaches=breaches))
 
 
+def _rebind_back(draft: Draft, rollback: Rollback) -> None:
+    """The bad version is live again: the incident waits for it as before, whatever the target showed meanwhile."""
+    incident = draft.service.incidents.get(rollback.incident or "")
+    if incident is None or rollback.applied_at is None:
+        return
+    breaches: dict[str, Breach] = {}
+    for key, breach in incident.breaches.items():
+        ended_at = breach.cleared_at or breach.retired_at
+        if ended_at is not None and ended_at < rollback.applied_at:
+            breaches[key] = breach
+            continue
+        again = replace(breach, cleared_at=None, retired_at=None)
+        if breach.rule.per_version and key == str(bound(breach.rule, rollback)):
+            before = str(away(breach.rule, rollback))
+            breaches[before] = replace(again, version=rollback.from_version, value=None, reason=_BACK)
+        else:
+            _clear_anew(draft, key)
+            breaches[key] = again
+    draft.set_incident(replace(incident, breaches=breaches))
+    draft.note("incident_goes_on", incident=incident.id, rollback=rollback.id, checks=sorted(breaches))
+
+
+def _clear_anew(draft: Draft, key: str) -> None:
+    """Clear samples from while the bad version was away say nothing about it."""
+    for check, state in list(draft.service.checks.items()):
+        if str(check) == key:
+            draft.set_check(check, replace(state, clears=0), store=True)
+
+
 def settling(service: ServiceWorld, sampled_at: datetime) -> bool:
     """Whether a sample is from before a switch that waits for proof, or from so soon after it that it may be."""
     return any(
@@ -168,6 +199,7 @@ def traffic_seen(draft: Draft, state: TrafficState) -> None:
             _end(draft, rollback, RollbackEvent.OVERTAKEN, "a newer deployment takes traffic", record)
         else:
             _end(draft, rollback, RollbackEvent.UNDONE, _undone_why(rollback, state), record)
+            _rebind_back(draft, rollback)
     elif rollback.to_variant not in state.live:
         _end(draft, rollback, RollbackEvent.OVERTAKEN, "traffic was moved to another variant", record)
     elif rollback.state is RollbackState.APPLIED:
