@@ -23,8 +23,11 @@ from watchdog.app.build import build_switches
 from watchdog.app.daemon import Daemon
 from watchdog.app.run import run, serve
 from watchdog.config.load import load
+from watchdog.core.deployment import Deployment, DeploymentState, Origin
 from watchdog.core.errors import ConfigError, StoreCorrupt, StoreError, StoreLocked
+from watchdog.core.events import Asked
 from watchdog.core.incident import Incident, IncidentKind, IncidentState
+from watchdog.core.request import Request, RequestKind
 from watchdog.core.rule import Level, Severity
 from watchdog.core.turn import Turn
 from watchdog.store.registry import make_store
@@ -133,6 +136,52 @@ async def test_what_belongs_to_nothing_configured_is_closed_at_the_start(home: H
         states = database.execute("SELECT state FROM incidents").fetchall()
         kinds = database.execute("SELECT kind FROM audit").fetchall()
     assert (states, ("incident_closed",) in kinds) == ([("closed",)], True)
+
+
+async def test_what_is_decided_while_stopping_is_left_for_the_next_start(
+    home: Home, start: Start, eventually: Eventually
+) -> None:
+    earlier = datetime(2026, 1, 31, tzinfo=UTC)
+    good = Deployment(
+        id="dep-good",
+        service="trips",
+        version="v2",
+        variant="green",
+        state=DeploymentState.STABLE,
+        origin=Origin.SEEN,
+        started_at=earlier,
+        recorded_at=earlier,
+        live_at=earlier,
+    )
+    store = make_store(home.load().store_url)
+    await store.open()
+    await store.commit(Turn(deployments=(good,)))
+    await store.aclose()
+    home.settings["services"][0]["traffic"]["apply"] = ["touch", str(home.folder / "written-{variant}")]
+    daemon = await start(home)
+
+    def looked() -> bool:
+        view = daemon.view()
+        return view is not None and view.services["trips"].deployment is not None
+
+    await eventually(looked)
+    request = Request(
+        id="req-1",
+        kind=RequestKind.ROLLBACK,
+        target="trips",
+        by="alice",
+        at=datetime.now(UTC),
+        body={"reason": "bad"},
+    )
+    with capture_logs() as logs:
+        daemon._deliver(Asked(request=request))  # noqa: SLF001 - at the very moment of the stop
+        await daemon.stop()
+
+    with closing(sqlite3.connect(home.store)) as database:
+        states = database.execute("SELECT state FROM rollbacks").fetchall()
+    assert states == [("intended",)]
+    assert [one["event"] for one in logs].count("intent_left_for_the_next_start") == 1
+    assert not list(home.folder.glob("written-*"))
 
 
 async def test_a_clean_stop_can_be_asked_for_twice(home: Home, start: Start) -> None:

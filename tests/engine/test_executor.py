@@ -637,3 +637,17 @@ async def test_a_clean_stop_waits_for_a_write_under_way(rig: Rig) -> None:
     gate.set()
     assert await stop == ()
     assert rig.outcomes[0].kind is OutcomeKind.APPLIED
+
+
+async def test_who_is_halted_finishes_what_is_under_way_and_begins_nothing(rig: Rig) -> None:
+    gate = asyncio.Event()
+    rig.switch.hold_apply(gate)
+    await rig.leadership.acquire()
+    rig.executor.submit(intent())
+    await eventually(lambda: "apply" in rig.said)
+    rig.executor.halt()
+    rig.executor.submit(replace(intent(), id="rb-2"))
+    assert rig.executor.crew.names == ("rb-1",)
+    gate.set()
+    assert (await rig.outcome()).kind is OutcomeKind.APPLIED
+    assert rig.applies == 1

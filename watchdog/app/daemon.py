@@ -263,6 +263,8 @@ class Daemon:
         _log.info("stopped")
 
     async def _wind_down(self) -> None:
+        if self._executor is not None:
+            self._executor.halt()  # what is decided from here on, even while draining, must not be begun and cut off
         if self._listener is not None:
             await self._listener.aclose()
         self._checks.halt()

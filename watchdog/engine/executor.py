@@ -77,12 +77,23 @@ class Executor:
         self._leadership = leadership
         self._deliver = deliver
         self._clock = clock
+        self._halted = False
         self.crew = Crew("executor")
 
     def submit(self, rollback: Rollback, *, resumed: bool = False) -> None:
         """Carry out an intent that is on disk. `resumed`: an earlier process may have written it already."""
+        if self._halted:
+            _log.warning("intent_left_for_the_next_start", rollback=rollback.id)
+            return
         if not self.crew.busy(rollback.id):
             self.crew.start(rollback.id, self._carry_out(_Attempt(rollback=rollback, ours=resumed)))
+
+    def halt(self) -> None:
+        """Begin nothing more, for a clean stop: an intent stays on disk for the next start. Idempotent.
+
+        What is under way goes on; wait for it with `crew.finish`.
+        """
+        self._halted = True
 
     async def _carry_out(self, attempt: _Attempt) -> None:
         while True:
