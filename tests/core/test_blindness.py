@@ -6,11 +6,12 @@ from datetime import timedelta
 
 import pytest
 
-from tests.core.scenario import CRITICAL, OK, Scenario, counting, probe, rule
+from tests.core.scenario import CRITICAL, MINUTE, OK, Scenario, counting, of_service, probe, rule
 from watchdog.core.incident import Incident, IncidentKind
 from watchdog.core.message import MessageKind
 from watchdog.core.observation import FailReason
 from watchdog.core.request import RequestKind
+from watchdog.core.rule import Level
 
 OPENED, CLOSED, ACKNOWLEDGED = (
     MessageKind.INCIDENT_OPENED,
@@ -283,6 +284,82 @@ def test_failures_with_a_success_between_are_not_in_a_row() -> None:
         scenario.after("5s").unreadable().unreadable().after("1s").traffic()
 
     assert scenario.told == []
+
+
+def test_that_nothing_takes_traffic_is_told_after_a_while() -> None:
+    scenario = Scenario().stable_blue().after("5s").traffic(blue=0, green=0).tick()
+    meanwhile = scenario.service.level
+    assert meanwhile is Level.UNKNOWN
+
+    scenario.after("2m59s").traffic().tick()
+    assert scenario.told == []
+    scenario.after("1s").tick()
+
+    assert scenario.told == [OPENED]
+    assert "no variant takes traffic" in scenario.message(OPENED).headline
+    for _ in range(10):
+        scenario.after("5m").traffic().tick()
+    assert scenario.told == [OPENED], "one incident, told once"
+
+    scenario.after("5s").traffic(blue=1, green=0)
+    assert scenario.told == [OPENED, CLOSED]
+    assert scenario.message(CLOSED).headline.endswith("traffic flows again")
+    assert scenario.service.level is Level.OK
+
+
+def test_the_smallest_blind_after_of_the_rules_is_how_long_nothing_may_take_traffic() -> None:
+    scenario = Scenario(rule(blind_after=MINUTE), of_service()).traffic(blue=0, green=0)
+
+    scenario.after("59s").tick()
+    assert scenario.told == []
+    scenario.after("1s").traffic()
+
+    assert "no variant takes traffic" in scenario.message(OPENED).headline
+
+
+def test_traffic_that_comes_back_in_between_starts_the_wait_anew() -> None:
+    scenario = Scenario().traffic(blue=0, green=0).tick()
+    scenario.after("2m").traffic(blue=1).after("5s").traffic(blue=0).after("2m").tick()
+
+    assert scenario.told == []
+
+
+def test_that_nothing_takes_traffic_stays_open_over_a_restart() -> None:
+    scenario = Scenario().traffic(blue=0, green=0).after("1s").tick().after("3m").tick()
+
+    scenario.restart().after("5s").traffic().tick()
+
+    assert scenario.told == [OPENED]
+
+
+def test_a_switch_that_shows_nothing_live_when_it_can_be_read_again_is_another_incident() -> None:
+    scenario = Scenario().traffic(blue=0, green=0).tick()
+    for _ in range(3):
+        scenario.after("1m10s").unreadable()
+    scenario.after("5s").traffic()
+
+    assert scenario.told == [OPENED, CLOSED, OPENED]
+    assert "no variant takes traffic" in scenario.messages[-1].headline
+
+
+def test_a_person_closes_that_nothing_takes_traffic_and_it_is_left_alone_for_as_long_again() -> None:
+    scenario = Scenario().traffic(blue=0, green=0).tick().after("3m").tick()
+    incident = of_kind(scenario, IncidentKind.SWITCH)
+    assert incident is not None
+    scenario.ask(RequestKind.CLOSE, incident.id)
+
+    scenario.after("2m").tick()
+    assert of_kind(scenario, IncidentKind.SWITCH) is None
+    scenario.after("1m").tick().after("3m").tick()
+    assert of_kind(scenario, IncidentKind.SWITCH) is not None
+
+
+def test_a_breach_of_the_whole_service_is_still_its_level_when_nothing_takes_traffic() -> None:
+    scenario = Scenario(of_service()).traffic(blue=1, green=0).after("5s").observe(value=CRITICAL)
+
+    scenario.after("5s").traffic(blue=0)
+
+    assert scenario.service.level is Level.CRITICAL
 
 
 def test_a_person_closes_it_and_it_takes_three_more() -> None:

@@ -81,7 +81,7 @@ def _close(draft: Draft, request: Request, incident: Incident) -> Reply:
     why = f"closed by {request.by}" + (f": {request.body['reason']}" if request.body.get("reason") else "")
     closed = close(draft, incident, IncidentEvent.CLOSED_BY_PERSON, why)
     if incident.kind is IncidentKind.SWITCH:
-        draft.service = replace(draft.service, traffic_failures=0)
+        draft.service = replace(draft.service, traffic_failures=0, idle_since=None)
     for check, state in list(draft.service.checks.items()):
         breach = incident.breaches.get(str(check))
         if breach is not None and not breach.over:

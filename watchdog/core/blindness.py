@@ -1,17 +1,18 @@
-"""Blindness: checks without data, sources that do not answer, switches that cannot be read.
+"""Blindness: checks without data, sources that do not answer, switches that cannot be read or show nothing live.
 
 Silence is never health and never failure: it is told to people, and nothing else. Works on a draft.
 """
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from msgspec.structs import replace
 
 from watchdog.core import telling
 from watchdog.core.check import CheckId, CheckState, Reason
 from watchdog.core.checks import rule_of
+from watchdog.core.clockstep import ahead
 from watchdog.core.draft import Draft, identity
 from watchdog.core.evaluate import blind
 from watchdog.core.events import Observed
@@ -23,10 +24,15 @@ from watchdog.core.world import ServiceWorld, SourceWorld, World
 
 #: After so many failed reads in a row the switch counts as unreadable.
 UNREADABLE_AFTER = 3
+#: How long nothing may take traffic before it is told, for a service whose rules have no `blind_after` of their own.
+IDLE_AFTER = timedelta(minutes=3)
+#: What is wrong with a switch that can be read: rules of one version ask nothing then.
+NOTHING_LIVE = "no variant takes traffic"
 #: Failures that are the source's own; a refused or senseless answer to one query is one rule's.
 _SOURCE_FAILED = frozenset(
     {FailReason.UNREACHABLE, FailReason.TIMEOUT, FailReason.HTTP_STATUS, FailReason.MALFORMED}
 )
+_AGAIN = "data is there again"
 _FAILED = frozenset(Reason(reason.value) for reason in _SOURCE_FAILED)
 
 
@@ -61,13 +67,37 @@ def look(draft: Draft) -> None:
     ]
     summary = "; ".join(sorted({_line(check, state) for check, state in own}))
     _follow(draft, IncidentKind.BLIND, summary, tuple(sorted({check.rule for check, _ in own})))
+    switch_usable(draft)
 
 
-def switch_readable(draft: Draft) -> None:
-    """Open or close the incident of a switch that cannot be read."""
-    failing = draft.service.traffic_failures >= UNREADABLE_AFTER
-    summary = f"its traffic switch cannot be read: {draft.service.traffic_error}" if failing else ""
-    _follow(draft, IncidentKind.SWITCH, summary, ())
+def switch_usable(draft: Draft) -> None:
+    """Open or close the incident of a switch that cannot be read, or shows nothing live for too long."""
+    service = draft.service
+    known = service.incident_of(IncidentKind.SWITCH)
+    if service.traffic_failures >= UNREADABLE_AFTER:
+        _follow(draft, IncidentKind.SWITCH, f"its traffic switch cannot be read: {service.traffic_error}", ())
+    elif _idle(draft, known):
+        if known is not None and known.summary != NOTHING_LIVE:
+            close(draft, known, IncidentEvent.CLEARED, "the switch can be read again")
+        _follow(draft, IncidentKind.SWITCH, NOTHING_LIVE, ())
+    else:
+        idle = known is not None and known.summary == NOTHING_LIVE
+        _follow(draft, IncidentKind.SWITCH, "", (), again="traffic flows again" if idle else _AGAIN)
+
+
+def _idle(draft: Draft, known: Incident | None) -> bool:
+    """Whether nothing has taken traffic for too long, and is still told after a restart; remembers since when."""
+    service = draft.service
+    since = None
+    if service.traffic is not None and not service.traffic.live:
+        since = draft.now if ahead(service.idle_since, draft.now) else service.idle_since or draft.now
+    if since != service.idle_since:
+        draft.service = replace(service, idle_since=since)
+    if since is None:
+        return False
+    if known is not None and known.summary == NOTHING_LIVE:
+        return True
+    return draft.now - since >= min((rule.blind_after for rule in service.rules.values()), default=IDLE_AFTER)
 
 
 def _failed_at_source(rule: Rule, state: CheckState) -> bool:
@@ -81,12 +111,14 @@ def _line(check: CheckId, state: CheckState) -> str:
     return f"{check.rule} has no data ({reason})"
 
 
-def _follow(draft: Draft, kind: IncidentKind, summary: str, checks: tuple[str, ...]) -> None:
+def _follow(
+    draft: Draft, kind: IncidentKind, summary: str, checks: tuple[str, ...], *, again: str = _AGAIN
+) -> None:
     """One incident a service and kind: opened once, told again only when more checks are concerned."""
     incident = draft.service.incident_of(kind)
     if not summary:
         if incident is not None:
-            close(draft, incident, IncidentEvent.CLEARED, "data is there again")
+            close(draft, incident, IncidentEvent.CLEARED, again)
         return
     opened = incident is None
     if incident is None:
@@ -106,9 +138,8 @@ def _follow(draft: Draft, kind: IncidentKind, summary: str, checks: tuple[str, .
     more = opened or bool(set(checks) - set(incident.checks))
     told = replace(incident, summary=summary, checks=checks)
     draft.set_incident(told)
-    draft.note(
-        "blind" if kind is IncidentKind.BLIND else "switch_unreadable", incident=told.id, summary=summary
-    )
+    switch = "switch_idle" if summary == NOTHING_LIVE else "switch_unreadable"
+    draft.note("blind" if kind is IncidentKind.BLIND else switch, incident=told.id, summary=summary)
     if more:
         draft.tell(telling.blind(draft.service.service, told, now=draft.now))
 

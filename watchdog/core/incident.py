@@ -20,7 +20,7 @@ class IncidentKind(StrEnum):
     BREACH = "breach"  #: a service's rules are worse than ok; one per service and deployment
     BLIND = "blind"  #: a service's checks have had no data for too long; one per service
     SOURCE = "source"  #: a source does not answer; one per source, lists services
-    SWITCH = "switch"  #: a service's traffic switch cannot be read; one per service
+    SWITCH = "switch"  #: a service's traffic switch cannot be read, or shows nothing live; one per service
 
 
 class IncidentState(StrEnum):

@@ -85,11 +85,14 @@ def _on_service(
         case Observed():
             judging.observed(draft, event)
         case TrafficSeen():
+            if draft.service.traffic_failures:
+                draft.service = replace(draft.service, traffic_failures=0, traffic_error="")
             _traffic_seen(draft, event)
+            blindness.switch_usable(draft)
         case TrafficUnseen(error=error):
             failures = draft.service.traffic_failures + 1
             draft.service = replace(draft.service, traffic_failures=failures, traffic_error=error)
-            blindness.switch_readable(draft)
+            blindness.switch_usable(draft)
         case Outcome():
             verifying.outcome(draft, event)
     _follow_up(draft)
@@ -98,9 +101,6 @@ def _on_service(
 
 def _traffic_seen(draft: Draft, event: TrafficSeen) -> None:
     """Take in a read, unless an intent is being carried out: then the executor's own reads count."""
-    if draft.service.traffic_failures:
-        draft.service = replace(draft.service, traffic_failures=0, traffic_error="")
-    blindness.switch_readable(draft)
     if any(one.state is RollbackState.INTENDED for one in draft.service.rollbacks.values()):
         return
     known = draft.service.traffic

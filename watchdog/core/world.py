@@ -25,7 +25,8 @@ class ServiceWorld(msgspec.Struct, frozen=True, kw_only=True):
     """One service: what was configured, what is live, what is wrong, what is being done about it.
 
     `deployments` are ordered by the time they were recorded; `incidents` are open ones; `rollbacks` are those under
-    way and those of the last day. `traffic` is the last successful read of the switch.
+    way and those of the last day. `traffic` is the last successful read of the switch,
+    `idle_since` when it began to show nothing live.
     """
 
     service: Service
@@ -33,6 +34,7 @@ class ServiceWorld(msgspec.Struct, frozen=True, kw_only=True):
     traffic: TrafficState | None = None
     traffic_error: str = ""
     traffic_failures: int = 0
+    idle_since: datetime | None = None
     deployments: dict[str, Deployment] = {}
     incidents: dict[str, Incident] = {}
     rollbacks: dict[str, Rollback] = {}
@@ -91,9 +93,11 @@ class ServiceWorld(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def level(self) -> Level:
-        """The worst that any check shows now."""
+        """The worst that any check shows now. What takes no traffic is never ok."""
         levels = [state.latched for state in self.checks.values() if state.known is not None]
-        return max(levels, key=rank, default=Level.UNKNOWN)
+        worst = max(levels, key=rank, default=Level.UNKNOWN)
+        idle = self.traffic is not None and not self.traffic.live
+        return Level.UNKNOWN if idle and worst is Level.OK else worst
 
     def record(self) -> ServiceRecord:
         """What of this is stored in the service's own row."""
