@@ -83,9 +83,19 @@ def test_what_was_not_begun_in_time_is_not_begun() -> None:
     assert move(shows(green=1, blue=0), expired=True, ours=True) is Next.LAPSED
 
 
-@pytest.mark.parametrize(
-    "state", [shows(0, 0), shows(None, 0), shows(1, None), shows(0, None), shows(None, None)]
-)
+@pytest.mark.parametrize("state", [shows(0, 0), shows(None, 0), shows(0, None), shows(None, None)])
+def test_that_nothing_is_live_says_nothing_until_it_is_too_late(state: TrafficState) -> None:
+    for ours in (False, True):
+        assert move(state, ours=ours) is Next.WAIT
+        assert move(state, ours=ours, expired=True) is Next.LAPSED
+
+
+def shows_red(green: int | None, blue: int | None) -> TrafficState:
+    state = shows(green, blue)
+    return replace(state, variants={**state.variants, "red": VariantState(weight=1)})
+
+
+@pytest.mark.parametrize("state", [shows(1, None), shows_red(0, 0), shows_red(None, 0), shows_red(0, None)])
 def test_any_other_state_is_somebody_else_s(state: TrafficState) -> None:
     for expired, ours in product((False, True), repeat=2):
         assert move(state, expired=expired, ours=ours) is Next.FOREIGN

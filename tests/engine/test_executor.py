@@ -651,3 +651,23 @@ async def test_who_is_halted_finishes_what_is_under_way_and_begins_nothing(rig: 
     gate.set()
     assert (await rig.outcome()).kind is OutcomeKind.APPLIED
     assert rig.applies == 1
+
+
+async def test_that_nothing_is_live_for_a_moment_ends_no_intent(rig: Rig) -> None:
+    rig.switch.move({})
+    await rig.leadership.acquire()
+    rig.executor.submit(intent())
+    await asyncio.sleep(60)
+    assert not rig.outcomes
+    rig.switch.move({"green": 100})
+    assert (await rig.outcome()).kind is OutcomeKind.APPLIED
+    assert rig.switch.state.live == ("blue",)
+
+
+@pytest.mark.parametrize("resumed", [False, True])
+async def test_an_intent_lapses_when_nothing_is_live_until_its_end(rig: Rig, resumed: bool) -> None:
+    rig.switch.move({})
+    outcome = await rig.carry_out(resumed=resumed)
+    assert (outcome.kind, outcome.detail) == (OutcomeKind.LAPSED, "nothing takes any traffic now")
+    assert EXPIRY <= now() <= EXPIRY + 5
+    assert rig.applies == 0

@@ -20,6 +20,7 @@ class Next(StrEnum):
     FINISH = "finish"  #: the target is live beside the bad variant: write again, forward only
     HALF = "half"  #: the target is live beside the bad variant, and it is too late to write: a person looks
     FOREIGN = "foreign"  #: neither: somebody else changed it
+    WAIT = "wait"  #: nothing is live at all: an outage or the middle of a change, which says nothing
     LAPSED = "lapsed"  #: too late to begin
 
 
@@ -30,6 +31,8 @@ def next_move(rollback: Rollback, state: TrafficState, *, expired: bool, ours: b
     written once the intent has expired: both live may be the half of a change that was begun, or what a person has set
     since, and nobody can tell which.
     """
+    if not state.live:
+        return Next.LAPSED if expired else Next.WAIT
     target_live, bad_live = rollback.to_variant in state.live, rollback.from_variant in state.live
     ours = ours or (state.mark is not None and state.mark == rollback.id)
     if target_live and not bad_live:

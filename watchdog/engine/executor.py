@@ -128,6 +128,8 @@ class Executor:
                 return self._outcome(
                     attempt, OutcomeKind.OVERTAKEN, state=state, detail="traffic was moved first"
                 )
+            case Next.WAIT:
+                return self._later(attempt, "nothing takes any traffic now")
             case Next.LAPSED:
                 why = attempt.trouble or "the intent is too old"
                 return self._outcome(attempt, OutcomeKind.LAPSED, state=state, detail=why)
