@@ -666,6 +666,16 @@ def test_an_intent_that_cannot_be_carried_out_ends_says_why_and_what_to_do(
     scenario.rollback_is(state, "never a second time")
 
 
+def test_a_half_switch_pages_though_no_incident_asked_for_it() -> None:
+    scenario = Scenario().stable_blue().after("5s").traffic(blue=0, green=1)
+    scenario.after("35s").traffic().ask(RequestKind.ROLLBACK, reason="it looks odd")
+    scenario.after("1s").outcome(OutcomeKind.HALF_DONE, detail="unknown whether it was written")
+
+    scenario.rollback_is(RollbackState.PARTIAL)
+    assert scenario.message(ENDED).needs_human
+    assert scenario.service.active_rollback() is None
+
+
 def test_an_outcome_of_something_else_changes_nothing() -> None:
     scenario = Scenario().green_deployed()
     before = scenario.service

@@ -22,7 +22,7 @@ from watchdog.core.facts import facts_before_write
 from watchdog.core.guards import GuardFacts
 from watchdog.core.rollback import Rollback
 from watchdog.core.traffic import Change, Tier, TrafficState
-from watchdog.engine.executor import LIMIT, WRITES, Executor
+from watchdog.engine.executor import GRACE, LIMIT, WRITES, Executor
 from watchdog.leader.single import SingleLeadership
 from watchdog.testing.clock import BASE, LoopClock
 from watchdog.testing.traffic import FakeSwitch, Moment
@@ -384,20 +384,20 @@ async def test_nothing_lapses_while_something_of_ours_may_be_in_place(tier: Tier
     await rig.leadership.acquire()
     rig.executor.submit(intent())
     await rig.wrote()
-    for _ in range(400):
+    for _ in range(150):
         rig.switch.fail_read(SwitchUnreachable("away"))
-    await asyncio.sleep(5 * EXPIRY)
+    await asyncio.sleep(2 * EXPIRY)
     assert not rig.outcomes
     assert (await rig.outcome()).kind is OutcomeKind.APPLIED
     assert rig.switch.writes == 1
 
 
 async def test_a_resumed_intent_does_not_lapse_before_the_switch_was_read(rig: Rig) -> None:
-    for _ in range(400):
+    for _ in range(150):
         rig.switch.fail_read(SwitchUnreachable("away"))
     await rig.leadership.acquire()
     rig.executor.submit(intent(), resumed=True)
-    await asyncio.sleep(5 * EXPIRY)
+    await asyncio.sleep(2 * EXPIRY)
     assert not rig.outcomes
     outcome = await rig.outcome()
     assert outcome.kind is OutcomeKind.LAPSED  # nothing of ours is in place after all
@@ -671,3 +671,29 @@ async def test_an_intent_lapses_when_nothing_is_live_until_its_end(rig: Rig, res
     assert (outcome.kind, outcome.detail) == (OutcomeKind.LAPSED, "nothing takes any traffic now")
     assert EXPIRY <= now() <= EXPIRY + 5
     assert rig.applies == 0
+
+
+@tiers
+@pytest.mark.parametrize("late", [0.0, 3 * 86400.0])
+async def test_what_may_be_written_and_can_never_be_read_again_ends_and_says_that_nobody_knows(
+    tier: Tier, late: float
+) -> None:
+    rig = Rig(tier)
+    await asyncio.sleep(late)
+    rig.switch.vanish()
+    outcome = await rig.carry_out(resumed=True)
+    assert outcome.kind is OutcomeKind.HALF_DONE
+    assert "unknown whether it was written: the switch could not be read" in outcome.detail
+    end = max(late, EXPIRY) + GRACE.total_seconds()
+    assert end <= now() <= end + 5
+    assert rig.applies == 0
+
+
+async def test_a_lost_answer_of_a_switch_that_never_comes_back_ends_too(rig: Rig) -> None:
+    rig.switch.fail_apply(SwitchUnknown("the answer was lost"), at=Moment.AFTER)
+    await rig.leadership.acquire()
+    rig.executor.submit(intent())
+    await rig.wrote()
+    rig.switch.vanish()
+    assert (await rig.outcome()).kind is OutcomeKind.HALF_DONE
+    assert now() <= EXPIRY + GRACE.total_seconds() + 5

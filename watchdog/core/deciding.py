@@ -292,8 +292,8 @@ def _too_late(draft: Draft, rollback: Rollback) -> bool:
 def end(
     draft: Draft, rollback: Rollback, event: RollbackEvent, why: str, record: dict[str, object] | None = None
 ) -> Rollback:
-    """End a rollback of which nothing was written, and say so."""
+    """End a rollback that does not go on, and say so: a half switch always to somebody who must act."""
     moved = draft.move_rollback(rollback, event, why, record=record)
-    wanted = moved.incident in draft.service.incidents
+    wanted = moved.incident in draft.service.incidents or moved.state is RollbackState.PARTIAL
     draft.tell(telling.rollback_ended(draft.service.service, moved, now=draft.now, wanted=wanted))
     return moved

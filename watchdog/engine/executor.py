@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import structlog
 from msgspec.structs import replace
@@ -42,6 +42,9 @@ WRITES = 5
 #: A switch ends every call within its own timeout; this bound is for one that breaks its promise. Shorter than the life
 #: of an intent, so that there is a second attempt.
 LIMIT = timedelta(minutes=4)
+#: A switch that may have been written and cannot be read is asked so long beyond the end of the intent; then people
+#: must look. Counted from the start of this process when that was later: a restart alone is no reason to give up.
+GRACE = timedelta(minutes=10)
 
 Facts = Callable[[Rollback, TrafficState, str], GuardFacts]
 
@@ -52,6 +55,7 @@ class _Attempt:
 
     rollback: Rollback
     ours: bool
+    begun_at: datetime
     writes: int = 0
     pause: float = FIRST_PAUSE
     before: TrafficState | None = None
@@ -86,7 +90,8 @@ class Executor:
             _log.warning("intent_left_for_the_next_start", rollback=rollback.id)
             return
         if not self.crew.busy(rollback.id):
-            self.crew.start(rollback.id, self._carry_out(_Attempt(rollback=rollback, ours=resumed)))
+            attempt = _Attempt(rollback=rollback, ours=resumed, begun_at=self._clock.now())
+            self.crew.start(rollback.id, self._carry_out(attempt))
 
     def halt(self) -> None:
         """Begin nothing more, for a clean stop: an intent stays on disk for the next start. Idempotent.
@@ -191,13 +196,23 @@ class Executor:
         return self._later(attempt, "the switch acknowledged, but shows something else")
 
     def _later(self, attempt: _Attempt, trouble: str) -> Outcome | None:
-        """Again later; lapses when it is too late and certainly nothing of ours is in place."""
+        """Again later; lapses when it is too late and certainly nothing of ours is in place.
+
+        What may be in place but cannot be read for `GRACE` longer ends as half done: a person must look.
+        """
         if trouble != attempt.trouble:
             _log.warning("switch_delayed", rollback=attempt.rollback.id, error=trouble)
             attempt.trouble = trouble
         if self._expired(attempt) and not attempt.ours:
             return self._outcome(attempt, OutcomeKind.LAPSED, detail=trouble)
+        if self._given_up(attempt):
+            why = f"unknown whether it was written: the switch could not be read; look at it by hand ({trouble})"
+            return self._outcome(attempt, OutcomeKind.HALF_DONE, detail=why)
         return None
+
+    def _given_up(self, attempt: _Attempt) -> bool:
+        expires_at = attempt.rollback.expires_at
+        return expires_at is not None and self._clock.now() >= max(expires_at, attempt.begun_at) + GRACE
 
     def _expired(self, attempt: _Attempt) -> bool:
         return attempt.rollback.expires_at is not None and self._clock.now() >= attempt.rollback.expires_at
