@@ -467,6 +467,17 @@ def test_a_request_that_nobody_answers_expires_and_people_are_told() -> None:
     assert "nobody approved in time" in message.headline
 
 
+@pytest.mark.parametrize("late", ["15m", "3h"])
+def test_an_approval_that_comes_too_late_is_refused(late: str) -> None:
+    scenario = Scenario(mode=Mode.APPROVE).decided().after(late)
+
+    reply = scenario.ask(RequestKind.APPROVE, scenario.incident.id)
+
+    assert reply.status == 409
+    assert "nobody approved in time" in reply.detail
+    scenario.rollback_is(RollbackState.EXPIRED)
+
+
 def test_there_is_nothing_to_approve_where_nobody_asked() -> None:
     scenario = Scenario().decided()
 

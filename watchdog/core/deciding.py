@@ -193,7 +193,10 @@ def intend(draft: Draft, rollback: Rollback, facts: GuardFacts, replay: dict[str
 
 
 def approve(draft: Draft, request: Request, rollback: Rollback) -> Reply:
-    """A person approved: the guards are asked once more, with the approval."""
+    """A person approved in time: the guards are asked once more, with the approval."""
+    if _unanswered(draft, rollback):
+        detail = f"the time to approve is over since {rollback.expires_at}: nobody approved in time"
+        return Reply(request=request.id, status=409, detail=detail)
     bad = draft.service.deployments.get(rollback.deployment)
     rule = rollback.rules[0] if rollback.rules else None
     facts = gather(
@@ -267,10 +270,15 @@ def unbreached(draft: Draft) -> None:
             end(
                 draft, rollback, RollbackEvent.OVERTAKEN, f"{rollback.from_version} takes no traffic any more"
             )
-        elif awaiting and rollback.expires_at and draft.now >= rollback.expires_at:
+        elif awaiting and _unanswered(draft, rollback):
             end(draft, rollback, RollbackEvent.LAPSED, "nobody approved in time")
         elif rollback.incident not in draft.service.incidents and (awaiting or _too_late(draft, rollback)):
             end(draft, rollback, RollbackEvent.LAPSED, "its incident is closed")
+
+
+def _unanswered(draft: Draft, rollback: Rollback) -> bool:
+    """Whether the time to approve is over."""
+    return rollback.expires_at is not None and draft.now >= rollback.expires_at
 
 
 def _moved_away(service: ServiceWorld, rollback: Rollback) -> bool:
