@@ -487,8 +487,29 @@ def test_there_is_nothing_to_approve_where_nobody_asked() -> None:
         assert "waits for approval" in reply.detail
 
 
-def test_a_request_for_approval_ends_when_its_incident_does() -> None:
+@pytest.mark.parametrize("how", ["it recovers", "a person closes it"])
+def test_what_is_bad_again_after_its_incident_was_closed_is_asked_about_again(how: str) -> None:
     scenario = Scenario(mode=Mode.APPROVE).decided()
+    first = scenario.incident.id
+    if how == "it recovers":
+        for _ in range(2):
+            scenario.after("10s").observe(value=OK)
+    else:
+        scenario.after("10s").ask(RequestKind.CLOSE, first)
+    scenario.rollback_is(RollbackState.BLOCKED)
+    assert scenario.vetoes == [("mode", "not_approved")]
+    assert ENDED not in scenario.told
+    assert scenario.ask(RequestKind.APPROVE, first).status in (404, 409)
+
+    scenario.after("20m").tick().green_is_bad(3)
+    scenario.rollback_is(RollbackState.AWAITING_APPROVAL)
+    assert scenario.told.count(WANTED) == 2
+    assert scenario.rollback.incident == scenario.incident.id != first
+    assert scenario.ask(RequestKind.APPROVE, scenario.incident.id).status == 202
+
+
+def test_a_request_for_approval_ends_with_its_incident_when_the_time_to_roll_back_is_over() -> None:
+    scenario = Scenario(mode=Mode.APPROVE, armed_for=5 * MINUTE).decided().after("6m")
     for _ in range(2):
         scenario.after("10s").observe(value=OK)
 

@@ -261,7 +261,10 @@ def requested(draft: Draft, request: Request) -> Reply:
 
 
 def unbreached(draft: Draft) -> None:
-    """Decisions that wait end when traffic was moved, nobody approved in time, or nothing asks for them any more."""
+    """Decisions that wait end when traffic was moved, nobody approved in time, or nothing asks for them any more.
+
+    A request for approval whose incident closes first goes back: when it is bad again, people are asked again.
+    """
     for rollback in list(draft.service.rollbacks.values()):
         if rollback.state not in (RollbackState.BLOCKED, RollbackState.AWAITING_APPROVAL):
             continue
@@ -272,8 +275,26 @@ def unbreached(draft: Draft) -> None:
             )
         elif awaiting and _unanswered(draft, rollback):
             end(draft, rollback, RollbackEvent.LAPSED, "nobody approved in time")
-        elif rollback.incident not in draft.service.incidents and (awaiting or _too_late(draft, rollback)):
+        elif rollback.incident in draft.service.incidents:
+            continue
+        elif _too_late(draft, rollback):
             end(draft, rollback, RollbackEvent.LAPSED, "its incident is closed")
+        elif awaiting:
+            _ask_no_more(draft, rollback)
+
+
+def _ask_no_more(draft: Draft, rollback: Rollback) -> None:
+    """Nothing was written and nothing is wrong now: the one rollback of the deployment is not used up."""
+    why = "its incident is closed; approval is asked for again when it is bad again"
+    veto = Veto(guard="mode", reason="not_approved", detail="nobody approved before its incident was closed")
+    draft.move_rollback(
+        rollback,
+        RollbackEvent.VETOED,
+        why,
+        vetoes=(veto,),
+        expires_at=None,
+        record={"vetoes": (veto,), "when": "its incident was closed"},
+    )
 
 
 def _unanswered(draft: Draft, rollback: Rollback) -> bool:
