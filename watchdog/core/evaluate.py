@@ -16,6 +16,7 @@ import msgspec
 
 from watchdog.core import explanation, quarantine
 from watchdog.core.check import CheckState, Reason, Streak, Verdict
+from watchdog.core.clockstep import ahead
 from watchdog.core.evidence import Excess, with_excess_of
 from watchdog.core.hold import extended, held
 from watchdog.core.judge import judge
@@ -60,6 +61,7 @@ def evaluate(
     `interval` is the time between polls at the moment, the rule's own by default. Times must be aware.
     """
     every = rule.interval if interval is None else interval
+    state = _not_ahead(rule, state, now)
     match observation:
         case Value() if not rule.is_probe:
             return _value(rule, state, observation, now, every)
@@ -100,13 +102,26 @@ def unwatched(state: CheckState, since: datetime) -> CheckState:
     return _replace(state, unknown_since=state.unknown_since or since)
 
 
+def _not_ahead(rule: Rule, state: CheckState, now: datetime) -> CheckState:
+    """The memory with what a clock remembered that was set back since: silence is counted from now."""
+    return _replace(
+        state,
+        blind_since=now if ahead(state.blind_since, now) else state.blind_since,
+        unknown_since=now if ahead(state.unknown_since, now) else state.unknown_since,
+        breached_at=now if ahead(state.breached_at, now) else state.breached_at,
+        quarantine_until=quarantine.not_ahead(state, window=rule.window, now=now),
+    )
+
+
 def _value(rule: Rule, state: CheckState, value: Value, now: datetime, interval: timedelta) -> Evaluated:
     unusable = _unusable(rule.evidence, value)
     if unusable is not None:
         answered = _replace(state, failures=quarantine.failures_after_answer(state))
         return _unknown(rule, answered, _no_data(unusable, "", now), interval)
     if state.sampled_at is not None and value.at <= state.sampled_at:
-        return _repeated(rule, state, value, now)
+        if not ahead(state.sampled_at, now) or ahead(value.at, now):
+            return _repeated(rule, state, value, now)
+        state = _replace(state, streaks={}, held=Level.OK, clears=0, excess=(), sampled_at=None)
     until = quarantine.until(state, value, window=rule.window, now=now)
     state = _replace(
         state,

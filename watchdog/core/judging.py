@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from watchdog.core import telling
 from watchdog.core.check import CheckId, CheckState, KnownLog, Reason, Verdict
 from watchdog.core.checks import checks_of, rule_of
+from watchdog.core.clockstep import ahead
 from watchdog.core.deciding import consider
 from watchdog.core.deployment import Deployment, DeploymentState
 from watchdog.core.draft import Draft, identity
@@ -55,7 +56,7 @@ def _too_early(draft: Draft, event: Observed, before: CheckState, deployment: De
     """
     observation = event.observation
     sampled_at = observation.at if isinstance(observation, Value | Pulse) else draft.now
-    if settling(draft.service, min(sampled_at, draft.now)):
+    if settling(draft.service, min(sampled_at, draft.now), now=draft.now):
         why = "traffic was moved a moment ago"
     elif deployment is not None and _warming_up(draft, deployment):
         if isinstance(observation, Pulse):
@@ -72,6 +73,8 @@ def _too_early(draft: Draft, event: Observed, before: CheckState, deployment: De
 
 def _warming_up(draft: Draft, deployment: Deployment) -> bool:
     young = draft.now < deployment.started_at + draft.service.service.rollback.warmup
+    if ahead(deployment.started_at, draft.now):
+        return False  # by a clock that was set back: nothing of the time before is counted any more either
     return young and deployment.armed and deployment.state is DeploymentState.WATCHING
 
 

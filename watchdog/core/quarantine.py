@@ -9,6 +9,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from watchdog.core.check import CheckState
+from watchdog.core.clockstep import ahead
 from watchdog.core.observation import Value
 
 #: After that many failed polls in a row the source counts as having been away.
@@ -40,6 +41,13 @@ def until(state: CheckState, value: Value, *, window: timedelta, now: datetime) 
         ends.append(_after(value.since, window))
     latest = max(ends, default=None)
     return latest if latest is not None and value.at < latest else None
+
+
+def not_ahead(state: CheckState, *, window: timedelta, now: datetime) -> datetime | None:
+    """The end of a quarantine, a window from now when a clock set it that was set back since."""
+    return (
+        _after(now, window) if ahead(state.quarantine_until, now, beyond=window) else state.quarantine_until
+    )
 
 
 def _after(at: datetime, duration: timedelta) -> datetime:

@@ -8,7 +8,7 @@ Builds messages only; `watchdog.core.routing` decides who gets them. Nothing sec
 from __future__ import annotations
 
 import hashlib
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from watchdog.core.incident import Breach, Incident, IncidentKind
 from watchdog.core.message import Message, MessageKind
@@ -170,7 +170,10 @@ def incident_closed(incident: Incident, *, now: datetime, service: Service | Non
         version=incident.version,
         labels=service.labels if service else {"source": incident.subject},
         incident=incident.id,
-        facts=(*_breach_facts(incident), ("lasted", format_duration(now - incident.opened_at))),
+        facts=(
+            *_breach_facts(incident),
+            ("lasted", format_duration(max(now - incident.opened_at, timedelta()))),
+        ),
     )
 
 
@@ -275,7 +278,8 @@ def rollback_ended(service: Service, rollback: Rollback, *, now: datetime, wante
     done = rollback.state is RollbackState.COMPLETED
     kind = MessageKind.ROLLBACK_COMPLETED if done else MessageKind.ROLLBACK_ENDED
     why = rollback.history[-1].why if rollback.history else ""
-    took = f" after {format_duration(now - rollback.applied_at)}" if done and rollback.applied_at else ""
+    lasted = now - (rollback.applied_at or now)
+    took = f" after {format_duration(lasted)}" if done and lasted > timedelta() else ""
     headline = (
         f"{service.name}: recovered on {rollback.to_version}{took}"
         if done

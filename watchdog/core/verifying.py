@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from watchdog.core import deciding, proof, telling
 from watchdog.core.checks import away, bound
+from watchdog.core.clockstep import ahead
 from watchdog.core.deployment import DeploymentEvent, DeploymentState
 from watchdog.core.draft import Draft
 from watchdog.core.events import Outcome, OutcomeKind
@@ -73,20 +74,17 @@ def _vetoed(draft: Draft, rollback: Rollback, event: Outcome) -> None:
 
 def _applied(draft: Draft, rollback: Rollback, event: Outcome) -> None:
     """The switch acknowledged: record it, taint the bad version, bind the breached rules to the target."""
-    policy = draft.service.service.rollback
     found = event.kind is OutcomeKind.FOUND_DONE
-    baseline, recheck = event.state or event.before, draft.world.recheck
-    known_at = max(event.at, draft.now)  # the store may have been away: nothing was looked at meanwhile
-    scrapes = proof.scrapes_of(draft.service, rollback)
+    baseline = event.state or event.before
+    # The store may have been away: nothing was looked at meanwhile.
+    contest_until, verify_until = _deadlines(draft, rollback, max(event.at, draft.now))
     moved = draft.move_rollback(
         rollback,
         RollbackEvent.APPLIED,
         "found in place after a restart" if found else "the switch acknowledged",
         applied_at=event.at,
-        contest_until=known_at + policy.stabilise + policy.contest_for,
-        verify_until=known_at
-        + policy.stabilise
-        + proof.verify_for(rollback.rules, policy.verify, scrapes, recheck),
+        contest_until=contest_until,
+        verify_until=verify_until,
         requests_at_switch=proof.counters(baseline),
         record={
             "change": rollback.change,
@@ -108,6 +106,14 @@ def _applied(draft: Draft, rollback: Rollback, event: Outcome) -> None:
         retire(draft, event.state)
     _begin_proof(draft, moved)
     draft.tell(telling.rollback_switched(draft.service.service, moved, now=draft.now))
+
+
+def _deadlines(draft: Draft, rollback: Rollback, start: datetime) -> tuple[datetime, datetime]:
+    """When the contest window and the proof end that begin at `start`."""
+    policy, scrapes = draft.service.service.rollback, proof.scrapes_of(draft.service, rollback)
+    verify_for = proof.verify_for(rollback.rules, policy.verify, scrapes, draft.world.recheck)
+    settled_at = start + policy.stabilise
+    return settled_at + policy.contest_for, settled_at + verify_for
 
 
 def _begin_proof(draft: Draft, rollback: Rollback) -> None:
@@ -168,11 +174,12 @@ def _clear_anew(draft: Draft, key: str) -> None:
             draft.set_check(check, replace(state, clears=0), store=True)
 
 
-def settling(service: ServiceWorld, sampled_at: datetime) -> bool:
+def settling(service: ServiceWorld, sampled_at: datetime, *, now: datetime) -> bool:
     """Whether a sample is from before a switch that waits for proof, or from so soon after it that it may be."""
     return any(
         rollback.state in VERIFYING
         and rollback.applied_at is not None
+        and not ahead(rollback.applied_at, now)
         and sampled_at < rollback.applied_at + service.service.rollback.stabilise
         for rollback in service.rollbacks.values()
     )
@@ -230,6 +237,7 @@ def progress(draft: Draft) -> None:
     if _newer_deployment(draft, rollback):
         _end(draft, rollback, RollbackEvent.OVERTAKEN, "a newer deployment takes traffic")
         return
+    rollback = _not_ahead(draft, rollback)
     if rollback.state is RollbackState.VERIFIED_OBJECT:
         rollback = _prove_traffic(draft, rollback)
     if rollback.state is RollbackState.VERIFIED_TRAFFIC and _read_after_contest(draft, rollback):
@@ -243,12 +251,30 @@ def progress(draft: Draft) -> None:
         _deadline(draft, rollback)
 
 
+def _not_ahead(draft: Draft, rollback: Rollback) -> Rollback:
+    """The rollback with its deadlines no further away than they ever were: the clock was set back since."""
+    if not ahead(rollback.applied_at, draft.now):
+        return rollback
+    contest, verify = _deadlines(draft, rollback, draft.now)
+    clamped = replace(
+        rollback,
+        contest_until=min(contest, rollback.contest_until or contest),
+        verify_until=min(verify, rollback.verify_until or verify),
+    )
+    if clamped == rollback:
+        return rollback
+    draft.set_rollback(clamped)
+    draft.note("rollback_deadlines_moved", rollback=rollback.id, why="the clock was set back")
+    return clamped
+
+
 def _read_after_contest(draft: Draft, rollback: Rollback) -> bool:
     """Whether the switch was read when the contest window was over; asks for a read when it was not."""
     until = rollback.contest_until
     if until is None or draft.now < until:
         return False
-    if draft.service.traffic is not None and draft.service.traffic.read_at >= until:
+    read_at = draft.service.traffic.read_at if draft.service.traffic is not None else None
+    if read_at is not None and read_at >= until and not ahead(read_at, draft.now):
         return True
     draft.looks.add(draft.service.name)
     return False
@@ -281,7 +307,7 @@ def _newer_deployment(draft: Draft, rollback: Rollback) -> bool:
 def _prove_traffic(draft: Draft, rollback: Rollback) -> Rollback:
     """Requests were seen to move: by the switch's own counters where it has them, else by `total` of the target."""
     start = (rollback.applied_at or draft.now) + draft.service.service.rollback.stabilise
-    if draft.now < start:
+    if draft.now < start and not ahead(rollback.applied_at, draft.now):
         return rollback
     counted = proof.counted(draft.service, rollback)
     if counted is not None:
