@@ -417,6 +417,26 @@ def test_traffic_that_goes_back_later_is_told(end: str) -> None:
     assert scenario.told.count(UNDONE) == 1
 
 
+@pytest.mark.parametrize("version", ["green", "v2"])
+def test_traffic_that_goes_back_days_later_is_told_too(version: str) -> None:
+    scenario = Scenario()
+    if version != "green":
+        scenario.shows("blue", version="v1").shows("green", version=version)
+    scenario.verified().blue_recovers().after("60s").traffic().after("70s").tick()
+    scenario.rollback_is(RollbackState.COMPLETED)
+    scenario.looks_every = 50
+    scenario.healthy_for("30m").after("25h").tick().restart().tick()
+    assert scenario.service.rollbacks == {}, "it is forgotten"
+
+    scenario.traffic(blue=1, green=1)
+
+    message = scenario.message(UNDONE)
+    assert message.headline == f"trips: traffic is back on {version}, which was rolled back"
+    assert dict(message.facts)["because"]
+    scenario.after("10s").traffic()
+    assert scenario.told.count(UNDONE) == 1
+
+
 def test_a_new_version_on_the_variant_that_was_rolled_back_is_no_undoing() -> None:
     scenario = Scenario().verified().blue_recovers().after("60s").traffic().after("20m")
     scenario.post("v3", "green")

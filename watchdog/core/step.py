@@ -30,14 +30,12 @@ from watchdog.core.incident import INCIDENT, Incident, IncidentEvent
 from watchdog.core.message import Message
 from watchdog.core.request import Reply, Request, RequestKind
 from watchdog.core.rollback import Rollback, RollbackState
-from watchdog.core.traffic import read_before
+from watchdog.core.traffic import TrafficState, read_before
 from watchdog.core.turn import CheckRecord, ServiceRecord
 from watchdog.core.world import ServiceWorld, World
 
 #: Rollbacks are remembered this long for the limits per day.
 REMEMBERED = timedelta(hours=24)
-#: Ends after which traffic should stay where the rollback put it.
-_STAYS = frozenset({RollbackState.COMPLETED, RollbackState.INEFFECTIVE, RollbackState.UNVERIFIED})
 
 
 class Stepped(msgspec.Struct, frozen=True, kw_only=True):
@@ -106,25 +104,39 @@ def _traffic_seen(draft: Draft, event: TrafficSeen) -> None:
     known = draft.service.traffic
     if known is not None and read_before(event.state, known.read_at):
         return
-    verifying.traffic_seen(draft, event.state)
-    _notice_undone(draft, event)
+    if verifying.verifying(draft.service) is not None:
+        verifying.traffic_seen(draft, event.state)
+    else:
+        _notice_undone(draft, event.state)
     sightings.see(draft, event.state)
 
 
-def _notice_undone(draft: Draft, event: TrafficSeen) -> None:
-    """Long after a rollback, traffic is back on the version that was taken away: nobody may miss that."""
-    before, state = draft.service.traffic, event.state
-    if before is None or verifying.verifying(draft.service) is not None:
+def _notice_undone(draft: Draft, state: TrafficState) -> None:
+    """Long after a rollback, traffic is back on a version that was taken away: nobody may miss that."""
+    before = draft.service.traffic
+    if before is None:
         return
-    for rollback in draft.service.rollbacks.values():
-        back = rollback.from_variant in state.live and rollback.from_variant not in before.live
-        carried = draft.service.serving(rollback.from_variant)
-        same = carried is not None and carried.id == rollback.deployment
-        if rollback.state not in _STAYS or not back or not same:
+    for version in sorted(_carried(draft.service, state) - _carried(draft.service, before)):
+        taint = draft.service.taints.get(version)
+        if taint is None:
             continue
-        if not verifying.carries_other(draft.service, rollback, state):
-            draft.note("switch_undone", rollback=rollback.id, state=state)
-            draft.tell(telling.switch_undone(draft.service.service, rollback, now=draft.now))
+        ours = [
+            one.id for one in draft.service.rollbacks.values() if one.switched and one.from_version == version
+        ]
+        draft.note("switch_undone", rollback=ours[-1] if ours else None, taint=taint, state=state)
+        rollback = ours[-1] if ours else None
+        draft.tell(telling.switch_undone(draft.service.service, taint, rollback=rollback, now=draft.now))
+
+
+def _carried(service: ServiceWorld, state: TrafficState) -> set[str]:
+    """The versions that take traffic in a state, as far as anybody can tell: an announced one is what arrives."""
+    versions: set[str] = set()
+    for variant in state.live:
+        serving, newest = service.serving(variant), service.on_variant(variant)
+        arrives = newest is not None and newest.state is DeploymentState.PENDING
+        known = newest if arrives else serving
+        versions |= {state.told(variant) or (known.version if known is not None else variant)}
+    return versions
 
 
 def _follow_up(draft: Draft) -> None:

@@ -15,6 +15,7 @@ from watchdog.core.message import Message, MessageKind
 from watchdog.core.rollback import Rollback, RollbackState, Veto
 from watchdog.core.rule import Rule, Severity, Unit
 from watchdog.core.service import Service
+from watchdog.core.turn import Taint
 from watchdog.core.units import format_duration
 
 Facts = tuple[tuple[str, str], ...]
@@ -307,23 +308,20 @@ def rollback_ended(service: Service, rollback: Rollback, *, now: datetime, wante
     )
 
 
-def switch_undone(service: Service, rollback: Rollback, *, now: datetime) -> Message:
+def switch_undone(service: Service, taint: Taint, *, rollback: str | None, now: datetime) -> Message:
     """Later than the contest window, traffic went back to a version that was rolled back."""
     return Message(
-        key=f"{MessageKind.SWITCH_UNDONE}:{rollback.id}:{now.isoformat()}",
+        key=f"{MessageKind.SWITCH_UNDONE}:{service.name}:{taint.version}:{now.isoformat()}",
         kind=MessageKind.SWITCH_UNDONE,
         severity=Severity.CRITICAL,
-        headline=f"{service.name}: traffic is back on {rollback.from_version}, which was rolled back",
+        headline=f"{service.name}: traffic is back on {taint.version}, which was rolled back",
         created_at=now,
         service=service.name,
         environment=service.environment,
-        version=rollback.from_version,
+        version=taint.version,
         labels=service.labels,
-        rollback=rollback.id,
-        facts=(
-            ("rolled back", _clock(rollback.applied_at or rollback.decided_at)),
-            ("because", rollback.reason),
-        ),
+        rollback=rollback,
+        facts=(("rolled back", _clock(taint.at)), ("because", taint.reason.removeprefix("rolled back: "))),
         next_step=f"If nobody meant it: watchdog rollback {service.name} --reason TEXT",
         needs_human=True,
     )
