@@ -295,7 +295,11 @@ class Scenario:
             checks=memory(kept),
         )
         self.world = msgspec.structs.replace(
-            self.world, services={**self.world.services, self.name: again}, breaker=""
+            self.world,
+            services={**self.world.services, self.name: again},
+            breaker="",
+            breaker_told=(),
+            breaker_told_at=None,
         )
         return self
 

@@ -379,6 +379,62 @@ def test_the_breaker_closes_when_nobody_waits_for_it() -> None:
     assert scenario.world.breaker == ""
 
 
+def waiting_for_the_limit(*names: str) -> Scenario:
+    """Services of which none may be rolled back, all on a bad version that nobody looked at yet."""
+    scenario = Scenario(others=names, limits=Limits(max_rollbacks=0))
+    every = ("trips", *names)
+    for name in every:
+        scenario.traffic(name, blue=1, green=0)
+    for _ in range(22):
+        scenario.after("30s")
+        for name in every:
+            scenario.observe(value=OK, name=name).traffic(name, blue=1, green=0)
+    scenario.after("5s")
+    for name in every:
+        scenario.traffic(name, blue=0, green=1)
+    return scenario.after("35s")
+
+
+def goes_bad(scenario: Scenario, *names: str) -> Scenario:
+    for _ in range(2):
+        scenario.after("5s")
+        for name in names:
+            scenario.observe(value=ROLLBACK, name=name)
+    return scenario.tick()
+
+
+def breakers(scenario: Scenario) -> list[str]:
+    return [dict(one.facts)["services"] for one in scenario.messages if one.kind is MessageKind.BREAKER_OPEN]
+
+
+def test_services_that_wait_for_the_breaker_later_are_told_together_once_a_minute() -> None:
+    scenario = goes_bad(waiting_for_the_limit("maps", "rides", "users"), "trips")
+    assert breakers(scenario) == ["trips"]
+
+    goes_bad(goes_bad(scenario, "maps"), "rides")
+    assert breakers(scenario) == ["trips"], "not twice within a minute"
+    assert "3 waiting" in scenario.world.breaker, "and what is shown is what is"
+
+    scenario.after("40s").tick()
+    assert breakers(scenario) == ["trips", "maps, rides, trips"]
+    scenario.after("10m").tick()
+    assert len(breakers(scenario)) == 2, "no news"
+
+
+def test_what_recovered_does_not_wait_for_the_breaker_any_more() -> None:
+    scenario = goes_bad(waiting_for_the_limit("maps"), "trips")
+    for _ in range(2):
+        scenario.after("10s").observe(value=OK, name="trips")
+    scenario.tick()
+    assert scenario.service.incidents == {}
+    assert scenario.world.breaker == ""
+
+    goes_bad(scenario.after("20m"), "maps")
+
+    assert breakers(scenario) == ["trips", "maps"]
+    assert "1 waiting: maps" in scenario.world.breaker
+
+
 def test_a_breaker_that_is_still_open_after_a_restart_is_the_same_news() -> None:
     scenario = Scenario(limits=Limits(max_rollbacks=0)).decided().tick()
     key = scenario.message(MessageKind.BREAKER_OPEN).key

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from watchdog.core import asking, blindness, deciding, judging, sightings, telling, verifying
 from watchdog.core.audit import AuditDraft
 from watchdog.core.check import CheckId
+from watchdog.core.clockstep import ahead
 from watchdog.core.deployment import Deployment, DeploymentState
 from watchdog.core.draft import Draft, plain
 from watchdog.core.events import (
@@ -36,6 +37,8 @@ from watchdog.core.world import ServiceWorld, World
 
 #: Rollbacks are remembered this long for the limits per day.
 REMEMBERED = timedelta(hours=24)
+#: However many services join those that the limits stop, people hear of it no more often than this.
+BREAKER_EVERY = timedelta(minutes=1)
 
 
 class Stepped(msgspec.Struct, frozen=True, kw_only=True):
@@ -263,29 +266,39 @@ def _sources(total: Stepped, now: datetime) -> Stepped:
 
 
 def _breaker(total: Stepped, now: datetime) -> Stepped:
-    """One aggregated message when the limits stop rollbacks, not one per service."""
+    """One aggregated message when the limits stop rollbacks, not one per service; another when more of them wait."""
     world = total.world
-    blocked = [
+    waiting = _waiting(world)
+    if not waiting:
+        cleared = replace(world, breaker="", breaker_told=())
+        return replace(total, world=cleared) if world.breaker else total
+    names = tuple(sorted({name for _, name, _ in waiting}))
+    why = f"{min(waiting)[2]} ({len(names)} waiting: {', '.join(names[:10])})"
+    told, told_at = tuple(name for name in world.breaker_told if name in names), world.breaker_told_at
+    world = replace(world, breaker=why, breaker_told=told)
+    soon = told_at is not None and not ahead(told_at, now) and now - told_at < BREAKER_EVERY
+    if told == names or soon:
+        return replace(total, world=world)
+    note = AuditDraft(at=now, kind="breaker_open", subject="", body={"why": why, "services": list(names)})
+    message = telling.breaker_open(why, names, since=max(waiting)[0], now=now)
+    return replace(
+        total,
+        world=replace(world, breaker_told=names, breaker_told_at=now),
+        audit=(*total.audit, note),
+        messages=(*total.messages, message),
+    )
+
+
+def _waiting(world: World) -> list[tuple[datetime, str, str]]:
+    """What the limits keep from being rolled back although it is still wrong: since when, which service, and why."""
+    return [
         (rollback.history[-1].at, rollback.service, veto.detail)
-        for rollback in world.rollbacks()
-        if rollback.state is RollbackState.BLOCKED
+        for service in world.services.values()
+        for rollback in service.rollbacks.values()
+        if rollback.state is RollbackState.BLOCKED and rollback.incident in service.incidents
         for veto in rollback.vetoes
         if veto.guard == "breaker"
     ]
-    if not blocked:
-        return replace(total, world=replace(world, breaker="")) if world.breaker else total
-    if world.breaker:
-        return total
-    since, _, detail = min(blocked)
-    names = sorted({name for _, name, _ in blocked})
-    why = f"{detail} ({len(names)} waiting: {', '.join(names[:10])})"
-    note = AuditDraft(at=now, kind="breaker_open", subject="", body={"why": why, "services": names})
-    return replace(
-        total,
-        world=replace(world, breaker=why),
-        audit=(*total.audit, note),
-        messages=(*total.messages, telling.breaker_open(why, since=since, now=now)),
-    )
 
 
 def _finish(draft: Draft) -> Stepped:

@@ -327,14 +327,15 @@ def switch_undone(service: Service, taint: Taint, *, rollback: str | None, now: 
     )
 
 
-def breaker_open(why: str, *, since: datetime, now: datetime) -> Message:
-    """No automatic rollback anywhere until the limit has room again: one message for all that wait `since` then."""
+def breaker_open(why: str, names: tuple[str, ...], *, since: datetime, now: datetime) -> Message:
+    """No automatic rollback until the limit has room again: one message for all that wait, the last one `since`."""
     return Message(
-        key=f"{MessageKind.BREAKER_OPEN}:{_stamp(since)}",
+        key=f"{MessageKind.BREAKER_OPEN}:{_stamp(since)}:{_digest(' '.join(names))}",
         kind=MessageKind.BREAKER_OPEN,
         severity=Severity.CRITICAL,
         headline=f"no automatic rollback anywhere: {why}",
         created_at=now,
+        facts=(("services", ", ".join(names)),),
         next_step="Suspect what the services share (network, database, this watchdog's sources) before any version.",
         needs_human=True,
     )

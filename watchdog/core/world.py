@@ -117,7 +117,10 @@ class SourceWorld(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class World(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything. `paused_by_file` is the reason the pause file gives, or empty."""
+    """Everything. `paused_by_file` is the reason the pause file gives, or empty.
+
+    `breaker` says why the limits stop rollbacks now, `breaker_told` of which waiting services people have heard.
+    """
 
     services: dict[str, ServiceWorld]
     sources: dict[str, SourceWorld] = {}
@@ -127,6 +130,8 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
     leader: bool = True
     epoch: int = 0
     breaker: str = ""
+    breaker_told: tuple[str, ...] = ()
+    breaker_told_at: datetime | None = None
     recheck: timedelta = timedelta(seconds=5)
 
     def rollbacks(self) -> Iterator[Rollback]:
