@@ -11,7 +11,7 @@ from watchdog.core.deployment import DEPLOYMENT, ENDED, SOAKING, DeploymentEvent
 from watchdog.core.errors import TransitionError
 from watchdog.core.incident import INCIDENT, IncidentEvent, IncidentState
 from watchdog.core.machine import Machine, never
-from watchdog.core.rollback import AFTER_SWITCH, ENDS, ROLLBACK, VERIFYING, RollbackEvent, RollbackState
+from watchdog.core.rollback import ENDS, ROLLBACK, RollbackEvent, RollbackState
 
 MACHINES: list[tuple[Machine[Any, Any], type[StrEnum], type[StrEnum]]] = [
     (DEPLOYMENT, DeploymentState, DeploymentEvent),
@@ -76,11 +76,6 @@ def test_pairs_ignored_on_purpose_are_no_edges() -> None:
 def test_nothing_moves_a_rollback_that_has_ended() -> None:
     assert not [edge for edge in ROLLBACK.edges() if edge[0] in ENDS]
     assert not [pair for pair in ROLLBACK.table if pair[0] in ENDS]
-
-
-def test_a_rollback_that_was_written_is_verified_or_over() -> None:
-    assert AFTER_SWITCH > VERIFYING
-    assert {RollbackState.COMPLETED} == ENDS & AFTER_SWITCH
 
 
 def test_the_happy_path_of_a_rollback_is_the_one_in_the_design() -> None:

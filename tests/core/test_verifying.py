@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from msgspec.structs import replace
 
 from tests.core.scenario import (
     CRITICAL,
@@ -18,14 +19,15 @@ from tests.core.scenario import (
     probe,
     rule,
 )
+from watchdog.core.check import CheckState, Reason, Verdict
 from watchdog.core.deployment import DeploymentState
 from watchdog.core.events import OutcomeKind, TrafficSeen
 from watchdog.core.message import MessageKind
 from watchdog.core.observation import Value
-from watchdog.core.proof import verify_for
+from watchdog.core.proof import events_proof, verify_for
 from watchdog.core.request import RequestKind
 from watchdog.core.rollback import RollbackState
-from watchdog.core.rule import Rule, Severity
+from watchdog.core.rule import Level, Rule, Severity
 
 ENDED, COMPLETED, SWITCHED, UNDONE = (
     MessageKind.ROLLBACK_ENDED,
@@ -205,6 +207,50 @@ def test_a_rollback_by_a_person_without_a_breach_needs_no_recovery() -> None:
     scenario.after("2s").traffic().after("70s").traffic()
 
     scenario.rollback_is(RollbackState.COMPLETED)
+    message = scenario.message(COMPLETED)
+    assert message.headline == "trips: is on blue after 1m12s"
+    assert dict(message.facts)["why"] == (
+        "in place and uncontested; there was no rule to prove it by; whether traffic moved was not measured"
+    )
+    assert scenario.rollback.history[-2].why == "no rule was breached"
+
+
+@pytest.mark.parametrize("breached", [False, True])
+@pytest.mark.parametrize("measured", [False, True])
+def test_a_completed_rollback_says_what_was_proved_and_no_more(breached: bool, measured: bool) -> None:
+    scenario = counted(Scenario(), 100, 100) if measured else Scenario()
+    scenario.green_deployed()
+    if breached:
+        scenario.green_is_bad()
+    else:
+        scenario.ask(RequestKind.ROLLBACK)
+    scenario.after("1s").outcome(OutcomeKind.APPLIED, state=scenario.state(blue=1, green=0))
+    scenario.after("2s").traffic().blue_recovers()
+    if measured:
+        counted(scenario, 200, 100)
+    scenario.after("70s").traffic()
+
+    scenario.rollback_is(RollbackState.COMPLETED)
+    why = scenario.rollback.history[-1].why
+    assert ("rules recovered" in why, "no rule to prove it by" in why) == (breached, not breached)
+    assert ("traffic moved was not measured" in why) is not measured
+    assert why.startswith("proved") is (breached and measured)
+
+
+def test_events_that_were_counted_before_the_switch_prove_no_traffic() -> None:
+    scenario = Scenario().verified()
+    check = scenario.check(on="blue")
+    verdict = Verdict(
+        level=Level.OK, reason=Reason.WITHIN, at=scenario.rollback.applied_at or scenario.now, events=57.0
+    )
+    later = replace(verdict, at=verdict.at + SECOND)
+
+    def proved(seen: Verdict) -> str:
+        known = replace(scenario.service, checks={check: CheckState(verdict=seen)})
+        return events_proof(known, scenario.rollback)
+
+    assert proved(verdict) == ""
+    assert proved(later) == "57 events of errors on blue"
 
 
 def test_the_rule_it_was_decided_with_proves_it_whatever_is_configured_since() -> None:

@@ -22,6 +22,9 @@ LEFTOVER = 0.05
 #: A scrape interval that was not learnt yet (design §5, "Fresh").
 UNLEARNT = timedelta(seconds=30)
 
+#: What is recorded instead of a proof that traffic moved, when nothing counts requests.
+NOT_MEASURABLE = "not_measurable"
+
 
 def counters(state: TrafficState | None) -> dict[str, int]:
     """Where the switch's own request counters stand."""
@@ -100,6 +103,17 @@ def recovered(service: ServiceWorld, rollback: Rollback) -> bool:
         return True
     states = [(rule, service.checks.get(bound(rule, rollback), CheckState())) for rule in rollback.rules]
     return all(state.clears >= rule.clear for rule, state in states)
+
+
+def summary(rollback: Rollback) -> str:
+    """What the end of a rollback was proved by, no more than was seen."""
+    moved = rollback.traffic_proof not in ("", NOT_MEASURABLE)
+    if not rollback.rules:
+        measured = "traffic moved" if moved else "whether traffic moved was not measured"
+        return f"in place and uncontested; there was no rule to prove it by; {measured}"
+    if moved:
+        return "proved: traffic moved and the rules recovered"
+    return "the rules recovered and nobody undid it; whether traffic moved was not measured"
 
 
 def standing(service: ServiceWorld, rollback: Rollback) -> tuple[list[str], list[str]]:

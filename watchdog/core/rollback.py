@@ -167,10 +167,6 @@ ROLLBACK = Machine(
 
 #: Ends. Nothing moves a rollback from here.
 ENDS = _ENDS
-#: States in which the traffic switch has been written by us.
-AFTER_SWITCH = frozenset(
-    {_S.APPLIED, _S.VERIFIED_OBJECT, _S.VERIFIED_TRAFFIC, _S.UNCONTESTED, _S.RECOVERED, _S.COMPLETED}
-)
 #: States that wait for the world after the switch.
 VERIFYING = frozenset({_S.APPLIED, _S.VERIFIED_OBJECT, _S.VERIFIED_TRAFFIC, _S.UNCONTESTED})
 

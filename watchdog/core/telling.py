@@ -282,7 +282,7 @@ def rollback_ended(service: Service, rollback: Rollback, *, now: datetime, wante
     lasted = now - (rollback.applied_at or now)
     took = f" after {format_duration(lasted)}" if done and lasted > timedelta() else ""
     headline = (
-        f"{service.name}: recovered on {rollback.to_version}{took}"
+        f"{service.name}: {'recovered' if rollback.rules else 'is'} on {rollback.to_version}{took}"
         if done
         else f"{service.name}: rollback to {rollback.to_version} is {rollback.state}: {why}"
     )

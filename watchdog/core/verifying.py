@@ -329,20 +329,19 @@ def _prove_traffic(draft: Draft, rollback: Rollback) -> Rollback:
         rollback,
         RollbackEvent.NOT_MEASURABLE,
         "not measurable: no requests were seen",
-        traffic_proof="not_measurable",
-        record={"proof": "not_measurable"},
+        traffic_proof=proof.NOT_MEASURABLE,
+        record={"proof": proof.NOT_MEASURABLE},
     )
 
 
 def _complete(draft: Draft, rollback: Rollback) -> None:
     """The end that everybody wants."""
-    recovered = draft.move_rollback(
-        rollback, RollbackEvent.RECOVERED, "the breached rules are ok on the target"
-    )
+    why = "the breached rules are ok on the target" if rollback.rules else "no rule was breached"
+    recovered = draft.move_rollback(rollback, RollbackEvent.RECOVERED, why)
     done = draft.move_rollback(
         recovered,
         RollbackEvent.COMPLETED,
-        "proved: traffic moved and the rules recovered",
+        proof.summary(recovered),
         record={"recovered_at": recovered.recovered_at, "traffic": recovered.traffic_proof},
     )
     _settle_incident(draft, done)
