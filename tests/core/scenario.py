@@ -27,6 +27,7 @@ from watchdog.core.events import (
     TrafficSeen,
     TrafficUnseen,
 )
+from watchdog.core.guards import GuardFacts
 from watchdog.core.incident import Incident, IncidentKind
 from watchdog.core.message import Message, MessageKind
 from watchdog.core.observation import (
@@ -261,6 +262,7 @@ class Scenario:
         *,
         state: TrafficState | None = None,
         vetoes: tuple[Veto, ...] = (),
+        facts: GuardFacts | None = None,
         detail: str = "",
         rollback: str = "",
     ) -> Scenario:
@@ -274,6 +276,7 @@ class Scenario:
                 at=self.now,
                 state=state,
                 vetoes=vetoes,
+                facts=facts,
                 detail=detail,
                 attempts=1,
             )

@@ -9,6 +9,9 @@ import pytest
 
 from tests.core.scenario import CRITICAL, ROLLBACK, Scenario, counting, of_service, probe, rule
 from watchdog.core.audit import AuditRecord, ChainHead, link
+from watchdog.core.events import OutcomeKind
+from watchdog.core.facts import facts_before_write
+from watchdog.core.guards import BEFORE_WRITE, ask
 from watchdog.core.replay import DECISIONS, replay
 from watchdog.core.request import RequestKind
 from watchdog.core.rule import Level
@@ -96,7 +99,7 @@ def test_every_decision_of_every_story_is_reached_again_from_its_record_alone(na
     for record, again in zip(chain, found, strict=True):
         assert again is None or again.faithful, f"{record.kind}: {again}"
         if again is None:
-            assert record.kind not in DECISIONS or "facts" not in record.body
+            assert record.kind not in DECISIONS or record.body.get("facts") is None
 
 
 def test_an_intent_shows_the_verdict_the_rule_and_the_facts_it_was_made_of() -> None:
@@ -140,6 +143,27 @@ def test_what_a_person_was_refused_is_replayed_too(story: Callable[[], Scenario]
     again = replay(one(story(), kind))
     assert again is not None
     assert again.vetoes == again.vetoes_again != ()
+
+
+@pytest.mark.parametrize(
+    ("kind", "record", "paused"),
+    [
+        (OutcomeKind.APPLIED, "rollback_applied", ""),
+        (OutcomeKind.VETOED, "rollback_blocked", "the pause file exists"),
+    ],
+)
+def test_what_the_guards_said_right_before_the_write_is_replayed(
+    kind: OutcomeKind, record: str, paused: str
+) -> None:
+    story = Scenario().decided()
+    state = story.state(blue=0, green=1)
+    facts = facts_before_write(story.world, story.rollback, state, now=story.now, paused_by_file=paused)
+    after = story.state(blue=1, green=0) if not paused else state
+    story.outcome(kind, state=after, facts=facts, vetoes=ask(facts, BEFORE_WRITE))
+    again = replay(one(story, record))
+    assert again is not None
+    assert (again.faithful, again.facts) == (True, facts)
+    assert [veto.guard for veto in again.vetoes_again] == (["paused"] if paused else [])
 
 
 def test_an_opened_incident_has_a_verdict_but_no_guards() -> None:

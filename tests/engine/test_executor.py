@@ -19,7 +19,7 @@ from watchdog.core.errors import (
 )
 from watchdog.core.events import Outcome, OutcomeKind
 from watchdog.core.facts import facts_before_write
-from watchdog.core.guards import GuardFacts
+from watchdog.core.guards import BEFORE_WRITE, GuardFacts, ask
 from watchdog.core.rollback import Rollback
 from watchdog.core.traffic import Change, Tier, TrafficState
 from watchdog.engine.executor import GRACE, LIMIT, WRITES, Executor
@@ -311,6 +311,8 @@ async def test_a_pause_set_after_the_decision_stops_the_write(tier: Tier) -> Non
     gate.set()
     outcome = await rig.outcome()
     assert (outcome.kind, outcome.detail) == (OutcomeKind.VETOED, "the pause file exists")
+    assert outcome.facts is not None
+    assert ask(outcome.facts, BEFORE_WRITE) == outcome.vetoes
     assert rig.applies == 0
 
 

@@ -8,6 +8,7 @@ from enum import StrEnum
 import msgspec
 
 from watchdog.core.check import CheckId
+from watchdog.core.guards import GuardFacts
 from watchdog.core.observation import Observation
 from watchdog.core.request import Request
 from watchdog.core.rollback import Veto
@@ -63,7 +64,7 @@ class OutcomeKind(StrEnum):
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """The executor's word on one rollback."""
+    """The executor's word on one rollback. `facts` are what the guards were asked on right before the last write."""
 
     rollback: str
     service: str
@@ -73,6 +74,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     before: TrafficState | None = None
     detail: str = ""
     vetoes: tuple[Veto, ...] = ()
+    facts: GuardFacts | None = None
     attempts: int = 0
 
 

@@ -13,7 +13,7 @@ import msgspec
 from watchdog.core.audit import AuditRecord
 from watchdog.core.check import CheckState, Verdict
 from watchdog.core.evaluate import evaluate
-from watchdog.core.guards import GuardFacts, ask
+from watchdog.core.guards import BEFORE_WRITE, GUARDS, GuardFacts, ask
 from watchdog.core.observation import Observation
 from watchdog.core.rollback import Veto
 from watchdog.core.rule import Rule
@@ -27,6 +27,7 @@ DECISIONS = (
     "approval_asked",
     "approval_vetoed",
     "rollback_request_refused",
+    "rollback_applied",
 )
 
 
@@ -84,10 +85,11 @@ def _replay_verdict(body: dict[str, Any]) -> tuple[Verdict, Verdict, Rule] | Non
 
 def _replay_guards(record: AuditRecord) -> tuple[GuardFacts, tuple[Veto, ...], tuple[Veto, ...]] | None:
     """The vetoes as recorded and as they come out again; `None` for a decision that asked no guards."""
-    if "facts" not in record.body:
+    if record.body.get("facts") is None:
         return None
     facts: GuardFacts = _read(record.body["facts"], GuardFacts)
-    again = ask(facts)
+    before_write = record.kind == "rollback_applied" or "when" in record.body
+    again = ask(facts, BEFORE_WRITE if before_write else tuple(GUARDS))
     if record.kind == "approval_asked":  # the one veto an approval is there to lift
         again = tuple(veto for veto in again if veto.reason != "not_approved")
     return facts, tuple(_read(one, Veto) for one in record.body.get("vetoes", ())), again

@@ -32,7 +32,7 @@ class RollbackState(StrEnum):
     UNVERIFIED = "unverified"  #: nothing could be measured by the deadline
     CONTESTED = "contested"  #: somebody undid it
     SUPERSEDED = "superseded"  #: the world changed first: a newer deployment or a person
-    PARTIAL = "partial"  #: only a part of the change is in place
+    PARTIAL = "partial"  #: only a part of the change is in place, or nobody could read whether it is
     FAILED = "failed"  #: the target refused
     EXPIRED = "expired"  #: too late, rejected, or no longer wanted; nothing was written
 

@@ -30,7 +30,8 @@ NEXT_STEPS = {
     RollbackState.CONTESTED: "Find who moves traffic back (a deploy job, a reload of the proxy, GitOps) and stop it, "
     "then run: watchdog rollback {service} --reason TEXT",
     RollbackState.SUPERSEDED: "Somebody or something else moves traffic. Nothing more is done; check what is live now.",
-    RollbackState.PARTIAL: "Traffic is split. Finish the switch by hand: all traffic to {target}.",
+    RollbackState.PARTIAL: "Traffic is split, or nobody could read where it goes. Look, and finish the switch by hand: "
+    "all traffic to {target}.",
     RollbackState.FAILED: "The traffic switch refused. Move traffic to {target} by hand, then look into the reason.",
     RollbackState.EXPIRED: "Nothing was moved. If the service is still bad: watchdog rollback {service} --reason TEXT",
 }

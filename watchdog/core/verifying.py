@@ -55,7 +55,7 @@ def outcome(draft: Draft, event: Outcome) -> None:
 def _vetoed(draft: Draft, rollback: Rollback, event: Outcome) -> None:
     """A guard said no right before the write. A person's request ends there; an automatic one waits."""
     why = event.vetoes[0].detail if event.vetoes else "a guard said no"
-    record = {"vetoes": event.vetoes, "when": "before the write"}
+    record = {"vetoes": event.vetoes, "when": "before the write", "facts": event.facts}
     moved = draft.move_rollback(
         rollback,
         RollbackEvent.VETOED,
@@ -92,6 +92,7 @@ def _applied(draft: Draft, rollback: Rollback, event: Outcome) -> None:
             "after": event.state,
             "found": found,
             "attempts": rollback.attempts,
+            "facts": event.facts,
         },
     )
     bad = draft.service.deployments.get(rollback.deployment)

@@ -59,6 +59,7 @@ class _Attempt:
     writes: int = 0
     pause: float = FIRST_PAUSE
     before: TrafficState | None = None
+    facts: GuardFacts | None = None
     trouble: str = ""
 
 
@@ -171,7 +172,8 @@ class Executor:
             return self._outcome(
                 attempt, kind, state=state, detail=f"gave up after {WRITES} writes: {attempt.trouble}"
             )
-        vetoes = ask(self._facts(attempt.rollback, state, await self._paused()), BEFORE_WRITE)
+        attempt.facts = self._facts(attempt.rollback, state, await self._paused())
+        vetoes = ask(attempt.facts, BEFORE_WRITE)
         if vetoes:
             kind = OutcomeKind.HALF_DONE if halfway else OutcomeKind.VETOED
             return self._outcome(attempt, kind, state=state, detail=vetoes[0].detail, vetoes=vetoes)
@@ -235,5 +237,6 @@ class Executor:
             before=attempt.before,
             detail=detail,
             vetoes=vetoes,
+            facts=attempt.facts,
             attempts=attempt.writes,
         )
