@@ -1,4 +1,7 @@
-"""A page whose one gauge the benchmark sets, so that the moment at which a metric crosses is known exactly."""
+"""What the benchmark serves: a page whose one gauge it sets, and the place where Alertmanager's webhooks arrive.
+
+So the moment at which a metric crosses, and the moment at which Alertmanager tells of it, are known exactly.
+"""
 
 from __future__ import annotations
 
@@ -7,22 +10,22 @@ import time
 from aiohttp import web
 
 
-class Signal:
-    """Serves `bench_signal{version=…}` on loopback. `value` may be changed at any time."""
+class _Served:
+    """An application on a free port of loopback."""
 
     def __init__(self) -> None:
-        self.values: dict[str, float] = {"v0": 0.0}
         self.port = 0
         self._runner: web.AppRunner | None = None
 
+    def app(self) -> web.Application:
+        """What is served."""
+        return web.Application()
+
     async def start(self) -> None:
         """Serve on a free port."""
-        app = web.Application()
-        app.router.add_get("/metrics", self._page)
-        self._runner = web.AppRunner(app, access_log=None)
+        self._runner = web.AppRunner(self.app(), access_log=None)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", 0)
-        await site.start()
+        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
         self.port = int(self._runner.addresses[0][1])
 
     async def stop(self) -> None:
@@ -30,34 +33,38 @@ class Signal:
         if self._runner is not None:
             await self._runner.cleanup()
 
+
+class Signal(_Served):
+    """Serves `bench_signal{version=…}`. `values` may be changed at any time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.values: dict[str, float] = {"v0": 0.0}
+
+    def app(self) -> web.Application:
+        """The page to scrape."""
+        app = web.Application()
+        app.router.add_get("/metrics", self._page)
+        return app
+
     async def _page(self, _: web.Request) -> web.Response:
         lines = ["# TYPE bench_signal gauge"]
         lines += [f'bench_signal{{version="{version}"}} {value}' for version, value in self.values.items()]
         return web.Response(text="\n".join(lines) + "\n", content_type="text/plain")
 
 
-class Receiver:
-    """Takes Alertmanager's webhooks; remembers when each version's alert came in first."""
+class Receiver(_Served):
+    """Takes Alertmanager's webhooks; `arrived` is when each version's alert came in first (Unix seconds)."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.arrived: dict[str, float] = {}
-        self.port = 0
-        self._runner: web.AppRunner | None = None
 
-    async def start(self) -> None:
-        """Listen on a free port."""
+    def app(self) -> web.Application:
+        """The webhook."""
         app = web.Application()
         app.router.add_post("/", self._hook)
-        self._runner = web.AppRunner(app, access_log=None)
-        await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", 0)
-        await site.start()
-        self.port = int(self._runner.addresses[0][1])
-
-    async def stop(self) -> None:
-        """Stop listening."""
-        if self._runner is not None:
-            await self._runner.cleanup()
+        return app
 
     async def _hook(self, request: web.Request) -> web.Response:
         arrived = time.time()
