@@ -56,7 +56,6 @@ class RollbackEvent(StrEnum):
     OVERTAKEN = "overtaken"
     HALF_DONE = "half_done"
     REFUSED = "refused"
-    OUTCOME_UNKNOWN = "outcome_unknown"
     LAPSED = "lapsed"
 
 
@@ -77,7 +76,7 @@ _ENDS = frozenset(
 _WAITING = frozenset({_S.DECIDED, _S.BLOCKED, _S.AWAITING_APPROVAL})
 _WRITTEN = frozenset({_S.APPLIED, _S.VERIFIED_OBJECT, _S.VERIFIED_TRAFFIC, _S.UNCONTESTED, _S.RECOVERED})
 _DECIDING = frozenset({_E.VETOED, _E.APPROVAL_ASKED, _E.INTENDED})
-_EXECUTED = frozenset({_E.APPLIED, _E.HALF_DONE, _E.REFUSED, _E.OUTCOME_UNKNOWN})
+_EXECUTED = frozenset({_E.APPLIED, _E.HALF_DONE, _E.REFUSED})
 _MEASURED = (_E.TRAFFIC_VERIFIED, _E.NOT_MEASURABLE)
 _PROVING = frozenset(
     {
@@ -113,7 +112,6 @@ ROLLBACK = Machine(
         (_S.INTENDED, _E.OVERTAKEN): _S.SUPERSEDED,
         (_S.INTENDED, _E.HALF_DONE): _S.PARTIAL,
         (_S.INTENDED, _E.REFUSED): _S.FAILED,
-        (_S.INTENDED, _E.OUTCOME_UNKNOWN): _S.INTENDED,
         (_S.INTENDED, _E.LAPSED): _S.EXPIRED,
         (_S.APPLIED, _E.OBJECT_VERIFIED): _S.VERIFIED_OBJECT,
         (_S.APPLIED, _E.UNDONE): _S.CONTESTED,
@@ -143,9 +141,7 @@ ROLLBACK = Machine(
         **never(_WAITING, _EXECUTED | _PROVING, "nothing has been written yet"),
         **never([_S.DECIDED], [_E.OVERTAKEN, _E.LAPSED], "it moves on in the step that decided it"),
         **never([_S.INTENDED], {_E.APPROVAL_ASKED, _E.INTENDED} | _PROVING, "the executor has it"),
-        **never(
-            _WRITTEN, _DECIDING | {_E.APPLIED, _E.REFUSED, _E.OUTCOME_UNKNOWN, _E.LAPSED}, "it is written"
-        ),
+        **never(_WRITTEN, _DECIDING | {_E.APPLIED, _E.REFUSED, _E.LAPSED}, "it is written"),
         **never(_WRITTEN - {_S.APPLIED}, [_E.OBJECT_VERIFIED, _E.HALF_DONE], "the switch showed it whole"),
         **never(
             [_S.APPLIED],
