@@ -130,7 +130,7 @@ async def test_mistakes_are_told_in_words(serve: Serve, operator: aiohttp.Client
         ({"labels": ["team"]}, {"#/labels"}),
         ({"version": 2, "colour": "red", "url": "ftp://x"}, {"#/version", "#/colour", "#/url"}),
     ],
-    ids=str,
+    ids=lambda value: str(sorted(value) if isinstance(value, set) else value),
 )
 async def test_every_mistake_in_a_deployment_is_told_at_once(
     serve: Serve,

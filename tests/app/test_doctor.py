@@ -356,7 +356,7 @@ async def test_with_two_versions_live_a_rule_is_asked_for_each(clinic: Clinic) -
             "error-rate: parse error at 3",
         ),
     ],
-    ids=str,
+    ids=["empty", "refused"],
 )
 async def test_a_rule_without_data_is_named(
     clinic: Clinic, answer: Answer | Failed, health: Health, told: str
