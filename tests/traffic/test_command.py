@@ -16,11 +16,11 @@ from pydantic import SecretStr, ValidationError
 
 from tests.contracts.traffic_rigs import SCRIPT, SECRET
 from tests.eventually import Eventually
+from watchdog.aio.child import NotStarted, run
 from watchdog.core.errors import SwitchConflict, SwitchError, SwitchRejected, SwitchUnknown, SwitchUnreachable
 from watchdog.core.traffic import Change, TrafficState
 from watchdog.testing.clock import StillClock
 from watchdog.traffic.command import CommandSettings, CommandSwitch
-from watchdog.traffic.command_child import NotStarted, run
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 PATIENT, SHORT = timedelta(seconds=8), timedelta(seconds=0.5)

@@ -19,12 +19,12 @@ from typing import Annotated, Any, Final
 import msgspec
 from pydantic import AfterValidator, Field, SecretStr, field_validator
 
+from watchdog.aio.child import Finished, NotStarted, Overrun, missing, run
 from watchdog.aio.clock import Clock, SystemClock
 from watchdog.core.errors import SwitchConflict, SwitchRejected, SwitchUnknown, SwitchUnreachable
 from watchdog.core.traffic import Change, Tier, TrafficState, VariantState
 from watchdog.settings.model import PositiveDuration, ProviderSettings
 from watchdog.settings.registry import nearest
-from watchdog.traffic.command_child import Finished, NotStarted, Overrun, missing, run
 
 #: Exit codes of `apply` that promise that nothing was changed. Any other but 0 promises nothing.
 PRECONDITION_FAILED: Final = 3

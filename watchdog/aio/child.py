@@ -2,8 +2,8 @@
 
 The child leads a process group of its own, which is killed when the time is over, when the caller is
 cancelled, and when the child has ended but left others behind. What shall stay (a daemon) must leave the
-group, as `setsid` and `systemd-run` do. This module must never use a shell and never hand on the daemon's own
-environment.
+group, as `setsid` and `systemd-run` do. Switches and probes run their commands by it. This module must never use a
+shell and never hand on the daemon's own environment.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import shutil
 import signal
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -53,11 +53,13 @@ async def run(
     timeout: float,
     within: float,
     stop_when_full: bool,
+    stdin: bytes | None = None,
 ) -> Finished:
     """Run `argv` to its end. `timeout` is the time left, `within` what was configured; both in seconds.
 
-    With `stop_when_full` a command that prints more than `KEPT` is killed, else the rest is dropped. Raises
-    `NotStarted` and `Overrun`. When cancelled, the command is killed and waited for before that goes on.
+    With `stop_when_full` a command that prints more than `KEPT` is killed, else the rest is dropped. `stdin` is
+    what it may read; without it, nothing. Raises `NotStarted` and `Overrun`. When cancelled, the command is killed
+    and waited for before that goes on.
     """
     if timeout <= 0:
         raise NotStarted(f"was not started: the {within:g} s were over")
@@ -65,13 +67,15 @@ async def run(
         transport, child = await asyncio.get_running_loop().subprocess_exec(
             _Child,
             *argv,
-            stdin=asyncio.subprocess.DEVNULL,
+            stdin=asyncio.subprocess.DEVNULL if stdin is None else asyncio.subprocess.PIPE,
             cwd=cwd,
             env=_environment(environment),
             start_new_session=True,
         )
     except (OSError, ValueError) as error:
         raise NotStarted(f"could not be started: {_reason(error, argv[0])}") from error
+    if stdin is not None:
+        _feed(transport, stdin)
     try:
         async with asyncio.timeout(timeout):
             await asyncio.wait(
@@ -136,6 +140,12 @@ class _Child(asyncio.SubprocessProtocol):
 
     def process_exited(self) -> None:
         _mark(self.exited)
+
+
+def _feed(transport: asyncio.SubprocessTransport, content: bytes) -> None:
+    pipe: Any = transport.get_pipe_transport(0)  # uvloop's are of no class of asyncio
+    pipe.write(content)
+    pipe.write_eof()
 
 
 def _mark(future: asyncio.Future[None]) -> None:
