@@ -14,6 +14,8 @@ from typing import Any
 
 import msgspec
 
+from watchdog.core.variables import Quoting
+
 
 class Direction(StrEnum):
     """Which side of a threshold is the bad one. Equal is never a breach."""
@@ -74,6 +76,38 @@ class Ratio(msgspec.Struct, frozen=True, kw_only=True, tag="ratio"):
     total: str
 
 
+class Quantile(msgspec.Struct, frozen=True, kw_only=True, tag="quantile"):
+    """A quantile of a classic histogram: `of` is its selector without a range, 0 < `q` < 1.
+
+    The histogram is named as a whole (`http_request_duration_seconds`) or by its buckets (`..._bucket`).
+    """
+
+    of: str
+    q: float
+
+
+class Rate(msgspec.Struct, frozen=True, kw_only=True, tag="rate"):
+    """Summed per-second rate of counters over the window: a selector without a range."""
+
+    of: str
+
+
+class Aggregate(StrEnum):
+    """How the series of a gauge become one number."""
+
+    MAX = "max"
+    MIN = "min"
+    SUM = "sum"
+    AVG = "avg"
+
+
+class Gauge(msgspec.Struct, frozen=True, kw_only=True, tag="gauge"):
+    """Current values of gauges, made one number: a selector without a range."""
+
+    of: str
+    by: Aggregate
+
+
 class Query(msgspec.Struct, frozen=True, kw_only=True, tag="query"):
     """Raw PromQL giving one number; `events` and `freshness` are PromQL too, asked in the same round trip."""
 
@@ -83,13 +117,19 @@ class Query(msgspec.Struct, frozen=True, kw_only=True, tag="query"):
 
 
 class ProbeForm(msgspec.Struct, frozen=True, kw_only=True, tag="probe"):
-    """An active check. `settings` are the validated settings of the probe of that `kind`, variables unresolved."""
+    """An active check. `settings` are the validated settings of the probe of that `kind`, variables unresolved.
+
+    `quoting` says for places in them how the values of variables are written there: `variables.fill_settings`.
+    """
 
     kind: str
     settings: dict[str, Any]
+    quoting: dict[str, Quoting] = msgspec.field(default_factory=lambda: {"url": Quoting.URL})
 
 
-Form = Ratio | Query | ProbeForm
+#: What a source can be asked.
+MetricForm = Ratio | Quantile | Rate | Gauge | Query
+Form = MetricForm | ProbeForm
 
 
 class Samples(msgspec.Struct, frozen=True, tag="samples"):

@@ -11,13 +11,13 @@ from typing import Protocol
 import msgspec
 
 from watchdog.core.observation import Answer, Failed
-from watchdog.core.rule import Query, Ratio
+from watchdog.core.rule import MetricForm
 
 
 class Question(msgspec.Struct, frozen=True, kw_only=True):
     """One rule's question with all variables filled in. `window` is the range over which rates are taken."""
 
-    form: Ratio | Query
+    form: MetricForm
     window: timedelta
 
 

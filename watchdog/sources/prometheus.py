@@ -14,7 +14,6 @@ import re
 import ssl
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import assert_never
 
 import aiohttp
 import msgspec
@@ -24,7 +23,8 @@ from yarl import URL
 from watchdog.aio.clock import Clock, SystemClock
 from watchdog.aio.fetch import Page, Wanted, fetch, open_session
 from watchdog.core.observation import Answer, Failed, FailReason
-from watchdog.core.rule import Query, Ratio
+from watchdog.core.promql import parts_of
+from watchdog.core.rule import Query
 from watchdog.settings.access import Access, Address
 from watchdog.settings.model import HttpSettings
 from watchdog.sources.interface import Question, SourceReport
@@ -257,36 +257,13 @@ class PrometheusSource:
 
 def _written(question: Question, scalars: Iterable[str]) -> tuple[dict[str, str], str]:
     """The PromQL of every part by its name, and the whole text to send."""
-    parts = _parts(question)
+    parts = parts_of(question.form, question.window)
     if isinstance(question.form, Query) and len(parts) == 1:
         return parts, question.form.query
     # Each on lines of its own: a comment at the end of a part must not swallow what follows.
     vectors = {part: f"vector({text}\n)" if part in scalars else text for part, text in parts.items()}
     marked = [f'label_replace({text}\n, "{PART}", "{part}", "", "")' for part, text in vectors.items()]
     return parts, "\nor ".join(marked)
-
-
-def _parts(question: Question) -> dict[str, str]:
-    form = question.form
-    match form:
-        case Ratio():
-            window = _range(question.window)
-            return {
-                "bad": f"sum(increase({form.bad}[{window}]))",
-                "total": f"sum(increase({form.total}[{window}]))",
-                "newest": f"max(timestamp({form.total}))",
-                "samples": f"max(count_over_time({form.total}[{window}]))",
-            }
-        case Query():
-            asked = {"value": form.query, "events": form.events, "newest": form.freshness}
-            return {part: text for part, text in asked.items() if text is not None}
-        case _:
-            assert_never(form)
-
-
-def _range(window: timedelta) -> str:
-    milliseconds = max(round(window.total_seconds() * 1000), 1)
-    return f"{milliseconds}ms" if milliseconds % 1000 else f"{milliseconds // 1000}s"
 
 
 def _answer(
