@@ -10,15 +10,17 @@ import os
 import random
 import signal
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import structlog
 import uvloop
 
 from watchdog.aio.clock import SystemClock
-from watchdog.aio.supervise import TaskEnded
+from watchdog.aio.supervise import Supervisor, TaskEnded
 from watchdog.app.daemon import Daemon
 from watchdog.app.environment import conflicting_distribution
+from watchdog.app.notify import Notifier, Pulse
 from watchdog.config.load import load
 from watchdog.config.loaded import Configuration
 from watchdog.core.errors import StoreError, WatchdogError
@@ -60,17 +62,25 @@ async def serve(configuration: Configuration) -> int:
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, stop.set)
     loop.add_signal_handler(signal.SIGHUP, _no_reload)
-    daemon = Daemon(configuration, clock=SystemClock(), seed=random.SystemRandom().getrandbits(32))
+    clock = SystemClock()
+    daemon = Daemon(configuration, clock=clock, seed=random.SystemRandom().getrandbits(32))
+    notifier = Notifier.of(os.environ, clock=clock)
+    pulse = Pulse(notifier, progress=daemon.progress_at, view=daemon.view, clock=clock)
+    tasks = Supervisor()
+    tasks.start("service manager", pulse.run, critical=False)
     try:
         await daemon.start()
+        pulse.started()
+        return await _until(daemon, stop, notifier)
     except WatchdogError as error:
         advice = f"\n{error.advice}" if isinstance(error, StoreError) and error.advice else ""
         sys.stderr.write(f"{error}{advice}\n")
         return 1
-    return await _until(daemon, stop)
+    finally:
+        await tasks.stop(timedelta(seconds=1))
 
 
-async def _until(daemon: Daemon, stop: asyncio.Event) -> int:
+async def _until(daemon: Daemon, stop: asyncio.Event, notifier: Notifier) -> int:
     ended = asyncio.ensure_future(daemon.wait())
     asked = asyncio.ensure_future(stop.wait())
     await asyncio.wait({ended, asked}, return_when=asyncio.FIRST_COMPLETED)
@@ -84,6 +94,7 @@ async def _until(daemon: Daemon, stop: asyncio.Event) -> int:
     for task in (ended, asked):
         task.cancel()
     await asyncio.gather(ended, asked, return_exceptions=True)
+    notifier.stopping()
     await daemon.stop()
     return code
 
