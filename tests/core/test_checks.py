@@ -11,6 +11,7 @@ from watchdog.core.check import CheckId
 from watchdog.core.checks import checks_of, filled_form, polls, rule_of, values_for
 from watchdog.core.events import OutcomeKind
 from watchdog.core.rule import Holds, ProbeForm, Query, Ratio
+from watchdog.core.variables import Quoting
 
 RECHECK = timedelta(seconds=5)
 
@@ -190,6 +191,35 @@ HOSTILE = 'v1"} or vector(1) #'
                     "url": "http://trips/v1%22%7D%20or%20vector%281%29%20%23",
                     "expect": {"status": 200},
                 },
+            ),
+        ),
+        (
+            ProbeForm(
+                kind="command",
+                settings={"argv": ["look", "--at=$version", "$service"], "environment": {"V": "$version"}},
+            ),
+            ProbeForm(
+                kind="command",
+                settings={
+                    "argv": ["look", f"--at={HOSTILE}", "trips"],
+                    "environment": {"V": HOSTILE},
+                },
+            ),
+        ),
+        (
+            ProbeForm(
+                kind="http",
+                settings={"expect": {"header": {"url": "$version", "x": {"matches": "^$version"}}}},
+                quoting={"expect.header.*.matches": Quoting.PATTERN},
+            ),
+            ProbeForm(
+                kind="http",
+                settings={
+                    "expect": {
+                        "header": {"url": HOSTILE, "x": {"matches": r'^v1"\}\ or\ vector\(1\)\ \#'}},
+                    }
+                },
+                quoting={"expect.header.*.matches": Quoting.PATTERN},
             ),
         ),
     ],

@@ -5,10 +5,9 @@ This module must never ask anything.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 
-from watchdog.config import promql, variables
+from watchdog.config import credentials, promql, variables
 from watchdog.config.nodes import Node
 from watchdog.config.problems import Problems
 from watchdog.config.providers import Providers
@@ -21,11 +20,6 @@ FORMS = ("ratio", "query", "probe")
 _LATER_FORMS = ("quantile", "rate", "gauge")
 #: Other words of the language that this release does not have.
 _LATER = ("match", "baseline")
-#: Headers whose value lets somebody in, whatever a vendor calls them.
-_CREDENTIAL = re.compile(
-    r"(?:proxy-)?authorization|cookie|.*(?:token|secret|password|passwd|api-?key|credentials?|access-?key)",
-    re.IGNORECASE,
-)
 
 
 class Forms:
@@ -94,23 +88,13 @@ class Forms:
 
     def _probe(self, node: Node) -> ProbeForm | None:
         variables.check(node, self._problems)
-        self._refuse_credentials(node)
+        credentials.refuse(node, self._problems)
         provider = self._providers.read("probe", node)
         if provider is None:
             return None
         settings = provider.settings.model_dump(mode="json", by_alias=True)
-        return ProbeForm(kind=provider.kind, settings=settings)
-
-    def _refuse_credentials(self, node: Node) -> None:
-        """A rule is recorded with every incident, and every viewer can read the record."""
-        headers = node.get("headers")
-        for name in headers.keys() if headers is not None else ():
-            if _CREDENTIAL.fullmatch(name):
-                words = (
-                    f"{name!r} cannot stand in a rule: a rule is recorded with every incident it opens, "
-                    "so every viewer could read the credential; let the probe ask an address that needs none"
-                )
-                self._problems.add(node.at_key("headers", name), words)
+        quoting = dict(getattr(provider.settings, "QUOTING", {}))
+        return ProbeForm(kind=provider.kind, settings=settings, quoting=quoting)
 
     def _promql(self, node: Node, *path: str, check: Callable[[str], str]) -> str | None:
         place = node.find(path)

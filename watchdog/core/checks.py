@@ -17,7 +17,7 @@ from watchdog.core.check import CheckId
 from watchdog.core.evaluate import wants_recheck
 from watchdog.core.rollback import VERIFYING, Rollback
 from watchdog.core.rule import ProbeForm, Query, Ratio, Rule
-from watchdog.core.variables import fill, fill_all, quote_promql, quote_url
+from watchdog.core.variables import fill, fill_settings, quote_promql
 from watchdog.core.world import ServiceWorld
 
 
@@ -99,7 +99,7 @@ def filled_form(rule: Rule, values: dict[str, str]) -> Ratio | Query | ProbeForm
                 freshness=None if form.freshness is None else fill(form.freshness, values, quote_promql),
             )
         case ProbeForm() as form:
-            settings: dict[str, Any] = fill_all(form.settings, values, quote_url)
+            settings: dict[str, Any] = fill_settings(form.settings, values, form.quoting)
             return msgspec.structs.replace(form, settings=settings)
 
 

@@ -116,7 +116,7 @@ class Query(msgspec.Struct, frozen=True, kw_only=True, tag="query"):
     freshness: str | None = None
 
 
-class ProbeForm(msgspec.Struct, frozen=True, kw_only=True, tag="probe"):
+class ProbeForm(msgspec.Struct, frozen=True, kw_only=True, tag="probe", omit_defaults=True):
     """An active check. `settings` are the validated settings of the probe of that `kind`, variables unresolved.
 
     `quoting` says for places in them how the values of variables are written there: `variables.fill_settings`.
@@ -124,7 +124,7 @@ class ProbeForm(msgspec.Struct, frozen=True, kw_only=True, tag="probe"):
 
     kind: str
     settings: dict[str, Any]
-    quoting: dict[str, Quoting] = msgspec.field(default_factory=lambda: {"url": Quoting.URL})
+    quoting: dict[str, Quoting] = {}
 
 
 #: What a source can be asked.

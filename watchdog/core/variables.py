@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from enum import StrEnum
 from typing import Any
 
 #: The plain names; `label.NAME` comes beside them.
@@ -31,17 +32,58 @@ def quote_url(value: str) -> str:
     return "".join(c if c in kept else "".join(f"%{byte:02X}" for byte in c.encode()) for c in value)
 
 
+class Quoting(StrEnum):
+    """How a value is written where it goes."""
+
+    PLAIN = "plain"
+    """As it is: a place that holds one text whatever is in it, such as an argument or a header."""
+    URL = "url"
+    """Percent-encoded, inside an address."""
+    PATTERN = "pattern"
+    """Every letter standing for itself, inside a regular expression."""
+
+
+_QUOTES: dict[Quoting, Callable[[str], str]] = {
+    Quoting.PLAIN: str,
+    Quoting.URL: quote_url,
+    Quoting.PATTERN: re.escape,
+}
+
+
 def fill(text: str, values: Mapping[str, str], quote: Callable[[str], str]) -> str:
     """`text` with every variable replaced by its quoted value. Raises `KeyError` for an unknown one."""
     return _VARIABLE.sub(lambda match: quote(values[match.group(1) or match.group(2)]), text)
 
 
-def fill_all(tree: Any, values: Mapping[str, str], quote: Callable[[str], str]) -> Any:
-    """The same for every string in a tree of lists and maps (values only, not keys)."""
+def fill_settings(
+    settings: Mapping[str, Any], values: Mapping[str, str], quoting: Mapping[str, Quoting]
+) -> Any:
+    """The same for every text in a tree of settings (values only, not keys).
+
+    `quoting` says for a place, its keys joined by dots and `*` for any one key, how values are written there. `url`
+    is an address anyway; at all other places values are written plainly. A text stays one text: nothing splits it.
+    """
+    places = {
+        tuple(place.split(".")): _QUOTES[how] for place, how in ({"url": Quoting.URL} | quoting).items()
+    }
+    return _filled(settings, values, places, ())
+
+
+_Places = Mapping[tuple[str, ...], Callable[[str], str]]
+
+
+def _filled(tree: Any, values: Mapping[str, str], places: _Places, at: tuple[str, ...]) -> Any:
     if isinstance(tree, str):
-        return fill(tree, values, quote)
+        return fill(tree, values, _quote_at(places, at))
     if isinstance(tree, list | tuple):
-        return [fill_all(item, values, quote) for item in tree]
+        return [_filled(item, values, places, at) for item in tree]
     if isinstance(tree, dict):
-        return {key: fill_all(item, values, quote) for key, item in tree.items()}
+        return {key: _filled(item, values, places, (*at, str(key))) for key, item in tree.items()}
     return tree
+
+
+def _quote_at(places: _Places, at: tuple[str, ...]) -> Callable[[str], str]:
+    for place, quote in places.items():
+        if len(place) == len(at) and all(want in {"*", key} for want, key in zip(place, at, strict=True)):
+            return quote
+    return str
