@@ -14,10 +14,17 @@ from watchdog.core.request import Reply, Request, RequestKind
 from watchdog.core.rollback import Rollback, RollbackEvent, RollbackState
 from watchdog.core.rule import Level
 from watchdog.core.turn import Pause
+from watchdog.core.vouching import mark_good, taint, untaint
 
 _ABOUT_INCIDENTS = frozenset(
     {RequestKind.ACKNOWLEDGE, RequestKind.APPROVE, RequestKind.REJECT, RequestKind.CLOSE}
 )
+_ABOUT_SILENCES = frozenset({RequestKind.SILENCE, RequestKind.EXPIRE})
+
+
+def about_silence(request: Request) -> bool:
+    """Whether the request is about a silence, which belongs to no service (`watchdog.core.silencing`)."""
+    return request.kind in _ABOUT_SILENCES
 
 
 def about_incident(request: Request) -> bool:
@@ -38,6 +45,14 @@ def answer(draft: Draft, request: Request) -> Reply:
             return _take(draft, request)
         case RequestKind.APPROVE | RequestKind.REJECT:
             return _settle(draft, request)
+        case RequestKind.TAINT:
+            return taint(draft, request)
+        case RequestKind.UNTAINT:
+            return untaint(draft, request)
+        case RequestKind.MARK_GOOD:
+            return mark_good(draft, request)
+        case RequestKind.SILENCE | RequestKind.EXPIRE:
+            raise ValueError(f"{request.kind} is not about a service")
 
 
 def _pause(draft: Draft, request: Request, *, paused: bool) -> Reply:
@@ -97,6 +112,8 @@ def _close(draft: Draft, request: Request, incident: Incident) -> Reply:
             draft.set_check(check, anew, store=True)
         elif check.rule in incident.checks and state.blind_since is not None:
             draft.set_check(check, replace(state, blind_since=draft.now), store=True)
+        elif check.rule in incident.checks and state.unknown_since is not None:
+            draft.set_check(check, replace(state, unknown_since=draft.now), store=True)
     return Reply(request=request.id, status=200, body=plain(closed))
 
 

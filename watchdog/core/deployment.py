@@ -37,6 +37,7 @@ class DeploymentEvent(StrEnum):
     ROLLED_BACK = "rolled_back"
     ANNOUNCEMENT_EXPIRED = "announcement_expired"
     NAMED_ANEW = "named_anew"
+    VOUCHED_FOR = "vouched_for"  #: a person said that it is good
 
 
 _S, _E = DeploymentState, DeploymentEvent
@@ -67,6 +68,12 @@ DEPLOYMENT = Machine(
         (_S.SUPERSEDED, _E.REPLACED): _S.SUPERSEDED,
         (_S.SUPERSEDED, _E.ROLLED_BACK): _S.ROLLED_BACK,
         (_S.FAILED, _E.REPLACED): _S.FAILED,
+        (_S.WATCHING, _E.VOUCHED_FOR): _S.STABLE,
+        (_S.ADOPTED, _E.VOUCHED_FOR): _S.STABLE,
+        (_S.RETURN, _E.VOUCHED_FOR): _S.STABLE,
+        (_S.STABLE, _E.VOUCHED_FOR): _S.STABLE,
+        (_S.ROLLED_BACK, _E.VOUCHED_FOR): _S.STABLE,
+        (_S.SUPERSEDED, _E.VOUCHED_FOR): _S.STABLE,
     },
     faults={
         **never(
@@ -84,6 +91,7 @@ DEPLOYMENT = Machine(
         ),
         **never([_S.ROLLED_BACK, _S.SUPERSEDED, _S.FAILED], [_E.SOAKED], "one without traffic does not soak"),
         **never([_S.FAILED], [_E.ROLLED_BACK], "traffic never came"),
+        **never([_S.PENDING, _S.FAILED], [_E.VOUCHED_FOR], "nobody can know one that never took traffic"),
     },
 )
 
@@ -108,7 +116,8 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
     `named` is false while only the variant is known: then `version` is the variant's name. `reported` is what the
     switch itself calls the version, where it can tell. `started_at` is when traffic may first have moved (for a seen
     change, the last read of the old state). `soaked_for` is known-healthy time so far, counted up to `soaked_at`.
-    `armed` tells what was newly deployed from adopted ones and returns, for good.
+    `armed` tells what was newly deployed from adopted ones and returns, for good. `vouched_at` is when a person said
+    that it is good, and what its variant carries: announcements from before that count no more.
     """
 
     id: str
@@ -130,6 +139,7 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
     soaked_at: datetime | None = None
     live_at: datetime | None = None
     ended_at: datetime | None = None
+    vouched_at: datetime | None = None
     reason: str = ""
 
     def fits(self, told: str | None) -> bool:

@@ -62,13 +62,17 @@ INCIDENT = Machine(
 
 
 class Breach(msgspec.Struct, frozen=True, kw_only=True):
-    """One rule's part in an incident. The rule is the one it was opened with and stays so."""
+    """One rule's part in an incident. The rule is the one it was opened with and stays so.
+
+    `limit` is the one of its level that the value was beyond, where it follows from a baseline.
+    """
 
     rule: Rule
     level: Level
     since: datetime
     version: str = ""
     value: float | None = None
+    limit: float | None = None
     reason: str = ""
     cleared_at: datetime | None = None
     retired_at: datetime | None = None
@@ -83,7 +87,8 @@ class Incident(msgspec.Struct, frozen=True, kw_only=True):
     """One incident.
 
     `breaches` is keyed by check; `subjects` are the affected services of a source incident,
-    `checks` the rules that are blind.
+    `checks` the rules that are blind. `silenced_by` are the silences that hold back its newest message,
+    `silenced_messages` how many were held back in all; `told` is false until anybody heard of it.
     """
 
     id: str
@@ -104,6 +109,9 @@ class Incident(msgspec.Struct, frozen=True, kw_only=True):
     acknowledged_at: datetime | None = None
     closed_at: datetime | None = None
     closed_because: str = ""
+    silenced_by: tuple[str, ...] = ()
+    silenced_messages: int = 0
+    told: bool = True
 
     @property
     def open(self) -> bool:

@@ -23,10 +23,18 @@ class RequestKind(StrEnum):
     APPROVE = "approve"
     REJECT = "reject"
     CLOSE = "close"
+    TAINT = "taint"
+    UNTAINT = "untaint"
+    MARK_GOOD = "mark_good"
+    SILENCE = "silence"
+    EXPIRE = "expire"  #: end a silence early
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
-    """One request. `target` is a service's name or an incident's id; `body` are its validated parameters."""
+    """One request. `target` is a service's name or an incident's or a silence's id; `body` its validated parameters.
+
+    A silence that is to be made has no target yet.
+    """
 
     id: str
     kind: RequestKind

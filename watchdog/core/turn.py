@@ -1,11 +1,13 @@
 """A turn: everything one event changes, written in one transaction or not at all.
 
-The reactor makes one turn per event. Records are whole (upserts by id); messages and audit records are only added.
+The reactor makes a turn of one event, or of several that only say what was seen. Records are whole (upserts by id); messages and audit records are only added.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
+from itertools import chain
 
 import msgspec
 
@@ -16,6 +18,7 @@ from watchdog.core.incident import Incident
 from watchdog.core.message import Outgoing
 from watchdog.core.request import Reply
 from watchdog.core.rollback import Rollback
+from watchdog.core.silence import Silence
 from watchdog.core.traffic import TrafficState
 
 
@@ -28,11 +31,12 @@ class Pause(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Taint(msgspec.Struct, frozen=True, kw_only=True):
-    """A version that must never be a rollback target."""
+    """A version that must never be a rollback target. `by` is the person who said so; empty for the watchdog itself."""
 
     version: str
     at: datetime
     reason: str
+    by: str = ""
 
 
 class ServiceRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,6 +62,7 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
     services: tuple[ServiceRecord, ...] = ()
     deployments: tuple[Deployment, ...] = ()
     incidents: tuple[Incident, ...] = ()
+    silences: tuple[Silence, ...] = ()
     rollbacks: tuple[Rollback, ...] = ()
     checks: tuple[CheckRecord, ...] = ()
     forgotten: tuple[CheckId, ...] = ()
@@ -69,3 +74,25 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
     def empty(self) -> bool:
         """Whether there is nothing to write."""
         return not any(getattr(self, field) for field in self.__struct_fields__)
+
+
+#: Records of which only the newest is written, by what tells them apart.
+_NEWEST = {"services": "name", "deployments": "id", "incidents": "id", "rollbacks": "id", "silences": "id"}
+
+
+def together(turns: Sequence[Turn]) -> Turn:
+    """Turns one after the other as one transaction: of records that are written whole, the newest."""
+    if len(turns) == 1:
+        return turns[0]
+    joined = {
+        field: tuple(chain.from_iterable(getattr(turn, field) for turn in turns))
+        for field in Turn.__struct_fields__
+    }
+    for field, key in _NEWEST.items():
+        joined[field] = tuple({getattr(one, key): one for one in joined[field]}.values())
+    checks: dict[CheckId, CheckRecord | None] = {}
+    for turn in turns:
+        checks |= {**dict.fromkeys(turn.forgotten), **{record.id: record for record in turn.checks}}
+    joined["checks"] = tuple(record for record in checks.values() if record is not None)
+    joined["forgotten"] = tuple(check for check, record in checks.items() if record is None)
+    return Turn(**joined)

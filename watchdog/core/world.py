@@ -17,6 +17,7 @@ from watchdog.core.rollback import Rollback
 from watchdog.core.routing import Route
 from watchdog.core.rule import Level, Rule, rank
 from watchdog.core.service import Limits, Service
+from watchdog.core.silence import Silence
 from watchdog.core.traffic import TrafficState
 from watchdog.core.turn import Pause, ServiceRecord, Taint
 
@@ -26,7 +27,8 @@ class ServiceWorld(msgspec.Struct, frozen=True, kw_only=True):
 
     `deployments` are ordered by the time they were recorded; `incidents` are open ones; `rollbacks` are those under
     way and those of the last day. `traffic` is the last successful read of the switch,
-    `idle_since` when it began to show nothing live.
+    `idle_since` when it began to show nothing live. `editions` says since which edition of the configuration a rule
+    (or, under the empty name, the switch) is what it is; `stale` are checks that remember what an earlier rule saw.
     """
 
     service: Service
@@ -42,6 +44,8 @@ class ServiceWorld(msgspec.Struct, frozen=True, kw_only=True):
     known: dict[str, KnownLog] = {}
     paused: Pause | None = None
     taints: dict[str, Taint] = {}
+    editions: dict[str, int] = {}
+    stale: frozenset[CheckId] = frozenset()
 
     @property
     def name(self) -> str:
@@ -49,9 +53,12 @@ class ServiceWorld(msgspec.Struct, frozen=True, kw_only=True):
         return self.service.name
 
     def on_variant(self, variant: str) -> Deployment | None:
-        """The newest deployment of a variant, whatever became of it: the last to take traffic or be announced."""
+        """The newest deployment of a variant, whatever became of it: the last to take traffic or be announced.
+
+        A person's word on what the variant carries is newer than announcements from before it.
+        """
         found = [one for one in self.deployments.values() if one.variant == variant]
-        return max(found, key=lambda one: (one.live_at or one.recorded_at, one.recorded_at), default=None)
+        return max(found, key=_last_heard_of, default=None)
 
     def serving(self, variant: str) -> Deployment | None:
         """The deployment on a variant that took traffic last; an announcement may be older than that."""
@@ -106,6 +113,11 @@ class ServiceWorld(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
+def _last_heard_of(one: Deployment) -> tuple[datetime, datetime]:
+    came = one.live_at or one.recorded_at
+    return max(came, one.vouched_at or came), one.recorded_at
+
+
 class SourceWorld(msgspec.Struct, frozen=True, kw_only=True):
     """One source: whether it answers, and its open incident."""
 
@@ -117,9 +129,10 @@ class SourceWorld(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class World(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything. `paused_by_file` is the reason the pause file gives, or empty.
+    """Everything. `paused_by_file` is the reason the pause file gives, or empty. `silences` are those in force.
 
     `breaker` says why the limits stop rollbacks now, `breaker_told` of which waiting services people have heard.
+    `edition` counts the configurations that were taken while running; `config_fault` is why the newest one was not.
     """
 
     services: dict[str, ServiceWorld]
@@ -133,6 +146,10 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
     breaker_told: tuple[str, ...] = ()
     breaker_told_at: datetime | None = None
     recheck: timedelta = timedelta(seconds=5)
+    edition: int = 0
+    config_fault: str = ""
+    config_fault_at: datetime | None = None
+    silences: dict[str, Silence] = {}
 
     def rollbacks(self) -> Iterator[Rollback]:
         """Every known rollback of every service."""
@@ -147,4 +164,5 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
                 for incident in service.incidents.values()
             )
             for service in self.services.values()
+            if service.incidents
         )
