@@ -101,7 +101,9 @@ async def test_the_demo_rolls_back_says_so_and_leaves_nothing_behind(
     haproxy = None
     if switch == "haproxy":
         haproxy = find_haproxy() or require("haproxy")
-    demos.append(await begin(tmp_path, haproxy=haproxy))
+    long = tmp_path / ("long" * 20)  # longer than HAProxy's socket could be
+    long.mkdir()
+    demos.append(await begin(long, haproxy=haproxy))
     out, err = await asyncio.wait_for(demos[0].process.communicate(), 80)
     assert demos[0].process.returncode == 0, err.decode()
     said = contract(out.decode().splitlines()[-1])

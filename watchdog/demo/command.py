@@ -20,6 +20,8 @@ from watchdog.demo.visitors import Visitors
 
 #: The exit code after Ctrl-C.
 INTERRUPTED = 130
+#: A socket's path has at most 107 bytes (unix(7)), of which HAProxy wants some for a temporary name beside it.
+LONGEST_FOLDER = 50
 
 
 def demo(*, json: bool, prometheus: bool, keep: bool) -> int:
@@ -45,7 +47,7 @@ async def _run(out: Console, *, json: bool, prometheus: bool, keep: bool, haprox
     if task is not None:
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     async with AsyncExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="watchdog-demo-")))
+        folder = Path(stack.enter_context(_folder(haproxy)))
         stage = Stage(folder=folder, prometheus=prometheus, haproxy=haproxy)
         source = "prometheus" if prometheus else "scrape"
         out.print(f"starting: two versions of a shop, switch {stage.switch}, source {source}, the watchdog")
@@ -65,6 +67,12 @@ async def _run(out: Console, *, json: bool, prometheus: bool, keep: bool, haprox
             stream.cancel()
             await asyncio.gather(stream, return_exceptions=True)
     return 0 if report.rolled_back else 1
+
+
+def _folder(haproxy: str | None) -> tempfile.TemporaryDirectory[str]:
+    """A new folder; where it holds HAProxy's socket, one whose name leaves room for that."""
+    long = haproxy is not None and len(tempfile.gettempdir()) > LONGEST_FOLDER
+    return tempfile.TemporaryDirectory(prefix="watchdog-demo-", dir="/tmp" if long else None)  # noqa: S108 - made anew
 
 
 def _show(out: Console, report: Report) -> None:
