@@ -15,8 +15,9 @@ import msgspec
 
 from watchdog.core.check import CheckId
 from watchdog.core.evaluate import wants_recheck
+from watchdog.core.promql import with_selectors
 from watchdog.core.rollback import VERIFYING, Rollback
-from watchdog.core.rule import ProbeForm, Query, Ratio, Rule
+from watchdog.core.rule import MetricForm, ProbeForm, Rule
 from watchdog.core.variables import fill, fill_settings, quote_promql
 from watchdog.core.world import ServiceWorld
 
@@ -87,20 +88,13 @@ def values_for(service: ServiceWorld, check: CheckId) -> dict[str, str]:
     return values | {f"label.{name}": value for name, value in service.service.labels.items()}
 
 
-def filled_form(rule: Rule, values: dict[str, str]) -> Ratio | Query | ProbeForm:
+def filled_form(rule: Rule, values: dict[str, str]) -> MetricForm | ProbeForm:
     """The rule's form with every variable replaced, quoted for where it goes."""
-    match rule.form:
-        case Ratio(bad=bad, total=total):
-            return Ratio(bad=fill(bad, values, quote_promql), total=fill(total, values, quote_promql))
-        case Query() as form:
-            return Query(
-                query=fill(form.query, values, quote_promql),
-                events=None if form.events is None else fill(form.events, values, quote_promql),
-                freshness=None if form.freshness is None else fill(form.freshness, values, quote_promql),
-            )
-        case ProbeForm() as form:
-            settings: dict[str, Any] = fill_settings(form.settings, values, form.quoting)
-            return msgspec.structs.replace(form, settings=settings)
+    form = rule.form
+    if isinstance(form, ProbeForm):
+        settings: dict[str, Any] = fill_settings(form.settings, values, form.quoting)
+        return msgspec.structs.replace(form, settings=settings)
+    return with_selectors(form, lambda text: fill(text, values, quote_promql))
 
 
 def polls(service: ServiceWorld, *, recheck: timedelta, now: datetime) -> dict[CheckId, timedelta]:

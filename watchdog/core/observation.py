@@ -18,6 +18,7 @@ class NoDataReason(StrEnum):
     EMPTY = "empty"
     NOT_A_NUMBER = "not_a_number"
     SEVERAL_SERIES = "several_series"
+    TOO_FEW_EVENTS = "too_few_events"
     STALE = "stale"
     FUTURE = "future"
     PARTIAL = "partial"
@@ -39,7 +40,8 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     """A source's answer to one question, numbers as they came.
 
     `parts` maps a part's name to the values of its series (none, one or several):
-    `bad` and `total` are events in the window; `value` the number of a query; `events` its number of events;
+    `bad` and `total` are events in the window; `value` the number of every form but a ratio; `events` its number of
+    events; `highest` the quantile 1 of the histogram that `value` is a quantile of;
     `newest` the time of the newest raw sample (Unix seconds); `samples` raw samples in the window of the best series.
     `evaluated_at` is the source's evaluation time; `since` the moment from which the source has data without a gap,
     when it knows; `asked` and `answered` are for the record.
@@ -54,12 +56,16 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Value(msgspec.Struct, frozen=True, kw_only=True, tag="value"):
-    """A number. `at` is the time of the newest raw sample behind it; `events`, `bad` are counts in the window."""
+    """A number. `at` is the time of the newest raw sample behind it; `events`, `bad` are counts in the window.
+
+    With `more` the true number is known only not to be below `value`: a quantile beyond the last finite bucket.
+    """
 
     value: float
     at: datetime
     events: float | None = None
     bad: float | None = None
+    more: bool = False
     scrape_interval: timedelta | None = None
     since: datetime | None = None
     asked: str = ""

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 
 from watchdog.core.observation import Answer, Failed, FailReason, NoData, NoDataReason, Value
-from watchdog.core.rule import ProbeForm, Query, Ratio, Rule, Unit
+from watchdog.core.rule import Gauge, ProbeForm, Quantile, Query, Rate, Ratio, Rule, Unit
 
 #: How far a sample may lie ahead of our clock (design §5, "Fresh").
 LEEWAY = timedelta(seconds=5)
@@ -22,6 +22,12 @@ DEFAULT_MAX_AGE = timedelta(seconds=30)
 _TOLERANCE = 1e-6
 #: Longest text of a source's warnings that is kept.
 _WARNING_CHARS = 300
+#: What an empty answer says about each form that is one number.
+_NOTHING: dict[type, str] = {
+    Query: "the query gives no series",
+    Rate: "no series with two samples in the window",
+    Gauge: "no series",
+}
 
 
 class _Sampled(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,7 +43,11 @@ def observe(rule: Rule, answer: Answer | Failed, *, now: datetime) -> Value | No
     * Warnings from the source: `PARTIAL`. Several series in a part: `SEVERAL_SERIES`. NaN or ±Inf: `NOT_A_NUMBER`.
     * Ratio: `total` empty or 0 is `EMPTY`; `total` above 0 without `bad` is 0 bad; outside 0..1 is `OUT_OF_RANGE`.
     * Query: no `value` is `EMPTY`. An empty answer to `events` is 0 events: nothing happened, so that the verdict is
-      "too few events", which is never blindness. With `unit: ratio` a value outside 0..1 is `OUT_OF_RANGE` too.
+      "too few events", which is never blindness.
+    * Rate, gauge: no `value` is `EMPTY`; a rate of 0 is a value. A negative rate is `OUT_OF_RANGE`.
+    * Quantile: without events there is none: `TOO_FEW_EVENTS` when evidence wants some, else `EMPTY`. One beyond the
+      highest finite bucket is a value with `more`, just above that bucket's bound.
+    * With `unit: ratio`, a value of these outside 0..1 is `OUT_OF_RANGE` too.
     * A sample older than `max_age` is `STALE`, more than 5 s in the future `FUTURE`; a series that was asked for its
       newest sample and has none is no longer scraped: `STALE`.
     * Negative counts are `OUT_OF_RANGE`. A `Failed` stays what it is.
@@ -48,19 +58,27 @@ def observe(rule: Rule, answer: Answer | Failed, *, now: datetime) -> Value | No
         return answer
     if answer.warnings:
         return _no_data(answer, NoDataReason.PARTIAL, "; ".join(answer.warnings)[:_WARNING_CHARS])
-    numbers = _numbers(answer)
+    numbers = _numbers(answer, nothing_happened=_undefined(rule, answer))
     if isinstance(numbers, NoData):
         return numbers
     match rule.form:
         case Ratio():
             return _ratio(rule, answer, numbers, now)
-        case Query():
-            return _query(rule, answer, numbers, now)
+        case Quantile():
+            return _quantile(rule, answer, numbers, now)
+        case Query() | Rate() | Gauge():
+            return _number(rule, answer, numbers, now)
         case ProbeForm():
             raise ValueError(f"rule {rule.name!r} is a probe; its pulse is an observation already")
 
 
-def _numbers(answer: Answer) -> dict[str, float] | NoData:
+def _undefined(rule: Rule, answer: Answer) -> frozenset[str]:
+    """The parts that need not be numbers: a quantile of nothing is NaN."""
+    happened = any(answer.parts.get("events", ()))
+    return frozenset({"value", "highest"}) if isinstance(rule.form, Quantile) and not happened else frozenset()
+
+
+def _numbers(answer: Answer, *, nothing_happened: frozenset[str]) -> dict[str, float] | NoData:
     """The one number of every part that has any."""
     numbers: dict[str, float] = {}
     for part, series in answer.parts.items():
@@ -68,7 +86,7 @@ def _numbers(answer: Answer) -> dict[str, float] | NoData:
             return _no_data(
                 answer, NoDataReason.SEVERAL_SERIES, f"{part}: {len(series)} series, one is wanted"
             )
-        if not series:
+        if not series or (part in nothing_happened and math.isnan(series[0])):
             continue
         if not math.isfinite(series[0]):
             return _no_data(answer, NoDataReason.NOT_A_NUMBER, f"{part} is {series[0]}")
@@ -94,22 +112,60 @@ def _ratio(rule: Rule, answer: Answer, numbers: dict[str, float], now: datetime)
     return _value(answer, sampled, bad / total, events=total, bad=bad)
 
 
-def _query(rule: Rule, answer: Answer, numbers: dict[str, float], now: datetime) -> Value | NoData | Failed:
-    value = numbers.get("value")
-    if value is None:
-        return _no_data(answer, NoDataReason.EMPTY, "the query gives no series")
+def _quantile(
+    rule: Rule, answer: Answer, numbers: dict[str, float], now: datetime
+) -> Value | NoData | Failed:
+    events = numbers.get("events")
+    if events is None:
+        detail = "no buckets of a classic histogram with two samples in the window"
+        return _no_data(answer, NoDataReason.EMPTY, detail)
     sampled = _sampled(rule, answer, numbers, now)
     if isinstance(sampled, NoData):
         return sampled
+    if events < 0:
+        return _out_of_range(answer, f"the number of events is negative: {events:g}")
+    if events == 0:
+        wanted = rule.evidence is not None and rule.evidence.min_events > 0
+        reason = NoDataReason.TOO_FEW_EVENTS if wanted else NoDataReason.EMPTY
+        return _no_data(answer, reason, "no events in the window")
+    value = numbers.get("value")
+    if value is None:
+        return _no_data(answer, NoDataReason.EMPTY, "the histogram has no quantile")
+    # Beyond the finite buckets every quantile is the highest bound, which is exactly the quantile 1. Below, one of
+    # less than 1 is smaller than that; only buckets up to 0 have no lower end to count from.
+    more = value > 0 and value == numbers.get("highest")
+    if more:
+        value = math.nextafter(value, math.inf)  # what lies in the last bucket is larger than its lower bound
+    if (wrong := _not_a_share(rule, answer, value)) is not None:
+        return wrong
+    return _value(answer, sampled, value, events=events, bad=None, more=more)
+
+
+def _number(rule: Rule, answer: Answer, numbers: dict[str, float], now: datetime) -> Value | NoData | Failed:
+    """The number of a query, a rate or a gauge."""
+    value = numbers.get("value")
+    if value is None:
+        return _no_data(answer, NoDataReason.EMPTY, _NOTHING[type(rule.form)])
+    sampled = _sampled(rule, answer, numbers, now)
+    if isinstance(sampled, NoData):
+        return sampled
+    if (wrong := _not_a_share(rule, answer, value)) is not None:
+        return wrong
+    if isinstance(rule.form, Rate) and value < 0:
+        return _out_of_range(answer, f"a rate is negative: {value:g}")
     if rule.unit is Unit.RATIO:
-        if not -_TOLERANCE <= value <= 1 + _TOLERANCE:
-            return _out_of_range(answer, f"{value:g} is not a share between 0 and 1, as unit ratio says")
         value = min(max(value, 0.0), 1.0)
     asks_events = isinstance(rule.form, Query) and rule.form.events is not None
     events = numbers.get("events", 0.0) if asks_events else None
     if events is not None and events < 0:
         return _out_of_range(answer, f"the number of events is negative: {events:g}")
     return _value(answer, sampled, value, events=events, bad=None)
+
+
+def _not_a_share(rule: Rule, answer: Answer, value: float) -> Failed | None:
+    if rule.unit is not Unit.RATIO or -_TOLERANCE <= value <= 1 + _TOLERANCE:
+        return None
+    return _out_of_range(answer, f"{value:g} is not a share between 0 and 1, as unit ratio says")
 
 
 def _sampled(rule: Rule, answer: Answer, numbers: dict[str, float], now: datetime) -> _Sampled | NoData:
@@ -148,7 +204,13 @@ def _learnt(window: float, age: float, samples: float | None) -> timedelta | Non
 
 
 def _value(
-    answer: Answer, sampled: _Sampled, value: float, *, events: float | None, bad: float | None
+    answer: Answer,
+    sampled: _Sampled,
+    value: float,
+    *,
+    events: float | None,
+    bad: float | None,
+    more: bool = False,
 ) -> Value:
     return Value(
         value=value,
@@ -157,6 +219,7 @@ def _value(
         bad=bad,
         scrape_interval=sampled.interval,
         since=answer.since,
+        more=more,
         asked=answer.asked,
         answered=answer.answered,
     )

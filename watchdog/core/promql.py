@@ -8,8 +8,11 @@ This module must never judge whether a selector is one: configuration did, and q
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 from typing import assert_never
+
+from msgspec.structs import replace
 
 from watchdog.core.histogram import buckets_of
 from watchdog.core.rule import Gauge, MetricForm, Quantile, Query, Rate, Ratio
@@ -49,6 +52,23 @@ def parts_of(form: MetricForm, window: timedelta, *, by: tuple[str, ...] = ()) -
         case Query():
             asked = {"value": form.query, "events": form.events, "newest": form.freshness}
             return {part: text for part, text in asked.items() if text is not None}
+        case _:
+            assert_never(form)
+
+
+def with_selectors(form: MetricForm, change: Callable[[str], str]) -> MetricForm:
+    """The form with every selector and every query changed; the rest of it stays."""
+    match form:
+        case Ratio():
+            return Ratio(bad=change(form.bad), total=change(form.total))
+        case Quantile() | Rate() | Gauge():
+            return replace(form, of=change(form.of))
+        case Query():
+            return Query(
+                query=change(form.query),
+                events=None if form.events is None else change(form.events),
+                freshness=None if form.freshness is None else change(form.freshness),
+            )
         case _:
             assert_never(form)
 
