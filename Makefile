@@ -12,6 +12,8 @@ READY := $(VENV)/.ready
 CODE := watchdog tests $(wildcard benchmarks)
 # More words for the command behind `demo`, `bench` and pytest: make test ARGS="tests/core -x"
 ARGS ?=
+# Most tests wait for real servers: two for each processor, and no more than a small machine has memory for.
+JOBS ?= $(shell jobs=$$((2 * $$(nproc 2>/dev/null || echo 1))); echo $$((jobs > 8 ? 8 : jobs)))
 
 help:  ## list the targets
 	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,7 +23,7 @@ demo: $(READY)  ## a bad deployment, seen and rolled back, in under a minute (AR
 	$(BIN)/watchdog demo $(ARGS)
 
 test: lint packages  ## everything that must hold: format, lint, types, import rules, tests on real servers
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses=$(JOBS) --dist=worksteal $(ARGS)
 
 lint: $(READY)  ## format, lint, types and import rules, nothing changed
 	$(BIN)/ruff format --check
