@@ -39,6 +39,7 @@ class Reason(StrEnum):
     EMPTY = "empty"
     NOT_A_NUMBER = "not_a_number"
     SEVERAL_SERIES = "several_series"
+    BEYOND_BUCKETS = "beyond_buckets"  #: above the histogram's last finite bucket, and so is the threshold
     STALE = "stale"
     FUTURE = "future"
     PARTIAL = "partial"

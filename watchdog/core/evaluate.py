@@ -275,6 +275,16 @@ def _judged(rule: Rule, value: Value, excess: Excess, now: datetime, *, fresh: b
             events=value.events,
             explanation=explanation.of_too_few(rule, value.events, evidence.min_events),
         )
+    if value.more and value.value < rule.thresholds.mildest:
+        return Verdict(
+            level=Level.UNKNOWN,
+            reason=Reason.BEYOND_BUCKETS,
+            at=now,
+            fresh=fresh,
+            value=value.value,
+            events=value.events,
+            explanation=explanation.of_beyond_buckets(rule, value),
+        )
     judgement = judge(rule, value, excess)
     return Verdict(
         level=judgement.level,

@@ -18,6 +18,7 @@ _UNKNOWN = {
     Reason.EMPTY: "there is no data",
     Reason.NOT_A_NUMBER: "the answer is not a finite number",
     Reason.SEVERAL_SERIES: "the answer has several series where one was asked for",
+    Reason.TOO_FEW_EVENTS: "there are too few events",
     Reason.STALE: "the newest sample is too old",
     Reason.FUTURE: "the newest sample is in the future",
     Reason.PARTIAL: "the source warned that its answer is partial",
@@ -45,6 +46,13 @@ def of_sample(rule: Rule, value: Value, judgement: Judgement) -> str:
     if judgement.worse is not None:
         return f"{text}; {side} {format_quantity(judgement.worse, rule.unit)} too, but {judgement.lacking}"
     return text
+
+
+def of_beyond_buckets(rule: Rule, value: Value) -> str:
+    """For example `more than 5s from 412 events in 1m: no bucket reaches up to 10s`."""
+    limit = format_quantity(rule.thresholds.mildest, rule.unit)
+    text = _measured(rule, value, format_quantity(value.value, rule.unit))
+    return f"{text}: the histogram has no bucket up to {limit}, so nobody can tell"
 
 
 def of_too_few(rule: Rule, events: float, needed: int) -> str:
@@ -77,6 +85,8 @@ def of_probe(failures: int, detail: str) -> str:
 def _measured(rule: Rule, value: Value, number: str) -> str:
     """What was measured. A `below` ratio counts the good events."""
     window = format_duration(rule.window)
+    if value.more:
+        number = f"more than {number}"
     if value.events is None:
         return number
     if isinstance(rule.form, Ratio):
