@@ -70,6 +70,7 @@ async def everything(store: Store) -> tuple[object, ...]:
         await store.deployments(limit=1000),
         await store.incidents(limit=1000),
         await store.rollbacks(limit=1000),
+        await store.silences(limit=1000),
         await store.audit(limit=1000),
         await store.due(now=LATER, limit=1000),
         await store.outbox_pending(),
@@ -100,6 +101,7 @@ async def test_everything_committed_is_loaded_after_a_restart(disk: Disk) -> Non
         services=(samples.service("trips"), samples.service("maps")),
         deployments=(samples.deployment(1), samples.deployment(2)),
         incidents=(samples.incident(1),),
+        silences=(samples.silence(1), samples.silence(2)),
         rollbacks=(samples.rollback(1),),
         checks=(samples.check(), samples.check(variant="blue"), samples.check(version="", variant="")),
         outbox=(samples.outgoing(1),),
@@ -114,6 +116,7 @@ async def test_everything_committed_is_loaded_after_a_restart(disk: Disk) -> Non
     assert saved.services == (samples.service("maps"), samples.service("trips"))
     assert saved.deployments == turn.deployments
     assert saved.incidents == turn.incidents
+    assert saved.silences == turn.silences
     assert saved.rollbacks == turn.rollbacks
     assert sorted(saved.checks, key=lambda record: record.id) == sorted(
         turn.checks, key=lambda record: record.id
@@ -122,6 +125,22 @@ async def test_everything_committed_is_loaded_after_a_restart(disk: Disk) -> Non
     assert saved.head == samples.head_of(turn.audit)
     assert await store.due(now=LATER) == turn.outbox
     assert [record async for record in store.chain()] == list(turn.audit)
+
+
+async def test_a_silence_that_was_ended_is_kept_and_loaded_no_more(disk: Disk) -> None:
+    await disk.store.commit(Turn(silences=(samples.silence(1), samples.silence(2), samples.silence(3))))
+    ended = samples.silence(2, ended_at=at(9), ended_by="ana")
+    await disk.store.commit(Turn(silences=(ended,)))
+
+    store = await disk.restart()
+
+    assert [one.id for one in (await store.load(now=LATER)).silences] == ["s0001", "s0003"]
+    assert [one.id for one in (await store.silences()).items] == ["s0003", "s0002", "s0001"]
+    assert [one.id for one in (await store.silences(active_only=True)).items] == ["s0003", "s0001"]
+    pages = await every_page(lambda cursor: store.silences(cursor=cursor, limit=2))
+    assert [one.id for one in pages] == ["s0003", "s0002", "s0001"]
+    assert await store.silence("s0002") == ended
+    assert await store.silence("nobody") is None
 
 
 async def test_a_record_committed_again_replaces_the_one_before(store: Store) -> None:

@@ -13,6 +13,7 @@ from watchdog.core.message import Message, MessageKind, Outgoing
 from watchdog.core.request import Request, RequestKind
 from watchdog.core.rollback import Rollback, RollbackState
 from watchdog.core.rule import Level, Ratio, Rule, Severity, Thresholds
+from watchdog.core.silence import Silence
 from watchdog.core.turn import CheckRecord, ServiceRecord, Turn
 
 #: The day of every sample; a sample's number is its distance in seconds.
@@ -63,6 +64,19 @@ def incident(number: int, **changes: Any) -> Incident:
         },
     }
     return Incident(**{**values, **changes})
+
+
+def silence(number: int, **changes: Any) -> Silence:
+    values: dict[str, Any] = {
+        "id": f"s{number:04}",
+        "matchers": {"service": "trips", "label.team": "é☃"},
+        "by": "oncall",
+        "created_at": at(number),
+        "ends_at": at(number + 3600),
+        "reason": "load test",
+        "held_back": number,
+    }
+    return Silence(**{**values, **changes})
 
 
 def rollback(number: int, **changes: Any) -> Rollback:

@@ -99,6 +99,25 @@ def test_the_migrations_run_on_an_address_too(scripts: Config, database: Path) -
     connection.close()
 
 
+@pytest.mark.parametrize("release", REVISIONS[:-1])
+async def test_a_store_of_an_older_release_keeps_what_it_holds(
+    scripts: Config, url: str, database: Path, release: str
+) -> None:
+    scripts.set_main_option("sqlalchemy.url", f"sqlite:///{database}")
+    command.upgrade(scripts, release)
+    with sqlite3.connect(database) as connection:
+        connection.execute("INSERT INTO services VALUES ('trips', '{\"name\": \"trips\"}')")
+    connection.close()
+
+    store = SqlStore(url)
+    await store.open()
+
+    assert (await store.load(now=samples.at(0))).services == (samples.service("trips"),)
+    await store.commit(Turn(silences=(samples.silence(1),)))
+    assert await store.silence("s0001") == samples.silence(1)
+    await store.aclose()
+
+
 async def test_an_up_to_date_store_is_not_migrated_again(url: str) -> None:
     for number in range(2):
         store = SqlStore(url)

@@ -222,6 +222,7 @@ class Daemon:
             sources=restore_sources(configuration.sources, saved.incidents),
             limits=configuration.limits,
             routes=configuration.routes,
+            silences={one.id: one for one in saved.silences},
             leader=self._leadership.is_leader,
             epoch=self._leadership.epoch,
             recheck=configuration.intervals.recheck,

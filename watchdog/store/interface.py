@@ -19,6 +19,7 @@ from watchdog.core.incident import Incident
 from watchdog.core.message import Outgoing, OutgoingState
 from watchdog.core.request import Reply, Request
 from watchdog.core.rollback import Rollback
+from watchdog.core.silence import Silence
 from watchdog.core.turn import CheckRecord, ServiceRecord, Turn
 
 
@@ -27,12 +28,13 @@ class Saved(msgspec.Struct, frozen=True, kw_only=True):
 
     `deployments`, per service: every one that is not ended, every stable one, and the newest 50. `incidents`: open
     ones. `rollbacks`: not ended, those decided in the last 24 hours, and the one that a deployment which has not ended
-    had already: there is never a second. `requests`: stored but not yet answered.
+    had already: there is never a second. `silences`: those that were not ended. `requests`: stored but not yet answered.
     """
 
     services: tuple[ServiceRecord, ...] = ()
     deployments: tuple[Deployment, ...] = ()
     incidents: tuple[Incident, ...] = ()
+    silences: tuple[Silence, ...] = ()
     rollbacks: tuple[Rollback, ...] = ()
     checks: tuple[CheckRecord, ...] = ()
     requests: tuple[Request, ...] = ()
@@ -75,6 +77,12 @@ class Reader(Protocol):
         """Rollbacks, newest first."""
         ...
 
+    async def silences(
+        self, *, active_only: bool = False, cursor: str | None = None, limit: int = 50
+    ) -> Page[Silence]:
+        """Silences, newest first. Active is one that was not ended; the caller looks at the clock."""
+        ...
+
     async def deployment(self, identity: str) -> Deployment | None:
         """One deployment by id."""
         ...
@@ -85,6 +93,10 @@ class Reader(Protocol):
 
     async def rollback(self, identity: str) -> Rollback | None:
         """One rollback by id."""
+        ...
+
+    async def silence(self, identity: str) -> Silence | None:
+        """One silence by id."""
         ...
 
     async def audit(

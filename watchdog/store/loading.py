@@ -15,6 +15,7 @@ from watchdog.core.incident import Incident, IncidentState
 from watchdog.core.message import Outgoing, OutgoingState
 from watchdog.core.request import Reply, Request
 from watchdog.core.rollback import ENDS, Rollback
+from watchdog.core.silence import Silence
 from watchdog.core.turn import CheckRecord, ServiceRecord
 from watchdog.store import tables
 from watchdog.store.codec import decode, stamp
@@ -36,6 +37,7 @@ def read_saved(connection: Connection, now: datetime) -> Saved:
         services=_values(connection, ServiceRecord, select(services.c.doc).order_by(services.c.name)),
         deployments=_values(connection, Deployment, _deployments()),
         incidents=_values(connection, Incident, _incidents()),
+        silences=_values(connection, Silence, _silences()),
         rollbacks=_values(connection, Rollback, _rollbacks(now)),
         checks=_values(connection, CheckRecord, select(checks.c.doc).order_by(*checks.primary_key)),
         requests=_values(connection, Request, unanswered),
@@ -75,6 +77,11 @@ def _incidents() -> Select[Any]:
     table = tables.incidents
     is_open = table.c.state != IncidentState.CLOSED.value
     return select(table.c.doc).where(is_open).order_by(table.c.at, table.c.id)
+
+
+def _silences() -> Select[Any]:
+    table = tables.silences
+    return select(table.c.doc).where(table.c.state == "active").order_by(table.c.at, table.c.id)
 
 
 def _rollbacks(now: datetime) -> Select[Any]:

@@ -12,9 +12,9 @@ from sqlalchemy import Connection, inspect, text
 from watchdog.core.errors import StoreError
 
 #: The newest revision in `watchdog/store/migrations/versions`.
-HEAD = "0001"
+HEAD = "0002"
 #: Every revision that this release knows, oldest first.
-REVISIONS = ("0001",)
+REVISIONS = ("0001", "0002")
 
 _NEWER = "install that release again, or put a backup from before its first start in place of the file"
 

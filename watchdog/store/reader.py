@@ -19,6 +19,7 @@ from watchdog.core.errors import StoreError
 from watchdog.core.incident import Incident, IncidentState
 from watchdog.core.message import OutgoingState
 from watchdog.core.rollback import Rollback
+from watchdog.core.silence import Silence
 from watchdog.store import tables
 from watchdog.store.codec import decode, stamp
 from watchdog.store.cursor import read_number_cursor, read_time_cursor, write_cursor
@@ -66,6 +67,15 @@ class SqlReader:
         query = _of_service(tables.rollbacks, service)
         return await self._page(Rollback, tables.rollbacks, query, cursor=cursor, limit=limit)
 
+    async def silences(
+        self, *, active_only: bool = False, cursor: str | None = None, limit: int = 50
+    ) -> Page[Silence]:
+        table = tables.silences
+        query = select(table.c.at, table.c.id, table.c.doc)
+        if active_only:
+            query = query.where(table.c.state == "active")
+        return await self._page(Silence, table, query, cursor=cursor, limit=limit)
+
     async def deployment(self, identity: str) -> Deployment | None:
         return await self._one(Deployment, tables.deployments, identity)
 
@@ -74,6 +84,9 @@ class SqlReader:
 
     async def rollback(self, identity: str) -> Rollback | None:
         return await self._one(Rollback, tables.rollbacks, identity)
+
+    async def silence(self, identity: str) -> Silence | None:
+        return await self._one(Silence, tables.silences, identity)
 
     async def audit(
         self, *, subject: str | None = None, cursor: str | None = None, limit: int = 50

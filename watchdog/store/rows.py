@@ -16,6 +16,7 @@ from watchdog.core.incident import Incident, IncidentKind
 from watchdog.core.message import Outgoing
 from watchdog.core.request import Reply, Request
 from watchdog.core.rollback import Rollback
+from watchdog.core.silence import Silence
 from watchdog.core.turn import CheckRecord, ServiceRecord, Turn
 from watchdog.store.codec import encode, stamp
 
@@ -28,6 +29,7 @@ class TurnRows(msgspec.Struct, frozen=True, kw_only=True):
     services: list[Row]
     deployments: list[Row]
     incidents: list[Row]
+    silences: list[Row]
     rollbacks: list[Row]
     checks: list[Row]
     forgotten: list[Row]
@@ -43,6 +45,7 @@ def turn_rows(turn: Turn, number: Callable[[], int]) -> TurnRows:
         services=[_service(record) for record in turn.services],
         deployments=[_deployment(record) for record in turn.deployments],
         incidents=[_incident(record) for record in turn.incidents],
+        silences=[_silence(record) for record in turn.silences],
         rollbacks=[_rollback(record) for record in turn.rollbacks],
         checks=[_check(record) for record in turn.checks],
         forgotten=[msgspec.structs.asdict(identity) for identity in turn.forgotten],
@@ -102,6 +105,15 @@ def _incident(record: Incident) -> Row:
         "state": record.state.value,
         "service": service_of(record),
         "at": stamp(record.opened_at),
+        "doc": encode(record),
+    }
+
+
+def _silence(record: Silence) -> Row:
+    return {
+        "id": record.id,
+        "state": "active" if record.ended_at is None else "ended",
+        "at": stamp(record.created_at),
         "doc": encode(record),
     }
 

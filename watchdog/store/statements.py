@@ -32,6 +32,7 @@ def _upsert(table: Table) -> Insert:
 _SERVICES = _upsert(tables.services)
 _DEPLOYMENTS = _upsert(tables.deployments)
 _INCIDENTS = _upsert(tables.incidents)
+_SILENCES = _upsert(tables.silences)
 _ROLLBACKS = _upsert(tables.rollbacks)
 _CHECKS = _upsert(tables.checks)
 _FORGET = delete(tables.checks).where(
@@ -56,6 +57,7 @@ def write_turn(connection: Connection, rows: TurnRows, head: ChainHead) -> Chain
         (_SERVICES, rows.services),
         (_DEPLOYMENTS, rows.deployments),
         (_INCIDENTS, rows.incidents),
+        (_SILENCES, rows.silences),
         (_CHECKS, rows.checks),
         (_ENQUEUE, rows.outbox),
         (_ANSWER, rows.replies),

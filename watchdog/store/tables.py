@@ -53,6 +53,17 @@ incidents = Table(
     Index(None, "state"),
 )
 
+silences = Table(
+    "silences",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("state", String, nullable=False),  # active | ended
+    Column("at", String, nullable=False),  # created_at
+    Column("doc", Text, nullable=False),
+    Index(None, "at", "id"),
+    Index(None, "state"),
+)
+
 rollbacks = Table(
     "rollbacks",
     metadata,

@@ -21,6 +21,7 @@ from watchdog.core.incident import Incident
 from watchdog.core.message import Outgoing, OutgoingState
 from watchdog.core.request import Reply, Request
 from watchdog.core.rollback import ENDS, Rollback
+from watchdog.core.silence import Silence
 from watchdog.core.turn import CheckRecord, ServiceRecord, Turn
 from watchdog.store.announcer import Announcer
 from watchdog.store.codec import decode, stamp
@@ -41,6 +42,7 @@ class MemoryData:
         self.services: dict[str, Row] = {}
         self.deployments: dict[str, Row] = {}
         self.incidents: dict[str, Row] = {}
+        self.silences: dict[str, Row] = {}
         self.rollbacks: dict[str, Row] = {}
         self.checks: dict[tuple[str, ...], Row] = {}
         self.outbox: dict[str, Row] = {}
@@ -105,6 +107,9 @@ class MemoryStore:
             deployments=_values(Deployment, _oldest_first(_wanted(data.deployments.values()))),
             incidents=_values(
                 Incident, _oldest_first(row for row in data.incidents.values() if row["state"] != "closed")
+            ),
+            silences=_values(
+                Silence, _oldest_first(row for row in data.silences.values() if row["state"] == "active")
             ),
             rollbacks=_values(Rollback, _oldest_first(rollbacks)),
             checks=_values(CheckRecord, (row for _, row in sorted(data.checks.items()))),
@@ -209,6 +214,12 @@ class MemoryStore:
         rows = _of_service(self.data.rollbacks.values(), service)
         return self._page(Rollback, "rollbacks", rows, cursor=cursor, limit=limit)
 
+    async def silences(
+        self, *, active_only: bool = False, cursor: str | None = None, limit: int = 50
+    ) -> Page[Silence]:
+        rows = [row for row in self.data.silences.values() if row["state"] == "active" or not active_only]
+        return self._page(Silence, "silences", rows, cursor=cursor, limit=limit)
+
     async def deployment(self, identity: str) -> Deployment | None:
         return self._one(Deployment, self.data.deployments, identity)
 
@@ -217,6 +228,9 @@ class MemoryStore:
 
     async def rollback(self, identity: str) -> Rollback | None:
         return self._one(Rollback, self.data.rollbacks, identity)
+
+    async def silence(self, identity: str) -> Silence | None:
+        return self._one(Silence, self.data.silences, identity)
 
     async def audit(
         self, *, subject: str | None = None, cursor: str | None = None, limit: int = 50
@@ -252,6 +266,7 @@ class MemoryStore:
         data.services.update({row["name"]: row for row in rows.services})
         data.deployments.update({row["id"]: row for row in rows.deployments})
         data.incidents.update({row["id"]: row for row in rows.incidents})
+        data.silences.update({row["id"]: row for row in rows.silences})
         data.rollbacks.update({row["id"]: row for row in rows.rollbacks})
         data.checks.update({_check_key(row): row for row in rows.checks})
         for row in rows.outbox:
