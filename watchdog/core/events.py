@@ -16,18 +16,23 @@ from watchdog.core.traffic import TrafficState
 
 
 class Observed(msgspec.Struct, frozen=True, kw_only=True):
-    """A poll of a check ended. `arrived_at` is when the answer was in our hands."""
+    """A poll of a check ended. `arrived_at` is when the answer was in our hands.
+
+    `edition` is the world's when the question was asked.
+    """
 
     check: CheckId
     observation: Observation
     arrived_at: datetime
+    edition: int = 0
 
 
 class TrafficSeen(msgspec.Struct, frozen=True, kw_only=True):
-    """A switch was read."""
+    """A switch was read. `edition` is the world's when the read began."""
 
     service: str
     state: TrafficState
+    edition: int = 0
 
 
 class TrafficUnseen(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,6 +40,7 @@ class TrafficUnseen(msgspec.Struct, frozen=True, kw_only=True):
 
     service: str
     error: str
+    edition: int = 0
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):

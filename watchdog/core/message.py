@@ -31,6 +31,9 @@ class MessageKind(StrEnum):
     PAUSED = "paused"
     RESUMED = "resumed"
     CHANNEL_FAILED = "channel_failed"
+    CONFIG_BROKEN = "config_broken"
+    CONFIG_REPAIRED = "config_repaired"
+    CONFIG_NEEDS_RESTART = "config_needs_restart"
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True):

@@ -17,6 +17,7 @@ from watchdog.core.check import CheckId
 from watchdog.core.clockstep import ahead
 from watchdog.core.deployment import Deployment, DeploymentState
 from watchdog.core.draft import Draft, plain
+from watchdog.core.edition import outdated, renewed
 from watchdog.core.events import (
     Asked,
     ChannelDead,
@@ -59,6 +60,9 @@ class Stepped(msgspec.Struct, frozen=True, kw_only=True):
 
 def step(world: World, event: Event, now: datetime) -> Stepped:
     """Take one event in. Raises `TransitionError` only for a fault of ours."""
+    if outdated(world, event):
+        return Stepped(world=world)
+    world = renewed(world, event)
     match event:
         case Observed():
             return _on_service(blindness.heard(world, event, now), event.check.service, event, now)

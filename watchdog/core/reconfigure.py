@@ -1,0 +1,302 @@
+"""A changed configuration, taken in between two turns: the world as it goes on under the new one. Pure.
+
+Where a question stayed what it was, nothing is forgotten; where it became another, its memory begins anew. A rollback
+under way is never cut off: its service stays, and so does its switch, until it is over; then the same configuration is
+offered again and takes what is left. This module must never drop what an open incident or a running rollback needs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any, assert_never
+
+import msgspec
+from msgspec.structs import replace
+
+from watchdog.core import config_news
+from watchdog.core.audit import AuditDraft
+from watchdog.core.check import CheckId, KnownLog
+from watchdog.core.checks import checks_of, rule_of
+from watchdog.core.draft import Draft, plain
+from watchdog.core.edition import SWITCH
+from watchdog.core.incident import Incident
+from watchdog.core.message import Message
+from watchdog.core.orphans import orphans
+from watchdog.core.rollback import VERIFYING, RollbackState
+from watchdog.core.routing import Route
+from watchdog.core.rule import Rule
+from watchdog.core.same import same_judgement, speaks_for
+from watchdog.core.service import Limits, Service
+from watchdog.core.step import Stepped
+from watchdog.core.world import ServiceWorld, SourceWorld, World
+
+
+class Reconfigured(msgspec.Struct, frozen=True, kw_only=True):
+    """A configuration that was loaded, validated and built beside the running one.
+
+    `before` and `after` are hashes of the files. `restored` are the services that are new here, as the store knows
+    them. `new_sources` and `new_switches` are those that were built anew; `moved` the services whose switch is another
+    object now. `parts` names what else changed, by section; `restart` are keys whose change needs a restart.
+    """
+
+    services: dict[str, Service]
+    rules: dict[str, Rule]
+    sources: tuple[str, ...]
+    limits: Limits
+    routes: tuple[Route, ...]
+    recheck: timedelta
+    before: str = ""
+    after: str = ""
+    restored: dict[str, ServiceWorld] = {}
+    new_sources: frozenset[str] = frozenset()
+    new_switches: frozenset[str] = frozenset()
+    moved: frozenset[str] = frozenset()
+    parts: dict[str, tuple[str, ...]] = {}
+    restart: tuple[str, ...] = ()
+
+
+class ConfigBroken(msgspec.Struct, frozen=True, kw_only=True):
+    """The files were changed and cannot be used: `problems` say why, each with its place. `file` is the main one."""
+
+    problems: tuple[str, ...]
+    file: str
+
+
+Change = Reconfigured | ConfigBroken
+
+
+def reconfigure(world: World, change: Change, now: datetime) -> Stepped:
+    """Take a change of the configuration in, or that it cannot be taken."""
+    match change:
+        case Reconfigured():
+            return _taken(world, change, now)
+        case ConfigBroken():
+            return _refused(world, change, now)
+        case _:
+            assert_never(change)
+
+
+def busy(service: ServiceWorld) -> bool:
+    """Whether a rollback is being carried out or proved: nothing may be taken away from under it."""
+    return any(
+        one.state is RollbackState.INTENDED or one.state in VERIFYING for one in service.rollbacks.values()
+    )
+
+
+def sources_of(world: World) -> frozenset[str]:
+    """Every source that a rule asks now, those that only an open incident or a running rollback keeps, too."""
+    rules = (rule for service in world.services.values() for rule in _in_use(service))
+    return frozenset(rule.source for rule in rules if rule.source is not None)
+
+
+def _in_use(service: ServiceWorld) -> list[Rule]:
+    held = (rule_of(service, check) for check in checks_of(service))
+    return [*service.rules.values(), *(rule for rule in held if rule is not None)]
+
+
+def _refused(world: World, change: ConfigBroken, now: datetime) -> Stepped:
+    since = world.config_fault_at or now
+    fault = change.problems[0] if change.problems else "it cannot be used"
+    body = {"problems": list(change.problems[: config_news.SHOWN]), "count": len(change.problems)}
+    return Stepped(
+        world=replace(world, config_fault=fault, config_fault_at=since),
+        audit=(AuditDraft(at=now, kind="config_refused", subject="", body=body),),
+        messages=(config_news.broken(change.problems, file=change.file, since=since, now=now),),
+    )
+
+
+def _taken(world: World, change: Reconfigured, now: datetime) -> Stepped:
+    edition = world.edition + 1
+    world = replace(world, edition=edition)
+    drafts = {
+        name: _goes_on(Draft(world=world, now=now, service=known), change)
+        for name, known in world.services.items()
+        if name in change.services or busy(known)
+    }
+    services = {name: drafts[name].service for name in change.services if name in drafts}
+    services |= {name: _new(name, change) for name in change.services if name not in drafts}
+    services |= {name: draft.service for name, draft in drafts.items()}
+    after = replace(
+        world,
+        services=services,
+        limits=change.limits,
+        routes=change.routes,
+        recheck=change.recheck,
+        config_fault="",
+        config_fault_at=None,
+    )
+    after = replace(after, sources=_sources(after, change))
+    gone = [service for name, service in world.services.items() if name not in services]
+    ended = orphans(
+        after,
+        _open_incidents(gone, world),
+        (rollback for service in gone for rollback in service.rollbacks.values()),
+        now=now,
+    )
+    return replace(
+        ended,
+        services=tuple(draft.service.record() for draft in drafts.values() if draft.service_changed),
+        deployments=tuple(
+            one for service in gone for one in service.deployments.values() if one.soaked_at is not None
+        ),
+        forgotten=(
+            *(check for draft in drafts.values() for check in sorted(draft.forgotten)),
+            *(check for service in gone for check in sorted(service.checks)),
+        ),
+        audit=(
+            AuditDraft(at=now, kind="config_reloaded", subject="", body=_record(world, after, change)),
+            *(note for draft in drafts.values() for note in draft.audit),
+            *(_note(now, "service_added", name) for name in services if name not in world.services),
+            *(_note(now, "service_retired", service.name) for service in gone),
+            *ended.audit,
+        ),
+        messages=(*ended.messages, *_news(world, change, now)),
+        looks=tuple(name for draft in drafts.values() for name in sorted(draft.looks)),
+    )
+
+
+def _note(now: datetime, kind: str, subject: str) -> AuditDraft:
+    return AuditDraft(at=now, kind=kind, subject=subject, body={"why": "the configuration was changed"})
+
+
+def _new(name: str, change: Reconfigured) -> ServiceWorld:
+    service = change.services[name]
+    rules = {rule: change.rules[rule] for rule in service.rules}
+    return change.restored.get(name) or ServiceWorld(service=service, rules=rules)
+
+
+def _goes_on(draft: Draft, change: Reconfigured) -> Draft:
+    """A service under the new configuration; one that is gone from it keeps what it has while it is busy."""
+    known = draft.service
+    service = change.services.get(known.name, known.service)
+    offered = change.rules if known.name in change.services else known.rules
+    rules = {name: _same_object(known.rules.get(name), offered[name]) for name in service.rules}
+    draft.service = replace(known, service=service, rules=rules)
+    anew = {name for name, rule in rules.items() if not _same(known.rules.get(name), rule)}
+    stale: set[CheckId] = set()
+    for check in list(known.checks):
+        rule = rule_of(draft.service, check)
+        if rule is None or rule.source in change.new_sources or not _same(rule_of(known, check), rule):
+            draft.forget(check)
+            anew.add(check.rule)
+        elif check.rule in rules and not same_judgement(rule, rules[check.rule]):
+            stale.add(check)
+    in_use = {rule.name for rule in _in_use(draft.service)}
+    anew |= {rule.name for rule in _in_use(draft.service) if rule.source in change.new_sources}
+    editions = {name: at for name, at in known.editions.items() if name in in_use or name == SWITCH}
+    editions |= dict.fromkeys(sorted(anew & in_use), draft.world.edition)
+    draft.service = replace(draft.service, editions=editions, stale=frozenset(stale))
+    _keep_logs(draft, known)
+    _change_switch(draft, change)
+    return draft
+
+
+def _same_object(before: Rule | None, after: Rule) -> Rule:
+    return before if before is not None and before == after else after
+
+
+def _same(before: Rule | None, after: Rule) -> bool:
+    return before is not None and (before is after or same_judgement(before, after))
+
+
+def _keep_logs(draft: Draft, known: ServiceWorld) -> None:
+    """Verdicts of before a deployment go on to count where the new rule would have said the same of critical."""
+    service = draft.service
+    held = {check.rule for check in checks_of(service)}
+    logs: dict[str, KnownLog] = {}
+    for name, log in known.known.items():
+        before, after = known.rules.get(name), service.rules.get(name)
+        if after is None or name in {check.rule for check in service.stale}:
+            kept = name in held
+        else:
+            kept = before is not None and speaks_for(before, after)
+        if kept:
+            logs[name] = log
+    if logs != known.known:
+        draft.change_service(known=logs)
+
+
+def _change_switch(draft: Draft, change: Reconfigured) -> None:
+    """Another switch is looked at anew; what was read of another object says nothing. Not while a rollback needs it."""
+    name = draft.service.name
+    if name not in change.new_switches or busy(draft.service):
+        return
+    editions = {**draft.service.editions, SWITCH: draft.world.edition}
+    draft.service = replace(draft.service, editions=editions, traffic_failures=0, traffic_error="")
+    if name in change.moved:
+        draft.change_service(traffic=None, idle_since=None)
+    draft.note("switch_changed", another_object=name in change.moved)
+    draft.looks.add(name)
+
+
+def _sources(world: World, change: Reconfigured) -> dict[str, SourceWorld]:
+    """The configured sources, and those that are still asked by something that must end first."""
+    left = sorted((sources_of(world) & world.sources.keys()) - set(change.sources))
+    found: dict[str, SourceWorld] = {}
+    for name in (*change.sources, *left):
+        known = world.sources.get(name, SourceWorld(name=name))
+        new = name in change.new_sources
+        found[name] = SourceWorld(name=name, incident=known.incident) if new else known
+    return found
+
+
+def _open_incidents(gone: list[ServiceWorld], world: World) -> list[Incident]:
+    of_services = [incident for service in gone for incident in service.incidents.values()]
+    of_sources = [source.incident for source in world.sources.values() if source.incident is not None]
+    return [*of_services, *of_sources]
+
+
+def _news(world: World, change: Reconfigured, now: datetime) -> tuple[Message, ...]:
+    told: list[Message] = []
+    if world.config_fault_at is not None:
+        told.append(config_news.repaired(since=world.config_fault_at, now=now))
+    if change.restart:
+        told.append(config_news.needs_restart(change.restart, now=now))
+    return tuple(told)
+
+
+def _record(world: World, after: World, change: Reconfigured) -> dict[str, Any]:
+    """What the record says: the files' hashes, and the names of everything that changed."""
+    before = world.services
+    waiting = {name for name in after.services if name not in change.services}
+    changed = [
+        name
+        for name, one in after.services.items()
+        if name in before and one.service != before[name].service and name not in waiting
+    ]
+    switches = [name for name, one in after.services.items() if one.editions.get(SWITCH, 0) == after.edition]
+    sections: dict[str, Any] = {
+        "services_added": [name for name in after.services if name not in before],
+        "services_changed": changed,
+        "services_removed": [name for name in before if name not in after.services],
+        "services_waiting": sorted(waiting),
+        "rules": _changed_rules(world, after),
+        "sources_added": [name for name in after.sources if name not in world.sources],
+        "sources_changed": sorted(change.new_sources & world.sources.keys()),
+        "sources_removed": [name for name in world.sources if name not in after.sources],
+        "switches_changed": switches,
+        "switches_waiting": sorted((change.new_switches & before.keys()) - set(switches)),
+        "limits": [] if world.limits == after.limits else [plain(after.limits)],
+        "routes": [] if world.routes == after.routes else [plain(after.routes)],
+        **change.parts,
+        "needs_restart": list(change.restart),
+    }
+    said = {name: plain(value) for name, value in sections.items() if value}
+    return {"before": change.before, "after": change.after, **said}
+
+
+def _changed_rules(before: World, after: World) -> dict[str, Mapping[str, str]]:
+    """Hashes before and after of every rule that services use and that is not what it was."""
+    old, new = _rules(before), _rules(after)
+    found: dict[str, Mapping[str, str]] = {}
+    for name in sorted(old.keys() | new.keys()):
+        was, now = old.get(name), new.get(name)
+        if was is now or was == now:
+            continue
+        found[name] = {"before": was.hash if was else "", "after": now.hash if now else ""}
+    return found
+
+
+def _rules(world: World) -> dict[str, Rule]:
+    return {name: rule for service in world.services.values() for name, rule in service.rules.items()}
