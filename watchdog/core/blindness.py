@@ -13,6 +13,7 @@ from watchdog.core import telling
 from watchdog.core.check import CheckId, CheckState, Reason
 from watchdog.core.checks import rule_of
 from watchdog.core.clockstep import ahead
+from watchdog.core.comparing import uncompared
 from watchdog.core.draft import Draft, identity
 from watchdog.core.evaluate import blind
 from watchdog.core.events import Observed
@@ -65,8 +66,17 @@ def look(draft: Draft) -> None:
         and blind(rule, state, draft.now)
         and not _failed_at_source(rule, state)
     ]
-    summary = "; ".join(sorted({_line(check, state) for check, state in own}))
-    _follow(draft, IncidentKind.BLIND, summary, tuple(sorted({check.rule for check, _ in own})))
+    alone = [
+        (check, state)
+        for check, state in draft.service.checks.items()
+        if state.verdict is not None
+        and state.verdict.reason is Reason.NO_REFERENCE
+        and (rule := rule_of(draft.service, check)) is not None
+        and uncompared(draft.service, check, rule, state, now=draft.now)
+    ]
+    summary = "; ".join(sorted({_line(check, state) for check, state in (*own, *alone)}))
+    checks = tuple(sorted({check.rule for check, _ in (*own, *alone)}))
+    _follow(draft, IncidentKind.BLIND, summary, checks, severity=Severity.HIGH if own else Severity.LOW)
     switch_usable(draft)
 
 
@@ -108,11 +118,19 @@ def _failed_at_source(rule: Rule, state: CheckState) -> bool:
 
 def _line(check: CheckId, state: CheckState) -> str:
     reason = state.verdict.reason if state.verdict else "never asked"
+    if reason is Reason.NO_REFERENCE:
+        return f"{check.rule} has nothing to compare with ({reason})"
     return f"{check.rule} has no data ({reason})"
 
 
 def _follow(
-    draft: Draft, kind: IncidentKind, summary: str, checks: tuple[str, ...], *, again: str = _AGAIN
+    draft: Draft,
+    kind: IncidentKind,
+    summary: str,
+    checks: tuple[str, ...],
+    *,
+    again: str = _AGAIN,
+    severity: Severity = Severity.HIGH,
 ) -> None:
     """One incident a service and kind: opened once, told again only when more checks are concerned."""
     incident = draft.service.incident_of(kind)
@@ -130,13 +148,14 @@ def _follow(
             environment=draft.service.service.environment,
             opened_at=draft.now,
             level=Level.UNKNOWN,
-            severity=Severity.HIGH,
+            severity=severity,
             summary=summary,
         )
-    elif incident.checks == checks:
+    elif incident.checks == checks and incident.severity is severity:
         return
-    more = opened or bool(set(checks) - set(incident.checks))
-    told = replace(incident, summary=summary, checks=checks)
+    louder = severity is Severity.HIGH and incident.severity is not severity
+    more = opened or louder or bool(set(checks) - set(incident.checks))
+    told = replace(incident, summary=summary, checks=checks, severity=severity)
     draft.set_incident(told)
     switch = "switch_idle" if summary == NOTHING_LIVE else "switch_unreadable"
     draft.note("blind" if kind is IncidentKind.BLIND else switch, incident=told.id, summary=summary)

@@ -11,6 +11,7 @@ from enum import StrEnum
 
 import msgspec
 
+from watchdog.core.observation import Reference
 from watchdog.core.rule import Level
 
 
@@ -43,6 +44,7 @@ class Reason(StrEnum):
     STALE = "stale"
     FUTURE = "future"
     PARTIAL = "partial"
+    NO_REFERENCE = "no_reference"  #: nothing to compare with; blindness only when it stays so, and never a page
     UNREACHABLE = "unreachable"
     TIMEOUT = "timeout"
     HTTP_STATUS = "http_status"
@@ -85,7 +87,8 @@ class CheckState(msgspec.Struct, frozen=True, kw_only=True):
     samples; `latched` the worst level held since the check was last clear (what an incident shows).
     `clears` are consecutive fresh samples better than the mildest threshold. `excess` are `(sample time, seconds of
     excess)` of the last 15 windows. `failures` are consecutive failed polls, `probe_failures` consecutive dead probes.
-    `blind_since` is when usable data was last missed, `sampled_at` the time of the last sample that counted.
+    `blind_since` is when usable data was last missed, `sampled_at` the time of the last sample that counted,
+    `reference` what the last sample was compared with that could be, for a rule with a baseline.
     """
 
     streaks: dict[str, Streak] = {}
@@ -102,6 +105,7 @@ class CheckState(msgspec.Struct, frozen=True, kw_only=True):
     source_since: datetime | None = None
     breached_at: datetime | None = None
     scrape_interval: timedelta | None = None
+    reference: Reference | None = None
     verdict: Verdict | None = None
     known: Verdict | None = None
 

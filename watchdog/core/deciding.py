@@ -10,6 +10,7 @@ from datetime import timedelta
 from msgspec.structs import replace
 
 from watchdog.core import telling
+from watchdog.core.comparing import references_of
 from watchdog.core.deployment import Deployment
 from watchdog.core.draft import Draft, identity, plain
 from watchdog.core.facts import gather
@@ -76,7 +77,8 @@ def _also_breached(draft: Draft, rollback: Rollback, rule: Rule) -> None:
     """Another rule says the same before the switch: its recovery will be part of the proof."""
     before_switch = rollback.state in (RollbackState.AWAITING_APPROVAL, RollbackState.INTENDED)
     if before_switch and all(one.name != rule.name for one in rollback.rules):
-        draft.set_rollback(replace(rollback, rules=_with_rule(rollback.rules, rule)))
+        also = replace(rollback, rules=_with_rule(rollback.rules, rule))
+        draft.set_rollback(replace(also, references=references_of(draft.service, also)))
 
 
 def _begin(
@@ -185,6 +187,7 @@ def intend(draft: Draft, rollback: Rollback, facts: GuardFacts, replay: dict[str
         f"all guards allow it; {rollback.from_variant} → {rollback.to_variant}",
         change=change,
         vetoes=(),
+        references=references_of(draft.service, rollback),
         intended_at=draft.now,
         expires_at=draft.now + INTENT_FOR,
         requests_at_switch={},

@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 import msgspec
 
 from watchdog.core import explanation, quarantine
+from watchdog.core.baseline import resolved
 from watchdog.core.check import CheckState, Reason, Streak, Verdict
 from watchdog.core.clockstep import ahead
 from watchdog.core.evidence import Excess, with_excess_of
@@ -118,6 +119,11 @@ def _value(rule: Rule, state: CheckState, value: Value, now: datetime, interval:
     if unusable is not None:
         answered = _replace(state, failures=quarantine.failures_after_answer(state))
         return _unknown(rule, answered, _no_data(unusable, "", now), interval)
+    against = resolved(rule, value)
+    if against is None:
+        answered = _replace(state, failures=quarantine.failures_after_answer(state))
+        return _unknown(rule, answered, _no_data(Reason.NO_REFERENCE, "", now), interval)
+    rule, state = against, _replace(state, reference=value.reference)
     if state.sampled_at is not None and value.at <= state.sampled_at:
         if not ahead(state.sampled_at, now) or ahead(value.at, now):
             return _repeated(rule, state, value, now)
@@ -199,8 +205,8 @@ def _known(
 def _unknown(rule: Rule, state: CheckState, verdict: Verdict, interval: timedelta) -> Evaluated:
     """The memory after an unknown observation: nothing moves but the clocks of silence."""
     match verdict.reason:
-        case Reason.TOO_FEW_EVENTS:
-            blind_since = None
+        case Reason.TOO_FEW_EVENTS | Reason.NO_REFERENCE:
+            blind_since = None  # there is data; whether to tell that it cannot be compared is `blindness`'s
         case Reason.QUARANTINE:
             blind_since = state.blind_since
         case _:

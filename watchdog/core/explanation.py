@@ -5,14 +5,19 @@ Messages, API, audit and `explain` show the same sentence. This module must neve
 
 from __future__ import annotations
 
+import math
 from datetime import datetime
 
+from watchdog.core.baseline import described
 from watchdog.core.check import Reason
 from watchdog.core.judge import Judgement
-from watchdog.core.observation import Value
+from watchdog.core.observation import Reference, Value
 from watchdog.core.quantity import format_count, format_quantity
-from watchdog.core.rule import Direction, Ratio, Rule
+from watchdog.core.rule import Direction, Ratio, Rule, Unit
 from watchdog.core.units import format_duration
+
+#: From here on `12 times` reads better than `1100% above`.
+_TIMES = 10
 
 _UNKNOWN = {
     Reason.EMPTY: "there is no data",
@@ -22,6 +27,7 @@ _UNKNOWN = {
     Reason.STALE: "the newest sample is too old",
     Reason.FUTURE: "the newest sample is in the future",
     Reason.PARTIAL: "the source warned that its answer is partial",
+    Reason.NO_REFERENCE: "there is nothing to compare it with",
     Reason.UNREACHABLE: "the source cannot be reached",
     Reason.TIMEOUT: "no answer came in time",
     Reason.HTTP_STATUS: "the source answered with an HTTP error",
@@ -37,6 +43,9 @@ def of_sample(rule: Rule, value: Value, judgement: Judgement) -> str:
     number, limit = format_quantity(value.value, rule.unit), format_quantity(judgement.limit, rule.unit)
     text = _measured(rule, value, number)
     side = "above" if rule.direction is Direction.ABOVE else "below"
+    if value.reference is not None:
+        text += _compared(rule, value, value.reference)
+        side = "beyond the limit of"
     if judgement.reason is Reason.WITHIN:
         return f"{text}, within {limit}"
     # Rounding must not make a breach look like an equality, which is none.
@@ -48,8 +57,24 @@ def of_sample(rule: Rule, value: Value, judgement: Judgement) -> str:
     return text
 
 
+def _compared(rule: Rule, value: Value, reference: Reference) -> str:
+    """For example ` is 41% below 530, the median in the 30m before the deployment`. A share of a share is `times`."""
+    link = "," if value.events is not None else " is"
+    times = value.value / reference.value if reference.value > 0 else math.inf
+    if not math.isfinite(times):
+        return ""
+    if times == 1:
+        compared = ""
+    elif rule.unit is Unit.RATIO or times >= _TIMES or times <= 0:
+        compared = f"{times:.3g} times "
+    else:
+        share = format_quantity(abs(times - 1), Unit.RATIO)
+        compared = f"{share} {'above' if times > 1 else 'below'} "
+    return f"{link} {compared}{format_quantity(reference.value, rule.unit)}, {described(rule, reference)}"
+
+
 def of_beyond_buckets(rule: Rule, value: Value) -> str:
-    """For example `more than 5s from 412 events in 1m: no bucket reaches up to 10s`."""
+    """For example `more than 5s from 412 events in 1m: the histogram has no bucket up to 10s, …`."""
     limit = format_quantity(rule.thresholds.mildest, rule.unit)
     text = _measured(rule, value, format_quantity(value.value, rule.unit))
     return f"{text}: the histogram has no bucket up to {limit}, so nobody can tell"

@@ -15,7 +15,7 @@ from watchdog.core.deployment import Deployment
 from watchdog.core.guards import BASELINE_WITHIN, GuardFacts
 from watchdog.core.known import newest_before
 from watchdog.core.rollback import Rollback
-from watchdog.core.rule import Level, Rule, rank
+from watchdog.core.rule import Against, Level, Rule, rank
 from watchdog.core.targets import choose
 from watchdog.core.traffic import TrafficState, VariantState
 from watchdog.core.world import ServiceWorld, World
@@ -52,11 +52,7 @@ def gather(  # noqa: PLR0913 - the one question that everybody asks, each with w
             "target_changed",
             f"the decision was for {target_variant}, now {found.variant} is better",
         )
-    known = (
-        newest_before(service.known[rule.name], bad.started_at, within=BASELINE_WITHIN)
-        if (rule is not None and bad is not None and rule.name in service.known)
-        else None
-    )
+    known = _known_before(service, bad, rule) if bad is not None and rule is not None else None
     spot = state.variants.get(found.variant) if state and found else None
     return GuardFacts(
         now=now,
@@ -127,6 +123,19 @@ def facts_before_write(
     if beside or rollback.to_variant not in state.live:
         return facts
     return replace(facts, live_capacity=_stood_in_for(state, rollback.to_variant))
+
+
+def _known_before(service: ServiceWorld, bad: Deployment, rule: Rule) -> tuple[Level, datetime] | None:
+    """The rule's newest known verdict before the deployment, and when.
+
+    A rule that compares with what was there before it, and nothing else is known of, was as good as itself then: its
+    verdict on the deployment is the proof that it had a value.
+    """
+    log = service.known.get(rule.name)
+    found = newest_before(log, bad.started_at, within=BASELINE_WITHIN) if log is not None else None
+    if found is None and rule.baseline is not None and rule.baseline.against is not Against.EARLIER:
+        return Level.OK, bad.started_at
+    return found
 
 
 def _paused(world: World, service: ServiceWorld) -> str:

@@ -10,6 +10,7 @@ from datetime import timedelta
 from msgspec.structs import replace
 
 from watchdog.core import telling
+from watchdog.core.baseline import resolved
 from watchdog.core.check import CheckId, CheckState, KnownLog, Reason, Verdict
 from watchdog.core.checks import checks_of, rule_of
 from watchdog.core.clockstep import ahead
@@ -148,6 +149,7 @@ def _worsen(draft: Draft, judged: Judged, incident: Incident | None) -> Incident
         since=judged.result.state.breached_at or draft.now,
         version=judged.check.version or (deployment.version if deployment else ""),
         value=verdict.value,
+        limit=_limit(judged, level),
         reason=verdict.explanation,
     )
     opened = incident is None
@@ -175,6 +177,15 @@ def _worsen(draft: Draft, judged: Judged, incident: Incident | None) -> Incident
             telling.incident_opened(draft.service.service, incident, now=draft.now, worsened=not opened)
         )
     return incident
+
+
+def _limit(judged: Judged, level: Level) -> float | None:
+    """The limit of a level that follows from what the value was compared with."""
+    observation = judged.event.observation
+    if judged.rule.baseline is None or not isinstance(observation, Value):
+        return None
+    against = resolved(judged.rule, observation)
+    return against.thresholds.of(level) if against is not None else None
 
 
 def _new_incident(draft: Draft, judged: Judged) -> Incident:

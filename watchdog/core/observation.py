@@ -22,6 +22,7 @@ class NoDataReason(StrEnum):
     STALE = "stale"
     FUTURE = "future"
     PARTIAL = "partial"
+    NO_REFERENCE = "no_reference"
 
 
 class FailReason(StrEnum):
@@ -43,6 +44,8 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     `bad` and `total` are events in the window; `value` the number of every form but a ratio; `events` its number of
     events; `highest` the quantile 1 of the histogram that `value` is a quantile of;
     `newest` the time of the newest raw sample (Unix seconds); `samples` raw samples in the window of the best series.
+    `reference` is the number to compare with, `reference_samples` and `reference_points` how many raw samples and how
+    many values of the rule it is made of.
     `evaluated_at` is the source's evaluation time; `since` the moment from which the source has data without a gap,
     when it knows; `asked` and `answered` are for the record.
     """
@@ -55,10 +58,25 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     answered: str = ""
 
 
+class Reference(msgspec.Struct, frozen=True, kw_only=True):
+    """What a value of a rule with a baseline is compared with.
+
+    `samples` is how many samples it is made of, `at` the moment that it belongs to, `version` the one that it was
+    measured on (empty for a rule that does not name any), `learnt_at` when a source gave it.
+    """
+
+    value: float
+    samples: float
+    at: datetime
+    learnt_at: datetime
+    version: str = ""
+
+
 class Value(msgspec.Struct, frozen=True, kw_only=True, tag="value"):
     """A number. `at` is the time of the newest raw sample behind it; `events`, `bad` are counts in the window.
 
     With `more` the true number is known only not to be below `value`: a quantile beyond the last finite bucket.
+    `reference` is what it is compared with, for a rule with a baseline.
     """
 
     value: float
@@ -70,6 +88,7 @@ class Value(msgspec.Struct, frozen=True, kw_only=True, tag="value"):
     since: datetime | None = None
     asked: str = ""
     answered: str = ""
+    reference: Reference | None = None
 
 
 class Pulse(msgspec.Struct, frozen=True, kw_only=True, tag="pulse"):

@@ -11,6 +11,7 @@ from enum import StrEnum
 import msgspec
 
 from watchdog.core.machine import Machine, never
+from watchdog.core.observation import Reference
 from watchdog.core.rule import Rule
 from watchdog.core.traffic import Change
 
@@ -186,7 +187,8 @@ class Passage(msgspec.Struct, frozen=True, kw_only=True):
 class Rollback(msgspec.Struct, frozen=True, kw_only=True):
     """One rollback. `key` is unique: `auto:SERVICE:DEPLOYMENT` allows one automatic switch per deployment.
 
-    `rules` are the breached rules whose recovery proves that it helped, as they were when it was decided.
+    `rules` are the breached rules whose recovery proves that it helped, as they were when it was decided, and
+    `references` what those with a baseline compared the bad version with, by rule: the target is compared with it, too.
     `observed_at` is the arrival of the answer that decided it (for the measured delay). `told` are the sets of vetoes
     that people have heard of.
     """
@@ -207,6 +209,7 @@ class Rollback(msgspec.Struct, frozen=True, kw_only=True):
     decided_at: datetime
     change: Change | None = None
     rules: tuple[Rule, ...] = ()
+    references: dict[str, Reference] = {}
     vetoes: tuple[Veto, ...] = ()
     told: tuple[str, ...] = ()
     expires_at: datetime | None = None

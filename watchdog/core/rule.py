@@ -175,6 +175,25 @@ class Thresholds(msgspec.Struct, frozen=True, kw_only=True):
         raise ValueError("a rule without thresholds cannot be compiled")
 
 
+class Against(StrEnum):
+    """What a baseline compares with (design §5); `EARLIER` is written as a duration."""
+
+    BEFORE_DEPLOYMENT = "before-deployment"
+    PREVIOUS_VERSION = "previous-version"
+    EARLIER = "earlier"
+
+
+class Baseline(msgspec.Struct, frozen=True, kw_only=True):
+    """Limits relative to a reference. `margins` are shares of it, `0.3` is 30 % worse.
+
+    `ago` is how much earlier the reference is, for `EARLIER`; else `None`.
+    """
+
+    against: Against
+    margins: Thresholds
+    ago: timedelta | None = None
+
+
 class Holds(msgspec.Struct, frozen=True, kw_only=True):
     """How long each level must last. Defaults: design §5."""
 
@@ -228,11 +247,16 @@ class Severities(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Rule(msgspec.Struct, frozen=True, kw_only=True):
-    """One compiled rule. Durations: `window` is the range of rates, `interval` the poll interval."""
+    """One compiled rule. Durations: `window` is the range of rates, `interval` the poll interval.
+
+    A rule with a `baseline` has no `thresholds` of its own: every value gets them from what it is compared with
+    (`watchdog.core.baseline`).
+    """
 
     name: str
     form: Form
-    thresholds: Thresholds
+    thresholds: Thresholds = Thresholds()
+    baseline: Baseline | None = None
     unit: Unit = Unit.NONE
     summary: str = ""
     source: str | None = None
@@ -262,9 +286,20 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def can_roll_back(self) -> bool:
         """Whether the rule has a rollback threshold at all."""
-        return self.thresholds.rollback is not None
+        limits = self.thresholds if self.baseline is None else self.baseline.margins
+        return limits.rollback is not None
 
     @property
     def hash(self) -> str:
-        """Identity of the rule's content, recorded with every decision."""
-        return hashlib.sha256(msgspec.json.encode(self, order="sorted")).hexdigest()[:16]
+        """Identity of the rule's content, recorded with every decision.
+
+        A field that is younger than the first records counts only where it is set: old records keep their hash.
+        """
+        content = msgspec.to_builtins(self)
+        for younger in _YOUNGER:
+            if content[younger] is None:
+                del content[younger]
+        return hashlib.sha256(msgspec.json.encode(content, order="sorted")).hexdigest()[:16]
+
+
+_YOUNGER = ("baseline",)

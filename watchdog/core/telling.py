@@ -72,7 +72,7 @@ def _breach_facts(incident: Incident) -> Facts:
     lines: list[tuple[str, str]] = []
     for breach in incident.breaches.values():
         state = "over" if breach.over else str(breach.level)
-        limit = breach.rule.thresholds.of(breach.level)
+        limit = breach.limit if breach.limit is not None else breach.rule.thresholds.of(breach.level)
         shown = number(breach.value, breach.rule.unit)
         beyond = f" (limit {number(limit, breach.rule.unit)})" if limit is not None else ""
         text = f"{state}, {shown}{beyond} since {_clock(breach.since)}"

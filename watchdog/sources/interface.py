@@ -10,15 +10,23 @@ from typing import Protocol
 
 import msgspec
 
+from watchdog.core.baseline import Earlier
 from watchdog.core.observation import Answer, Failed
 from watchdog.core.rule import MetricForm
 
 
 class Question(msgspec.Struct, frozen=True, kw_only=True):
-    """One rule's question with all variables filled in. `window` is the range over which rates are taken."""
+    """One rule's question with all variables filled in. `window` is the range over which rates are taken.
+
+    `reference` is what the answer is to be compared with, asked at the same evaluation time: the parts `reference`,
+    `reference_samples` and, of a median, `reference_points`. `remember` is how far back the same may be asked for
+    later; a source that collects by itself keeps that much.
+    """
 
     form: MetricForm
     window: timedelta
+    reference: Earlier | None = None
+    remember: timedelta = timedelta()
 
 
 class SourceReport(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,0 +1,239 @@
+"""Which reference a check of a rule with a baseline needs now: one that is known, one to ask for, or none.
+
+A reference that lies in the past is asked for until it is settled, and then known. After a rollback the target is
+compared with what the breach was found by: the version that was bad must have no say in it, and a version without
+traffic has none. This module must never ask anything itself, and never answer with a reference of another kind
+where the right one is missing.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import msgspec
+from msgspec.structs import replace
+
+from watchdog.core.baseline import MEDIAN_OVER, SAMPLED_OVER, SETTLED_AFTER, Earlier, unusable
+from watchdog.core.check import CheckId, CheckState, Reason
+from watchdog.core.checks import away, filled_form, values_for
+from watchdog.core.deployment import Deployment, DeploymentState, Origin
+from watchdog.core.observation import Answer, Failed, NoData, NoDataReason, Reference, Value
+from watchdog.core.observe import observe
+from watchdog.core.rollback import Rollback
+from watchdog.core.rule import Against, Level, MetricForm, ProbeForm, Rule
+from watchdog.core.world import ServiceWorld
+
+
+class Comparison(msgspec.Struct, frozen=True, kw_only=True):
+    """What a check's next value is compared with: `known`, or what was `asked` for, or nothing (`missing` says why).
+
+    `told_after` is how long it may stay without a usable reference before that is worth telling; `None`: it may.
+    """
+
+    known: Reference | None = None
+    asked: Earlier | None = None
+    missing: str = ""
+    told_after: timedelta | None = None
+
+
+def comparison(service: ServiceWorld, check: CheckId, rule: Rule, *, now: datetime) -> Comparison | None:
+    """What the next value of the check is compared with; `None` for a rule without a baseline."""
+    if rule.baseline is None:
+        return None
+    by = _switched_by(service, check)
+    if by is not None and rule.name in by.references:
+        return Comparison(known=by.references[rule.name])
+    match rule.baseline.against:
+        case Against.BEFORE_DEPLOYMENT:
+            return _before_deployment(service, check, rule, by, now)
+        case Against.PREVIOUS_VERSION:
+            return _previous_version(service, check, rule)
+        case Against.EARLIER:
+            return _earlier(service, check, rule, rule.baseline.ago or timedelta(), now)
+
+
+def compared(
+    rule: Rule, answer: Answer | Failed, needed: Comparison | None, *, now: datetime
+) -> Value | NoData | Failed:
+    """What the answer says about the rule (`watchdog.core.observe`), with what its value is compared with.
+
+    A value without a usable reference is no data. Whatever is wrong with a reference alone says nothing of the value.
+    """
+    if needed is None or isinstance(answer, Failed):
+        return observe(rule, answer, now=now)
+    parts = {part: series for part, series in answer.parts.items() if part not in _PARTS}
+    seen = observe(rule, replace(answer, parts=parts), now=now)
+    if not isinstance(seen, Value):
+        return seen
+    reference = needed.known or _reference(answer, needed.asked, now)
+    if isinstance(reference, Reference):
+        why = unusable(rule, reference)
+        if not why:
+            return replace(seen, reference=reference)
+    else:
+        why = needed.missing or reference
+    return NoData(reason=NoDataReason.NO_REFERENCE, detail=why, asked=answer.asked, answered=answer.answered)
+
+
+_PARTS = ("reference", "reference_samples", "reference_points")
+
+
+def _reference(answer: Answer, asked: Earlier | None, now: datetime) -> Reference | str:
+    """The reference in an answer, or why there is none. The fewest of what it is made of counts."""
+    if asked is None:
+        return ""
+    of = f" of {asked.version}" if asked.version else ""
+    value = answer.parts.get("reference", ())
+    if len(value) != 1:
+        return f"{len(value)} values{of} where one was asked for" if value else f"no value{of} at that time"
+    counts = [answer.parts[part] for part in _PARTS[1:] if part in answer.parts]
+    return Reference(
+        value=value[0],
+        samples=min((max(count, default=0.0) for count in counts), default=0.0),
+        at=asked.at or answer.evaluated_at - asked.ago,
+        learnt_at=min(answer.evaluated_at, now),
+        version=asked.version,
+    )
+
+
+def references_of(service: ServiceWorld, rollback: Rollback) -> dict[str, Reference]:
+    """What the rules that found a version bad compared it with, by rule."""
+    found = dict(rollback.references)
+    for rule in rollback.rules:
+        check = away(rule, rollback) if rule.per_version else CheckId(service=service.name, rule=rule.name)
+        state = service.checks.get(check)
+        if rule.baseline is not None and state is not None and state.reference is not None:
+            found[rule.name] = state.reference
+    return found
+
+
+def uncompared(
+    service: ServiceWorld, check: CheckId, rule: Rule, state: CheckState, *, now: datetime
+) -> bool:
+    """Whether a check has lacked a reference for so long that people should hear of it (nobody is paged for it).
+
+    Never while there need not be one: a version that was there at first sight, or takes traffic alone.
+    """
+    if (
+        state.verdict is None
+        or state.verdict.reason is not Reason.NO_REFERENCE
+        or state.unknown_since is None
+    ):
+        return False
+    needed = comparison(service, check, rule, now=now)
+    if needed is None or needed.told_after is None:
+        return False
+    return now - state.unknown_since >= rule.blind_after + needed.told_after
+
+
+def _switched_by(service: ServiceWorld, check: CheckId) -> Rollback | None:
+    """The rollback that moved traffic to what the check judges."""
+    deployment = service.deployment_of(check)
+    if deployment is None or deployment.origin is not Origin.SWITCHED:
+        return None
+    for rollback in service.rollbacks.values():
+        if rollback.to_variant == deployment.variant and rollback.applied_at == deployment.live_at:
+            return rollback
+    return None
+
+
+def _before_deployment(
+    service: ServiceWorld, check: CheckId, rule: Rule, by: Rollback | None, now: datetime
+) -> Comparison:
+    deployment = service.deployment_of(check)
+    if deployment is None:
+        return Comparison(missing="which deployment takes traffic is not known")
+    if not _watched(service, check, deployment, now):
+        why = f"{deployment.version} is stable, and what was before it says no more about now"
+        return Comparison(missing=why)
+    if by is not None:
+        deployment = service.deployments.get(by.deployment, deployment)
+    before = _replaced(service, deployment) or deployment
+    asked = Earlier(
+        form=_form(service, check, rule, before),
+        at=deployment.started_at,
+        median_over=MEDIAN_OVER,
+        version=before.version if rule.per_version else "",
+    )
+    known = service.checks.get(check, CheckState()).reference
+    if known is not None and known.learnt_at >= deployment.started_at + SETTLED_AFTER:
+        same = (known.at, known.version) == (deployment.started_at, asked.version)
+        if same:
+            return Comparison(known=known)
+    return Comparison(asked=asked, told_after=timedelta() if deployment.armed else None)
+
+
+def _watched(service: ServiceWorld, check: CheckId, deployment: Deployment, now: datetime) -> bool:
+    """Whether a deployment is young enough to be compared with before, or what it breached is not over."""
+    young = now <= deployment.started_at + service.service.rollback.armed_for
+    state = service.checks.get(check, CheckState())
+    return young or deployment.state is not DeploymentState.STABLE or state.latched is not Level.OK
+
+
+def _replaced(service: ServiceWorld, deployment: Deployment) -> Deployment | None:
+    """The deployment that took traffic last before this one; `None` when it was there at first sight."""
+    live_at = deployment.live_at
+    if deployment.origin is Origin.ADOPTED or live_at is None:
+        return None
+    earlier = [
+        (one.live_at, one.recorded_at, one)
+        for one in service.deployments.values()
+        if one.id != deployment.id and one.live_at is not None and one.live_at < live_at
+        if one.ended_at is None or one.ended_at >= deployment.started_at
+    ]
+    return max(earlier, key=lambda entry: entry[:2], default=(None, None, None))[2]
+
+
+def _previous_version(service: ServiceWorld, check: CheckId, rule: Rule) -> Comparison:
+    """Only the earlier one is a reference: the older version is not bad because the newer one is better."""
+    own_since = _first_live(service, check.version)
+    earlier: list[tuple[datetime, Deployment]] = []
+    for variant in service.traffic.live if service.traffic else ():
+        other = service.serving(variant)
+        if other is None or other.version == check.version:
+            continue
+        since = _first_live(service, other.version)
+        if since is not None and own_since is not None and since < own_since:
+            earlier.append((since, other))
+    if not earlier:
+        return Comparison(missing="no earlier version takes traffic beside it")
+    _, previous = max(earlier, key=lambda entry: entry[0])
+    asked = Earlier(form=_form(service, check, rule, previous), version=previous.version)
+    return Comparison(asked=asked, told_after=SAMPLED_OVER)
+
+
+def _first_live(service: ServiceWorld, version: str) -> datetime | None:
+    """When a version was first seen to take traffic, on whatever variant."""
+    moments = [
+        one.live_at
+        for one in service.deployments.values()
+        if one.version == version and one.live_at is not None
+    ]
+    return min(moments, default=None)
+
+
+def _earlier(service: ServiceWorld, check: CheckId, rule: Rule, ago: timedelta, now: datetime) -> Comparison:
+    """A rule that names the version is compared with the version that took traffic then, as far as is known."""
+    then = [
+        (one.live_at, one.recorded_at, one)
+        for one in service.deployments.values()
+        if one.live_at is not None and one.live_at <= now - ago
+        if one.ended_at is None or one.ended_at > now - ago
+    ]
+    serving = max(then, key=lambda entry: entry[:2], default=(None, None, None))[2]
+    serving = serving or service.deployment_of(check)
+    version = serving.version if serving is not None and rule.per_version else ""
+    asked = Earlier(form=_form(service, check, rule, serving), ago=ago, version=version)
+    return Comparison(asked=asked, told_after=ago + SAMPLED_OVER)
+
+
+def _form(service: ServiceWorld, check: CheckId, rule: Rule, deployment: Deployment | None) -> MetricForm:
+    """The rule's form as it is asked of another deployment."""
+    values = values_for(service, check)
+    if deployment is not None:
+        place = {"version": deployment.version, "variant": deployment.variant, "deployment": deployment.id}
+        values = values | place
+    form = filled_form(rule, values)
+    if isinstance(form, ProbeForm):
+        raise TypeError(f"rule {rule.name!r} is a probe and has nothing to compare with")
+    return form
