@@ -14,11 +14,12 @@ import structlog
 
 from watchdog.aio.clock import Clock
 from watchdog.aio.supervise import asked_to_end
+from watchdog.core.baseline import reach
 from watchdog.core.check import CheckId
 from watchdog.core.checks import filled_form, rule_of, values_for
+from watchdog.core.comparing import compared, comparison
 from watchdog.core.events import Observed
 from watchdog.core.observation import Failed, FailReason, Observation
-from watchdog.core.observe import observe
 from watchdog.core.rule import ProbeForm, Query, Rule
 from watchdog.core.world import ServiceWorld, World
 from watchdog.engine.rhythm import Beat, Rhythm
@@ -121,8 +122,13 @@ class Collector:
             return Failed(reason=FailReason.UNABLE, detail=f"source {name!r} is not configured any more")
         async with self._gates["source", name]:
             began = self._clock.monotonic()
-            answer = await self._sources[name].ask(
-                Question(form=form, window=rule.window), now=self._clock.now()
+            needed = comparison(service, check, rule, now=self._clock.now())
+            question = Question(
+                form=form,
+                window=rule.window,
+                reference=needed.asked if needed else None,
+                remember=reach(rule),
             )
+            answer = await self._sources[name].ask(question, now=self._clock.now())
             self._metrics.observe_query(name, self._clock.monotonic() - began)
-        return observe(rule, answer, now=self._clock.now())
+        return compared(rule, answer, needed, now=self._clock.now())
