@@ -24,6 +24,7 @@ from watchdog.config.nodes import Entry, Node
 from watchdog.config.problems import Problems, quote
 from watchdog.config.scalars import Plain, Trap, interpret
 from watchdog.config.secrets import TAGS, Secrets
+from watchdog.config.trail import Trail
 
 #: Largest file in bytes. A thousand services fit into a quarter of it.
 LARGEST_FILE = 2 * 1024 * 1024
@@ -34,22 +35,27 @@ MOST_VALUES = 200_000
 _TEXT_TAG = "tag:yaml.org,2002:str"
 
 
-def read(path: Path, problems: Problems, *, secrets: Secrets | None) -> Node | None:
+def read(
+    path: Path, problems: Problems, *, secrets: Secrets | None, trail: Trail | None = None
+) -> Node | None:
     """The one document in the file at `path`; `None` when it cannot be read at all.
 
-    Without `secrets`, `!env` and `!file` are mistakes.
+    Without `secrets`, `!env` and `!file` are mistakes. `trail` learns what was read.
     """
     start = Position(file=path, line=1, column=1)
+    trail = Trail() if trail is None else trail
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         with os.fdopen(descriptor, "rb") as file:
             content = file.read(LARGEST_FILE + 1)
     except OSError as fault:
+        trail.failed(path, fault, limit=LARGEST_FILE)
         problems.add(start, f"cannot be read: {fault.strerror}")
         return None
     except ValueError:
         problems.add(start, "cannot be read: this is no path")
         return None
+    trail.read(path, content, limit=LARGEST_FILE)
     if len(content) > LARGEST_FILE:
         problems.add(start, f"is larger than {LARGEST_FILE // 1024} KiB")
         return None

@@ -5,7 +5,6 @@ Each file is read once. This module must never build a provider or touch the net
 
 from __future__ import annotations
 
-import glob
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,6 +24,7 @@ from watchdog.config.secrets import Secrets
 from watchdog.config.server import server_of, store_url_of
 from watchdog.config.services import Services, where
 from watchdog.config.shape import shape
+from watchdog.config.trail import Trail, matches
 from watchdog.core.routing import Route
 from watchdog.core.service import Intervals, Limits
 
@@ -33,20 +33,29 @@ __all__ = ["InvalidConfiguration", "Registries", "load"]
 _LATER = ("escalations", "heartbeat", "kubernetes")
 
 
-def load(path: Path, *, environ: Mapping[str, str], registries: Registries | None = None) -> Configuration:
+def load(
+    path: Path,
+    *,
+    environ: Mapping[str, str],
+    registries: Registries | None = None,
+    trail: Trail | None = None,
+) -> Configuration:
     """The configuration in the file at `path`. Raises `InvalidConfiguration` with all mistakes at once.
 
-    `environ` is what `!env` reads. `registries` are the known kinds of providers, by default all there are.
+    `environ` is what `!env` reads. `registries` are the known kinds of providers, by default all there are. `trail`
+    learns what was read, also when there are mistakes.
     """
     problems = Problems()
     base = path.parent
-    root = read(path, problems, secrets=Secrets(environ, base))
+    trail = Trail() if trail is None else trail
+    root = read(path, problems, secrets=Secrets(environ, base, trail), trail=trail)
     written, broken = (None, frozenset[str]()) if root is None else shape(MainShape, root, problems)
     if root is None or written is None:
         problems.raise_if_any()
         raise AssertionError("a file without mistakes has a shape")
     _want_version(root, problems)
-    loader = _Loader(path, root, written, broken, registries or Registries(), problems)
+    providers = Providers(registries or Registries(), base, problems, trail)
+    loader = _Loader(path, root, written, broken, providers, problems, trail)
     configuration = loader.configuration()
     problems.raise_if_any()
     return configuration
@@ -61,8 +70,9 @@ class _Loader:
         root: Node,
         written: MainShape,
         broken: frozenset[str],
-        registries: Registries,
+        providers: Providers,
         problems: Problems,
+        trail: Trail,
     ) -> None:
         self._path = path
         self._base = path.parent
@@ -70,7 +80,8 @@ class _Loader:
         self._written = written
         self._broken = broken
         self._problems = problems
-        self._providers = Providers(registries, self._base, problems)
+        self._providers = providers
+        self._trail = trail
 
     def configuration(self) -> Configuration:
         """Everything; to be used only when no mistake was found."""
@@ -100,6 +111,7 @@ class _Loader:
             channels=_found(channels),
             routes=routes,
             notes=problems.notes,
+            trail=self._trail,
         )
 
     def _refuse_later(self) -> None:
@@ -145,7 +157,7 @@ class _Loader:
         rules: dict[str, Known] = {}
         forms = Forms(self._providers, self._problems)
         for file in self._rule_files():
-            root = read(file, self._problems, secrets=None)
+            root = read(file, self._problems, secrets=None, trail=self._trail)
             if root is None or (written := shape(RulesFileShape, root, self._problems)[0]) is None:
                 continue
             _want_version(root, self._problems)
@@ -179,9 +191,9 @@ class _Loader:
                 if not item.reported and item.tag:
                     self._problems.add(item.at, f"expected a pattern of rule files, found {item.describe()}")
                 continue
-            # Not Path.glob: it refuses absolute patterns.
-            names = glob.glob(pattern, root_dir=self._base, recursive=True)  # noqa: PTH207
-            found = [file for name in sorted(names) if not (file := self._base / name).is_dir()]
+            names = matches(self._base, pattern)
+            self._trail.matched(self._base, pattern, names)
+            found = [file for name in names if not (file := self._base / name).is_dir()]
             if not found:
                 self._problems.add(item.at, f"{quote(pattern)} matches no file")
             for file in found:

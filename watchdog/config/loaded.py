@@ -11,6 +11,7 @@ from typing import Literal
 
 from pydantic import SecretStr
 
+from watchdog.config.trail import Trail
 from watchdog.core.routing import Route
 from watchdog.core.rule import Rule
 from watchdog.core.service import Intervals, Limits, Service
@@ -76,7 +77,10 @@ class Server:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Configuration:
-    """Everything a configuration file and its rule files say. `notes` are warnings that do not keep it from loading."""
+    """Everything a configuration file and its rule files say. `notes` are warnings that do not keep it from loading.
+
+    `trail` is what it was read from; two configurations that say the same are equal wherever they stand.
+    """
 
     path: Path
     store_url: str
@@ -89,4 +93,5 @@ class Configuration:
     sources: dict[str, Provider]
     channels: dict[str, Provider]
     routes: tuple[Route, ...]
-    notes: tuple[Problem, ...] = field(default=())
+    notes: tuple[Problem, ...] = field(default=(), compare=False)
+    trail: Trail = field(default_factory=Trail, compare=False, repr=False)

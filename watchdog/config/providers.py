@@ -19,6 +19,7 @@ from watchdog.config.loaded import Provider
 from watchdog.config.nodes import Node
 from watchdog.config.problems import Problems, quote
 from watchdog.config.shape import shape
+from watchdog.config.trail import Trail
 from watchdog.probes.registry import KINDS as PROBES
 from watchdog.settings.model import ProviderSettings
 from watchdog.settings.registry import UnknownKind, nearest
@@ -26,6 +27,9 @@ from watchdog.settings.registry import load as load_kind
 from watchdog.sources.registry import KINDS as SOURCES
 from watchdog.telemetry.redact import register_secret
 from watchdog.traffic.registry import KINDS as TRAFFIC
+
+#: All that is compared of a file of certificate authorities, in bytes; the system's own has a quarter of it.
+_LARGEST_CA = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,10 +55,13 @@ class Registries:
 class Providers:
     """Validates providers; `base` is the folder that relative paths in settings start from."""
 
-    def __init__(self, registries: Registries, base: Path, problems: Problems) -> None:
+    def __init__(
+        self, registries: Registries, base: Path, problems: Problems, trail: Trail | None = None
+    ) -> None:
         self._registries = registries
         self._base = base
         self._problems = problems
+        self._trail = Trail() if trail is None else trail
 
     def read(self, family: str, node: Node, *, beside: tuple[str, ...] = ()) -> Provider | None:
         """The provider in the mapping `node`; keys in `beside` are not the provider's."""
@@ -117,12 +124,16 @@ class Providers:
             if not stat.S_ISREG(path.stat().st_mode):
                 why = "is not a regular file"
             else:
+                self._trail.read(path, path.read_bytes()[: _LARGEST_CA + 1], limit=_LARGEST_CA)
                 ssl.create_default_context(cafile=path)
                 return
         except ssl.SSLError:
             why = "holds no certificates in PEM"
-        except (OSError, ValueError) as fault:
-            why = f"cannot be read: {getattr(fault, 'strerror', None) or fault}"
+        except OSError as fault:
+            self._trail.failed(path, fault, limit=_LARGEST_CA)
+            why = f"cannot be read: {fault.strerror or fault}"
+        except ValueError as fault:
+            why = f"cannot be read: {fault}"
         self._problems.add(node.at_value("ca_file"), f"{path} {why}")
 
     def _anchored(self, settings: ProviderSettings) -> ProviderSettings:

@@ -12,6 +12,8 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
+from watchdog.config.trail import Trail
+
 #: The two tags that a value may carry.
 TAGS = ("!env", "!file")
 #: Largest file that can be a secret, in bytes.
@@ -19,11 +21,12 @@ _LARGEST = 64 * 1024
 
 
 class Secrets:
-    """Looks secrets up; `base` is the folder that relative paths start from."""
+    """Looks secrets up; `base` is the folder that relative paths start from. `trail` learns which files were read."""
 
-    def __init__(self, environ: Mapping[str, str], base: Path) -> None:
+    def __init__(self, environ: Mapping[str, str], base: Path, trail: Trail | None = None) -> None:
         self._environ = environ
         self._base = base
+        self._trail = Trail() if trail is None else trail
 
     def look_up(self, tag: str, text: str) -> SecretStr:
         """The value of `!env text` or `!file text`. Raises `ValueError` without the value in it."""
@@ -51,7 +54,9 @@ class Secrets:
             with path.open("rb") as file:
                 content = file.read(_LARGEST + 1)
         except OSError as fault:
+            self._trail.failed(path, fault, limit=_LARGEST, secret=True)
             raise ValueError(f"{path} cannot be read: {fault.strerror}") from None
+        self._trail.read(path, content, limit=_LARGEST, secret=True)
         if len(content) > _LARGEST:
             raise ValueError(f"{path} is larger than {_LARGEST // 1024} KiB")
         try:
