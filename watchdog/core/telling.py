@@ -310,19 +310,20 @@ def rollback_ended(service: Service, rollback: Rollback, *, now: datetime, wante
 
 
 def switch_undone(service: Service, taint: Taint, *, rollback: str | None, now: datetime) -> Message:
-    """Later than the contest window, traffic went back to a version that was rolled back."""
+    """Later than the contest window, traffic went back to a version that was rolled back, or that a person tainted."""
+    how = f"tainted by {taint.by}" if taint.by else "rolled back"
     return Message(
         key=f"{MessageKind.SWITCH_UNDONE}:{service.name}:{taint.version}:{now.isoformat()}",
         kind=MessageKind.SWITCH_UNDONE,
         severity=Severity.CRITICAL,
-        headline=f"{service.name}: traffic is back on {taint.version}, which was rolled back",
+        headline=f"{service.name}: traffic is back on {taint.version}, which was {how}",
         created_at=now,
         service=service.name,
         environment=service.environment,
         version=taint.version,
         labels=service.labels,
         rollback=rollback,
-        facts=(("rolled back", _clock(taint.at)), ("because", taint.reason.removeprefix("rolled back: "))),
+        facts=((how, _clock(taint.at)), ("because", taint.reason.removeprefix("rolled back: "))),
         next_step=f"If nobody meant it: watchdog rollback {service.name} --reason TEXT",
         needs_human=True,
     )

@@ -124,10 +124,11 @@ def _standing(draft: Draft, request: Request, version: str) -> Reply:
         for variant in dict.fromkeys(one.variant for one in draft.service.deployments.values())
         if (one := draft.service.serving(variant)) is not None and one.version == version
     }
+    tainted = draft.service.taints.get(version)
     body = {
         "service": draft.service.name,
         "version": version,
-        "taint": draft.service.taints.get(version),
+        "taint": replace(tainted, by=tainted.by or "watchdog") if tainted is not None else None,
         "states": states,
     }
     return Reply(request=request.id, status=200, body=plain(body))
