@@ -41,6 +41,14 @@ class TinyProbe:
         headers: dict[str, str | SecretStr] = Field(default_factory=dict)
 
 
+class ExtraProbe:
+    EXTRA = "grpc"
+    MODULES = ("json", "no_such_package")
+
+    class Settings(ProviderSettings):
+        address: str
+
+
 class TinySwitch:
     class Settings(ProviderSettings):
         socket: Path
@@ -77,7 +85,7 @@ class TinyHook:
 _HERE = "tests.config.tiny_providers:"
 TINY = Registries(
     sources={"prometheus": _HERE + "TinySource", "scrape": _HERE + "ScrapedPages"},
-    probes={"http": _HERE + "TinyProbe"},
+    probes={"http": _HERE + "TinyProbe", "extra": _HERE + "ExtraProbe"},
     traffic={
         "haproxy": _HERE + "TinySwitch",
         "command": _HERE + "BlindSwitch",

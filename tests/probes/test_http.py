@@ -349,7 +349,13 @@ def test_settings_may_hold_variables_and_have_the_defaults_of_the_design() -> No
         "timeout": "3s",
         "method": "GET",
         "headers": {},
-        "expect": {"status": "2xx", "within": None},
+        "expect": {
+            "status": "2xx",
+            "within": None,
+            "header": {},
+            "body": None,
+            "certificate": None,
+        },
     }
 
 

@@ -9,6 +9,7 @@ import ssl
 import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -105,7 +106,12 @@ class Providers:
 
     def _class(self, family: str, node: Node, kind: str) -> Any:
         try:
-            return self.class_of(family, kind)
+            found = self.class_of(family, kind)
+            absent = [name for name in getattr(found, "MODULES", ()) if find_spec(name) is None]
+            if not absent:
+                return found
+            needs = f"kind {quote(kind)} needs an extra: pip install 'rollback-watchdog[{found.EXTRA}]'"
+            self._problems.add(node.at_value("kind"), needs)
         except UnknownKind as fault:
             self._problems.add(node.at_value("kind"), str(fault))
         except ModuleNotFoundError as fault:

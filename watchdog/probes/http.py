@@ -1,4 +1,4 @@
-"""The probe `http`: one request, judged by its status and by how long the whole answer took.
+"""The probe `http`: one request, judged by its answer and by how long the whole answer took.
 
 Every check opens a fresh connection and resolves the name anew: a kept connection to a process that no longer accepts
 anybody would look alive. This module must never follow a redirect, read more than 64 KiB, or blame the target for a
@@ -8,45 +8,39 @@ name that cannot be resolved, a missing route or our own lack of descriptors.
 from __future__ import annotations
 
 import asyncio
-import errno
-import os
 import re
 import ssl
+from collections.abc import Mapping
 from datetime import datetime, timedelta
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import aiohttp
+import msgspec
 from aiohttp.abc import AbstractResolver
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator, model_validator
 from yarl import URL
 
 from watchdog.core.observation import Failed, FailReason, Pulse
-from watchdog.settings.model import HttpSettings, PositiveDuration, Settings
-
-#: Most bytes of a body that are read; what comes after is not waited for.
-BODY_BYTES = 64 * 2**10
-#: Faults of this machine, or of the way there, that say nothing about the target.
-_OURS = frozenset(
-    {
-        errno.ENETUNREACH,
-        errno.EHOSTUNREACH,
-        errno.ENETDOWN,
-        errno.EADDRNOTAVAIL,
-        errno.EMFILE,
-        errno.ENFILE,
-        errno.ENOBUFS,
-        errno.ENOMEM,
-        errno.EACCES,
-        errno.EPERM,
-    }
+from watchdog.core.variables import Quoting
+from watchdog.probes.connection import NotConnected, Trust, no_tls, not_connected, untrusted
+from watchdog.probes.expectations import (
+    BODY_BYTES,
+    Expected,
+    HeaderName,
+    Pattern,
+    check_time,
+    expiring,
+    late,
+    unusable,
+    wrong_body,
+    wrong_header,
 )
+from watchdog.probes.matching import NotSearched, found
+from watchdog.settings.model import HttpSettings, PositiveDuration
+
 #: More addresses than any name has.
 _ALL = 1000
-_NUMBERS = re.compile(r"\[Errno (\d+)\]")
 
-_HeaderName = Annotated[str, Field(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")]
-_CLASS = re.compile(r"[1-5]xx")
 #: A user name or password in an address; variables may stand anywhere, so no URL parser can look.
 _USERINFO = re.compile(r"https?://[^/?#]*@")
 
@@ -67,44 +61,20 @@ def _revealed(value: Any) -> Any:
 _HeaderValue = Annotated[str | SecretStr, BeforeValidator(_header)]
 
 
-def _status(value: Any) -> Any:
-    wanted = value if isinstance(value, list) else [value]
-    for one in wanted:
-        number = isinstance(one, int) and not isinstance(one, bool) and 100 <= one <= 599
-        if not number and not (isinstance(one, str) and _CLASS.fullmatch(one)):
-            raise ValueError(f"{one!r} is no status; write 200, 2xx or a list such as [200, 204]")
-    if not wanted:
-        raise ValueError("an empty list would fail every answer; write 200, 2xx or a list such as [200, 204]")
-    return value
-
-
-class Expected(Settings):
-    """What a healthy answer looks like."""
-
-    status: Annotated[int | str | list[int | str], BeforeValidator(_status)] = "2xx"
-    """A status such as `200`, a class such as `2xx`, or a list of them."""
-    within: PositiveDuration | None = None
-    """Longest time for the whole answer; default: the timeout."""
-
-    def wants(self, status: int) -> bool:
-        """Whether this status is one of those expected."""
-        wanted = self.status if isinstance(self.status, list) else [self.status]
-        return status in wanted or f"{status // 100}xx" in wanted
-
-    def words(self) -> str:
-        """The status as it was written, for people."""
-        wanted = self.status if isinstance(self.status, list) else [self.status]
-        return " or ".join(str(one) for one in wanted)
-
-
 class HttpProbeSettings(HttpSettings):
-    """Settings of the probe `http`; `url` and header values may hold variables."""
+    """Settings of the probe `http`; `url`, header values and what is expected may hold variables."""
+
+    QUOTING: ClassVar[Mapping[str, Quoting]] = {
+        "url": Quoting.URL,
+        "expect.body.matches": Quoting.PATTERN,
+        "expect.header.*.matches": Quoting.PATTERN,
+    }
 
     timeout: PositiveDuration = timedelta(seconds=3)
     """Longest time for the whole check; an answer that takes longer is a failure."""
     method: Literal["GET", "HEAD"] = "GET"
     """How to ask."""
-    headers: dict[_HeaderName, _HeaderValue] = Field(default_factory=dict)
+    headers: dict[HeaderName, _HeaderValue] = Field(default_factory=dict)
     """Headers to send along; in `ready` a value may be a secret."""
     expect: Expected = Expected()
     """What a healthy answer looks like."""
@@ -119,12 +89,36 @@ class HttpProbeSettings(HttpSettings):
         return value
 
     @model_validator(mode="after")
-    def _reachable(self) -> HttpProbeSettings:
-        if self.expect.within is not None and self.expect.within > self.timeout:
-            raise ValueError(
-                "expect.within is longer than timeout, so it could never be used up; raise timeout"
-            )
+    def _possible(self) -> HttpProbeSettings:
+        check_time(self.expect, self.timeout)
+        if self.expect.certificate is not None and not self.url.startswith("https://"):
+            raise ValueError("there is a certificate only with TLS; write an address with https://")
+        if self.expect.body is not None and self.method == "HEAD":
+            raise ValueError("the answer to HEAD has no body that could be expected; write `method: GET`")
         return self
+
+
+class _Heard(msgspec.Struct, frozen=True, kw_only=True):
+    """One answer: its body is cut at 64 KiB, then it is not `whole`; `took` is in seconds."""
+
+    status: int
+    headers: Mapping[str, list[str]]
+    body: bytes
+    whole: bool
+    certificate: Mapping[str, Any]
+    took: float
+
+
+class _Response(aiohttp.ClientResponse):
+    """An answer that remembers the other side's certificate: its connection may be gone before anybody looks."""
+
+    certificate: Mapping[str, Any] = {}
+
+    async def start(self, connection: Any) -> aiohttp.ClientResponse:
+        """Read the head of the answer."""
+        transport = connection.transport
+        self.certificate = (transport and transport.get_extra_info("peercert")) or {}
+        return await super().start(connection)
 
 
 class _Progress:
@@ -143,7 +137,7 @@ class HttpProbe:
         """`resolver` finds the addresses of names, the system's by default. Opens nothing."""
         self._resolver = resolver
         self._session: aiohttp.ClientSession | None = None
-        self._trust: dict[Path | None, ssl.SSLContext] = {}
+        self._trust = Trust()
         self._closed = False
 
     async def check(self, settings: dict[str, Any], *, now: datetime) -> Pulse | Failed:
@@ -151,19 +145,17 @@ class HttpProbe:
             wanted = HttpProbeSettings.model_validate(settings)
             url = URL(wanted.url)
         except ValidationError as error:
-            faults = "; ".join(
-                f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()
-            )
-            return Failed(reason=FailReason.UNABLE, detail=f"the probe's settings make no request: {faults}")
+            return Failed(reason=FailReason.UNABLE, detail=unusable(error))
         except ValueError as error:
             return Failed(reason=FailReason.UNABLE, detail=f"the probe's url is no address: {error}")
         asked = f"{wanted.method} {url.with_user(None)}"
         if self._closed:
             return Failed(reason=FailReason.UNABLE, detail="the probe was closed", asked=asked)
-        found = await self._judged(wanted, url)
-        if isinstance(found, Failed):
-            return Failed(reason=found.reason, detail=found.detail, asked=asked)
-        passed, detail = found
+        heard = await self._answer(wanted, url)
+        judged = await _judged(wanted.expect, heard, now) if isinstance(heard, _Heard) else heard
+        if isinstance(judged, Failed):
+            return msgspec.structs.replace(judged, asked=asked)
+        passed, detail = judged
         return Pulse(passed=passed, at=now, detail=detail, asked=asked)
 
     async def aclose(self) -> None:
@@ -172,19 +164,16 @@ class HttpProbe:
         if session is not None:
             await session.close()
 
-    async def _judged(self, wanted: HttpProbeSettings, url: URL) -> tuple[bool, str] | Failed:
+    async def _answer(self, wanted: HttpProbeSettings, url: URL) -> _Heard | tuple[bool, str] | Failed:
         progress = _Progress()
         timeout = wanted.timeout.total_seconds()
         try:
-            trust = self._context(wanted.ca_file)
-        except OSError as error:
-            detail = f"cannot use ca_file {wanted.ca_file}: {error.strerror or error}"
-            return Failed(reason=FailReason.UNABLE, detail=detail)
-        clock = asyncio.get_running_loop().time
-        began = clock()
+            trust = self._trust.context(wanted.ca_file)
+        except NotConnected as error:
+            return Failed(reason=FailReason.UNABLE, detail=str(error))
         try:
             async with asyncio.timeout(timeout):
-                status = await self._request(wanted, url, trust, progress)
+                return await self._request(wanted, url, trust, progress)
         except TimeoutError:
             if progress.resolving:
                 detail = f"the name {url.host} was not resolved within {timeout:g} s"
@@ -192,12 +181,13 @@ class HttpProbe:
             return False, f"no complete answer within {timeout:g} s"
         except (aiohttp.ClientError, OSError, ValueError) as error:
             return _explained(error, url)
-        return _verdict(wanted.expect, status, clock() - began)
 
     async def _request(
         self, wanted: HttpProbeSettings, url: URL, trust: ssl.SSLContext, progress: _Progress
-    ) -> int:
-        """The status, once the answer is complete or 64 KiB of it are read."""
+    ) -> _Heard:
+        """The answer, once it is complete or 64 KiB of it are read."""
+        clock = asyncio.get_running_loop().time
+        began = clock()
         async with self._opened().request(
             wanted.method,
             url,
@@ -206,12 +196,20 @@ class HttpProbe:
             allow_redirects=False,
             trace_request_ctx=progress,
         ) as answer:
-            left = BODY_BYTES
-            while left > 0 and (chunk := await answer.content.read(left)):
-                left -= len(chunk)
-            if left <= 0:
+            body = bytearray()
+            while len(body) < BODY_BYTES and (chunk := await answer.content.read(BODY_BYTES - len(body))):
+                body += chunk
+            whole = len(body) < BODY_BYTES or answer.content.at_eof()
+            if not whole:
                 answer.close()
-            return answer.status
+            return _Heard(
+                status=answer.status,
+                headers={name: answer.headers.getall(name, []) for name in wanted.expect.header},
+                body=bytes(body),
+                whole=whole,
+                certificate=answer.certificate if isinstance(answer, _Response) else {},
+                took=clock() - began,
+            )
 
     def _opened(self) -> aiohttp.ClientSession:
         if self._session is None:
@@ -223,16 +221,13 @@ class HttpProbe:
                     limit=0, force_close=True, use_dns_cache=False, resolver=self._resolver, interleave=_ALL
                 ),
                 cookie_jar=aiohttp.DummyCookieJar(),
-                headers={"User-Agent": "rollback-watchdog"},
+                response_class=_Response,
+                # What is packed would have to be unpacked, however much of it there is.
+                headers={"User-Agent": "rollback-watchdog", "Accept-Encoding": "identity"},
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
                 trace_configs=[_tracing()],
             )
         return self._session
-
-    def _context(self, ca_file: Path | None) -> ssl.SSLContext:
-        if ca_file not in self._trust:
-            self._trust[ca_file] = ssl.create_default_context(cafile=ca_file)
-        return self._trust[ca_file]
 
 
 def _tracing() -> aiohttp.TraceConfig:
@@ -249,12 +244,40 @@ def _tracing() -> aiohttp.TraceConfig:
     return trace
 
 
-def _verdict(expected: Expected, status: int, took: float) -> tuple[bool, str]:
-    if not expected.wants(status):
-        return False, f"status {status}, expected {expected.words()}"
-    if expected.within is not None and took > expected.within.total_seconds():
-        return False, f"answered after {took:.1f} s, allowed {expected.within.total_seconds():g} s"
-    return True, f"status {status} after {took * 1000:.0f} ms"
+async def _judged(expect: Expected, heard: _Heard, now: datetime) -> tuple[bool, str] | Failed:
+    wrong, patterns = _wrong(expect, heard)
+    wrong = wrong or expiring(expect, heard.certificate, now) or late(expect, heard.took)
+    if wrong:
+        return False, wrong
+    for pattern in patterns:
+        try:
+            if not await found(pattern.expression, pattern.text):
+                return False, pattern.otherwise
+        except NotSearched as fault:
+            return Failed(reason=FailReason.UNABLE, detail=str(fault))
+    return True, f"status {heard.status} after {heard.took * 1000:.0f} ms"
+
+
+def _wrong(expect: Expected, heard: _Heard) -> tuple[str, list[Pattern]]:
+    """What is wrong with an answer, and the expressions that are still to be searched."""
+    if not expect.wants(heard.status):
+        return f"status {heard.status}, expected {expect.words()}", []
+    patterns = []
+    for name in expect.header:
+        match wrong_header(expect, name, heard.headers[name]):
+            case Pattern() as pattern:
+                patterns.append(pattern)
+            case str(words) if words:
+                return words, []
+            case _:
+                pass
+    if expect.body is None:
+        return "", patterns
+    text = heard.body.decode(errors="replace")
+    if expect.body.matches is not None:
+        otherwise = f"the body does not match {expect.body.matches!r}"
+        patterns.append(Pattern(expression=expect.body.matches, text=text, otherwise=otherwise))
+    return wrong_body(expect.body, text, whole=heard.whole), patterns
 
 
 def _explained(error: Exception, url: URL) -> tuple[bool, str] | Failed:
@@ -264,10 +287,9 @@ def _explained(error: Exception, url: URL) -> tuple[bool, str] | Failed:
         case aiohttp.ClientConnectorDNSError():
             return Failed(reason=FailReason.UNABLE, detail=f"the name {url.host} cannot be resolved")
         case aiohttp.ClientConnectorCertificateError():
-            cause = getattr(error.certificate_error, "verify_message", "") or "it cannot be verified"
-            return False, f"the certificate of {place} is not trusted: {cause}"
-        case aiohttp.ClientConnectorSSLError():  # its number is OpenSSL's own, not the system's
-            return False, f"no TLS with {place}: {error.os_error.strerror or type(error.os_error).__name__}"
+            return False, untrusted(error.certificate_error, place)
+        case aiohttp.ClientConnectorSSLError():
+            return False, no_tls(error.os_error, place)
         case aiohttp.ClientConnectorError():
             return _no_connection(error.os_error, place)
         case aiohttp.InvalidURL():
@@ -283,10 +305,5 @@ def _explained(error: Exception, url: URL) -> tuple[bool, str] | Failed:
 
 
 def _no_connection(error: OSError, place: str) -> tuple[bool, str] | Failed:
-    """Refused, reset and the like are the target's. A name with several addresses fails with several numbers."""
-    numbers = {error.errno} if error.errno else {int(number) for number in _NUMBERS.findall(str(error))}
-    words = ", ".join(sorted(os.strerror(number) for number in numbers))
-    detail = f"cannot connect to {place}: {words or type(error).__name__}"
-    if numbers and numbers <= _OURS:
-        return Failed(reason=FailReason.UNABLE, detail=detail)
-    return False, detail
+    answer = not_connected(error, place)
+    return answer if isinstance(answer, Failed) else (False, answer)

@@ -3,5 +3,8 @@
 from __future__ import annotations
 
 KINDS = {
+    "command": "watchdog.probes.command:CommandProbe",
+    "grpc": "watchdog.probes.grpc:GrpcProbe",
     "http": "watchdog.probes.http:HttpProbe",
+    "tcp": "watchdog.probes.tcp:TcpProbe",
 }
