@@ -230,7 +230,10 @@ def test_raw_promql_cannot_be_asked_of_scraped_pages(draft: Draft) -> None:
     draft.rule(QUEUE + "threshold: {critical: 5}")
 
     assert draft.problems() == [
-        "rules.yaml:14:5: source 'pages' is of kind scrape, which knows no PromQL; use `ratio`"
+        (
+            "rules.yaml:14:5: source 'pages' is of kind scrape, which knows no PromQL; "
+            "use `ratio`, `quantile`, `rate` or `gauge`"
+        )
     ]
 
 
@@ -255,6 +258,32 @@ def test_a_selector_for_scraped_pages_must_be_one_that_we_can_evaluate(
 
     assert problem.startswith("rules.yaml:14:28: ")
     assert said in problem
+
+
+@pytest.mark.parametrize(
+    ("form", "at"),
+    [
+        ("quantile: {q: 0.9, of: '{S}'}", "14:28"),
+        ("rate: '{S}'", "14:11"),
+        ("gauge: {by: max, of: '{S}'}", "14:26"),
+    ],
+)
+def test_every_selector_for_scraped_pages_must_be_one_that_we_can_evaluate(
+    draft: Draft, form: str, at: str
+) -> None:
+    selector = 'x{status=~"(?=5)."}'
+    assert (
+        draft.rule(f"name: some\n{form.replace('{S}', selector)}\nthreshold: {{critical: 5}}").problems()
+        == []
+    )
+
+    draft.replace(
+        'prometheus: {kind: prometheus, url: "http://127.0.0.1:9090"}', "pages: {kind: scrape, urls: [u]}"
+    )
+    (problem,) = draft.problems()
+
+    assert problem.startswith(f"rules.yaml:{at}: ")
+    assert "regular expression" in problem
 
 
 @pytest.mark.parametrize(("window", "at"), [("    window: 61s\n", "8:13"), ("", "")])
@@ -312,11 +341,6 @@ def test_a_mistake_in_a_source_does_not_make_rules_wrong_too(draft: Draft) -> No
             "{name: a, query: x, match: {job: name}, threshold: {critical: 1}}",
             "'match' is not available in this release",
         ),
-        (
-            "{name: a, gauge: {of: x, by: max}, threshold: {critical: 1}}",
-            "form 'gauge' is not available in this release",
-        ),
-        ("{name: a, rate: x, threshold: {critical: 1}}", "form 'rate' is not available in this release"),
         ("{name: a, probe: {url: x}, threshold: {critical: 1 failure}}", "missing key 'kind'"),
         ("{name: a, query: $label, threshold: {critical: 1}}", "did you mean $label.NAME?"),
     ],

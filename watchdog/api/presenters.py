@@ -19,10 +19,13 @@ from watchdog.core.rule import (
     BREACH_LEVELS,
     Evidence,
     Form,
+    Gauge,
     Hold,
     Lasting,
     ProbeForm,
+    Quantile,
     Query,
+    Rate,
     Ratio,
     Rule,
     Samples,
@@ -276,6 +279,12 @@ def _form(form: Form) -> dict[str, Any]:
     match form:
         case Ratio():
             return {"ratio": {"bad": form.bad, "total": form.total}}
+        case Quantile():
+            return {"quantile": {"of": form.of, "q": form.q}}
+        case Rate():
+            return {"rate": form.of}
+        case Gauge():
+            return {"gauge": {"of": form.of, "by": form.by}}
         case Query():
             return {"query": form.query, "events": form.events, "freshness": form.freshness}
         case ProbeForm():

@@ -10,8 +10,8 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, Strict
 
-from watchdog.core.rule import Hold
-from watchdog.core.units import parse_hold, parse_percentage, parse_rate, parse_samples
+from watchdog.core.rule import Hold, Unit
+from watchdog.core.units import parse_hold, parse_number, parse_percentage, parse_rate, parse_samples
 
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 _LABEL = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
@@ -64,6 +64,20 @@ def _percentage_within(value: Any, least: float, most: float, words: str) -> flo
     return share
 
 
+def _quantile(value: Any) -> float:
+    text = _written(value)
+    try:
+        quantile = parse_number(text, Unit.RATIO)
+    except ValueError:
+        raise ValueError(f"{value!r} is not a quantile such as 0.95 or 95%") from None
+    if 1 < quantile < 100:
+        better = f"{quantile / 100:.12g} or {quantile:.12g}%"
+        raise ValueError(f"{value!r} must lie between 0 and 1; write {better}")
+    if not 0 < quantile < 1:
+        raise ValueError(f"{value!r} must lie between 0 and 1, neither of them included, such as 0.95")
+    return quantile
+
+
 def _samples(value: Any) -> int:
     return parse_samples(_text(value, "a count such as 3 samples"))
 
@@ -103,6 +117,8 @@ Share = Annotated[float, BeforeValidator(_share)]
 Confidence = Annotated[float, BeforeValidator(_confidence)]
 #: `20%` of one window as 0.2. The excess is integrated over 15 windows, so 1500 % can never be exceeded.
 Excess = Annotated[float, BeforeValidator(_excess)]
+#: A quantile between 0 and 1, such as `0.95` or `95%`.
+QuantileNumber = Annotated[float, BeforeValidator(_quantile)]
 #: `3 samples` as 3.
 SampleCount = Annotated[int, BeforeValidator(_samples)]
 #: `2 samples` or `1m`: a `watchdog.core.rule.Hold`.

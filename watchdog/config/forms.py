@@ -1,4 +1,4 @@
-"""The form of a rule: exactly one of `ratio`, `query` and `probe`, checked and ready to be asked.
+"""The form of a rule: exactly one of those below, checked and ready to be asked.
 
 This module must never ask anything.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from watchdog.config import credentials, promql, variables
+from watchdog.config import credentials, measures, promql, variables
 from watchdog.config.nodes import Node
 from watchdog.config.problems import Problems
 from watchdog.config.providers import Providers
@@ -15,9 +15,7 @@ from watchdog.config.schema import RatioShape, RuleShape
 from watchdog.config.shape import shape
 from watchdog.core.rule import Form, ProbeForm, Query, Ratio
 
-FORMS = ("ratio", "query", "probe")
-#: Forms of the language that this release does not have.
-_LATER_FORMS = ("quantile", "rate", "gauge")
+FORMS = ("ratio", "quantile", "rate", "gauge", "query", "probe")
 #: Other words of the language that this release does not have.
 _LATER = ("match", "baseline")
 
@@ -34,13 +32,9 @@ class Forms:
         for key in _LATER:
             if node.has(key):
                 self._problems.add(node.at_key(key), f"{key!r} is not available in this release")
-        for key in _LATER_FORMS:
-            if node.has(key):
-                self._problems.add(node.at_key(key), f"form {key!r} is not available in this release")
         found = [key for key in (node.entries or ()) if key in FORMS]
         if not found:
-            if not any(node.has(key) for key in _LATER_FORMS):
-                self._problems.add(node.at, f"missing form: one of {', '.join(FORMS)} is needed")
+            self._problems.add(node.at, f"missing form: one of {', '.join(FORMS)} is needed")
             return None
         for key in found[1:]:
             line = node.at_key(found[0]).line
@@ -54,6 +48,12 @@ class Forms:
         match key:
             case "ratio":
                 return self._ratio(inner)
+            case "quantile":
+                return measures.quantile_of(inner, self._problems)
+            case "rate":
+                return measures.rate_of(node, self._problems)
+            case "gauge":
+                return measures.gauge_of(inner, self._problems)
             case "query":
                 return self._query(node)
             case _:

@@ -21,7 +21,20 @@ from watchdog.config.schema import HoldShape, RuleShape, ThresholdShape
 from watchdog.config.shape import shape
 from watchdog.config.thresholds import metric_thresholds, probe_thresholds
 from watchdog.config.variables import labels_in
-from watchdog.core.rule import Form, Holds, ProbeForm, Query, Ratio, Rule, Severities, Thresholds, Unit
+from watchdog.core.rule import (
+    Form,
+    Gauge,
+    Holds,
+    ProbeForm,
+    Quantile,
+    Query,
+    Rate,
+    Ratio,
+    Rule,
+    Severities,
+    Thresholds,
+    Unit,
+)
 from watchdog.core.service import Intervals
 from watchdog.core.units import parse_duration
 
@@ -172,12 +185,10 @@ class _Compiler:
         elif name not in sources:
             self._problems.add(self._node.at_value("source"), unknown("source", name, sources))
             return name
-        if isinstance(form, Query) and sources[name] in _NO_PROMQL:
-            words = f"source {name!r} is of kind {sources[name]}, which knows no PromQL; use `ratio`"
-            self._problems.add(self._node.at_key("query"), words)
-        elif isinstance(form, Ratio) and sources[name] in _NO_PROMQL:
-            self._check_evaluable(form)
-        self._check_window(name)
+        if sources[name] in _NO_PROMQL:
+            self._check_without_promql(form, f"source {name!r} is of kind {sources[name]}")
+        if not isinstance(form, Gauge):  # which reads the newest samples, however far apart they are
+            self._check_window(name)
         return name
 
     def _check_window(self, source: str) -> None:
@@ -185,12 +196,15 @@ class _Compiler:
         if fault is not None and "window" not in self._broken and (words := fault(self._written.window)):
             self._problems.add(self._node.at_value("window"), words)
 
-    def _check_evaluable(self, form: Ratio) -> None:
-        for key, selector in (("bad", form.bad), ("total", form.total)):
+    def _check_without_promql(self, form: Form, source: str) -> None:
+        if isinstance(form, Query):
+            words = f"{source}, which knows no PromQL; use `ratio`, `quantile`, `rate` or `gauge`"
+            self._problems.add(self._node.at_key("query"), words)
+        for path, selector in _selectors(form).items():
             try:
                 check_evaluable(selector)
             except ValueError as fault:
-                self._problems.add(self._node.at_value("ratio", key), str(fault))
+                self._problems.add(self._node.at_value(*path), str(fault))
 
     def _unit(self, form: Form) -> Unit:
         unit = self._written.unit
@@ -239,8 +253,8 @@ class _Compiler:
             if form.freshness is None and not self._node.has("freshness"):
                 words = "no `freshness` query: the evaluation time counts as the sample's, so staleness is not seen"
                 self._problems.note(self._node.at_key("query"), words)
-        elif isinstance(form, Ratio) and self._node.has("freshness"):
-            words = "'freshness' goes with a `query`; a ratio's newest sample is known"
+        elif not isinstance(form, ProbeForm) and self._node.has("freshness"):
+            words = f"'freshness' goes with a `query`; a {_word(form)}'s newest sample is known"
             self._problems.add(self._node.at_key("freshness"), words)
 
     def _interval(self) -> timedelta:
@@ -258,6 +272,24 @@ class _Compiler:
         if not interval:
             self._problems.add(at, f"{quote(word)}: an interval must be longer than 0")
         return interval or named["critical"]
+
+
+def _selectors(form: Form) -> dict[tuple[str, ...], str]:
+    """The selectors of a form by where each stands in the rule."""
+    match form:
+        case Ratio():
+            return {("ratio", "bad"): form.bad, ("ratio", "total"): form.total}
+        case Rate():
+            return {("rate",): form.of}
+        case Quantile() | Gauge():
+            return {(_word(form), "of"): form.of}
+        case _:
+            return {}
+
+
+def _word(form: Form) -> str:
+    """The key under which a form is written."""
+    return type(form).__name__.lower()
 
 
 def _holds(written: HoldShape) -> Holds:

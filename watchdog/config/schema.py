@@ -20,12 +20,13 @@ from watchdog.config.fields import (
     HoldField,
     LabelName,
     Name,
+    QuantileNumber,
     Rate,
     SampleCount,
     Share,
     Written,
 )
-from watchdog.core.rule import Direction, Severity, Unit
+from watchdog.core.rule import Aggregate, Direction, Severity, Unit
 from watchdog.core.service import GitOps, Mode
 from watchdog.settings.model import Duration, PositiveDuration, Secret, Settings
 
@@ -40,6 +41,24 @@ class RatioShape(Settings):
     """Selector of the counters of bad events."""
     total: str
     """Selector of the counters of all events."""
+
+
+class QuantileShape(Settings):
+    """`quantile`: a selector without a range, and which quantile."""
+
+    of: str
+    """Selector of a classic histogram, named as a whole or by its `_bucket` series."""
+    q: QuantileNumber
+    """Which quantile, between 0 and 1."""
+
+
+class GaugeShape(Settings):
+    """`gauge`: a selector without a range, and how its series become one number."""
+
+    of: str
+    """Selector of the gauges."""
+    by: Aggregate
+    """How they become one number."""
 
 
 class ThresholdShape(Settings):
@@ -110,16 +129,16 @@ class RuleShape(Settings):
     """Optional when there is one source."""
     ratio: dict[str, Any] | None = None
     """Form: share of bad events."""
+    quantile: dict[str, Any] | None = None
+    """Form: a quantile of a histogram."""
+    rate: str | None = None
+    """Form: the summed per-second rate of counters."""
+    gauge: dict[str, Any] | None = None
+    """Form: current values, made one number."""
     query: str | None = None
     """Form: PromQL that gives one number."""
     probe: dict[str, Any] | None = None
     """Form: an active check, `kind` and its settings."""
-    quantile: Any = None
-    """Form: a quantile of a histogram."""
-    rate: Any = None
-    """Form: summed per-second rate."""
-    gauge: Any = None
-    """Form: a gauge."""
     match: Any = None
     """Deals the series of one query out to the services."""
     baseline: Any = None

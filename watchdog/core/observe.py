@@ -75,7 +75,9 @@ def observe(rule: Rule, answer: Answer | Failed, *, now: datetime) -> Value | No
 def _undefined(rule: Rule, answer: Answer) -> frozenset[str]:
     """The parts that need not be numbers: a quantile of nothing is NaN."""
     happened = any(answer.parts.get("events", ()))
-    return frozenset({"value", "highest"}) if isinstance(rule.form, Quantile) and not happened else frozenset()
+    return (
+        frozenset({"value", "highest"}) if isinstance(rule.form, Quantile) and not happened else frozenset()
+    )
 
 
 def _numbers(answer: Answer, *, nothing_happened: frozenset[str]) -> dict[str, float] | NoData:
