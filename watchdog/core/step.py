@@ -7,11 +7,12 @@ This module must never do anything but put the pieces in order.
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 import msgspec
 from msgspec.structs import replace
 
-from watchdog.core import asking, blindness, deciding, judging, sightings, telling, verifying
+from watchdog.core import asking, blindness, deciding, judging, sightings, silencing, telling, verifying
 from watchdog.core.audit import AuditDraft
 from watchdog.core.check import CheckId
 from watchdog.core.clockstep import ahead
@@ -32,9 +33,12 @@ from watchdog.core.incident import INCIDENT, Incident, IncidentEvent
 from watchdog.core.message import Message
 from watchdog.core.request import Reply, Request, RequestKind
 from watchdog.core.rollback import Rollback, RollbackState
+from watchdog.core.silence import Silence
 from watchdog.core.traffic import TrafficState, read_before
 from watchdog.core.turn import CheckRecord, ServiceRecord
 from watchdog.core.world import ServiceWorld, World
+
+R = TypeVar("R", Incident, Silence)
 
 #: Rollbacks are remembered this long for the limits per day.
 REMEMBERED = timedelta(hours=24)
@@ -49,6 +53,7 @@ class Stepped(msgspec.Struct, frozen=True, kw_only=True):
     services: tuple[ServiceRecord, ...] = ()
     deployments: tuple[Deployment, ...] = ()
     incidents: tuple[Incident, ...] = ()
+    silences: tuple[Silence, ...] = ()
     rollbacks: tuple[Rollback, ...] = ()
     checks: tuple[CheckRecord, ...] = ()
     forgotten: tuple[CheckId, ...] = ()
@@ -63,6 +68,38 @@ def step(world: World, event: Event, now: datetime) -> Stepped:
     if outdated(world, event):
         return Stepped(world=world)
     world = renewed(world, event)
+    if not isinstance(event, Ticked):
+        return _quiet(world, _taken(world, event, now), now)
+    over = _after(Stepped(world=world), silencing.end_over(world, now))
+    ticked = _on_tick(over.world, event, now)
+    stepped = _quiet(over.world, _merge(over, ticked), now)
+    return _after(stepped, silencing.speak_up(stepped.world, now))
+
+
+def _quiet(before: World, stepped: Stepped, now: datetime) -> Stepped:
+    """The step without the messages that silences hold back."""
+    changed = silencing.hold_back(before, stepped.world, stepped.messages, stepped.incidents, now)
+    return _after(replace(stepped, messages=()), changed)
+
+
+def _after(stepped: Stepped, changed: silencing.Changed) -> Stepped:
+    """A step, and then what came of silences."""
+    return replace(
+        stepped,
+        world=changed.world,
+        silences=_newest(*stepped.silences, *changed.silences),
+        incidents=_newest(*stepped.incidents, *changed.incidents),
+        audit=(*stepped.audit, *changed.audit),
+        messages=(*stepped.messages, *changed.messages),
+        replies=(*stepped.replies, *changed.replies),
+    )
+
+
+def _newest(*records: R) -> tuple[R, ...]:
+    return tuple({one.id: one for one in records}.values())
+
+
+def _taken(world: World, event: Event, now: datetime) -> Stepped:
     match event:
         case Observed():
             return _on_service(blindness.heard(world, event, now), event.check.service, event, now)
@@ -75,7 +112,7 @@ def step(world: World, event: Event, now: datetime) -> Stepped:
                 event.channel, event.headline, event.reason, key=event.key, now=now
             )
             return Stepped(world=world, messages=(message,))
-        case Ticked():
+        case Ticked():  # taken by `step`, which has more to do then
             return _on_tick(world, event, now)
 
 
@@ -155,6 +192,8 @@ def _follow_up(draft: Draft) -> None:
 
 
 def _on_request(world: World, request: Request, now: datetime) -> Stepped:
+    if asking.about_silence(request):
+        return _after(Stepped(world=world), silencing.answer(world, request, now))
     if not asking.about_incident(request):
         service = world.services.get(request.target)
     else:

@@ -128,6 +128,7 @@ class Reactor:
             services=stepped.services,
             deployments=stepped.deployments,
             incidents=stepped.incidents,
+            silences=stepped.silences,
             rollbacks=stepped.rollbacks,
             checks=stepped.checks,
             forgotten=stepped.forgotten,
