@@ -636,3 +636,71 @@ async def test_an_emergency_does_not_wait_behind_messages_of_its_channel(start: 
     await rig.put(outgoing("m1"))
     await passing(1)
     assert await rig.dispatcher.emergency(outgoing("store").message) == {"ops": Delivered()}
+
+
+# Channels that come, change and go while messages flow
+
+
+async def test_a_channel_that_comes_while_running_is_sent_through(start: Make) -> None:
+    rig = await start()
+    await rig.put(outgoing("early", "hook"))
+    hook = FakeChannel()
+    rig.dispatcher.use("hook", hook)
+    await passing(1)
+    await rig.put(outgoing("late", "hook"))
+    await passing(1)
+    assert hook.keys == ["early@hook", "late@hook"]
+
+
+async def test_a_changed_channel_ends_what_it_is_sending_and_sends_no_more(start: Make) -> None:
+    rig = await start()
+    rig.channels["ops"].hang()
+    await rig.put(outgoing("a"), outgoing("b"))
+    await passing(1)
+    other = FakeChannel()
+    rig.dispatcher.use("ops", other)
+    rig.channels["ops"].release()
+    await passing(1)
+    assert (rig.channels["ops"].keys, other.keys) == (["a@ops"], ["b@ops"])
+
+
+async def test_a_changed_channel_need_not_wait_for_what_the_other_one_wished(start: Make) -> None:
+    rig = await start()
+    rig.channels["ops"].plan(Later(reason="slow down", after=timedelta(hours=1)))
+    await rig.put(outgoing("a"))
+    await passing(1)
+    other = FakeChannel()
+    rig.dispatcher.use("ops", other)
+    await rig.put(outgoing("b"))
+    await passing(1)
+    assert other.keys == ["b@ops"]
+
+
+async def test_what_waits_for_a_channel_that_is_gone_is_given_up_and_what_it_sends_is_not(
+    start: Make,
+) -> None:
+    rig = await start("ops", "hook")
+    rig.channels["hook"].hang()
+    await rig.put(outgoing("a", "hook"), outgoing("b", "hook"))
+    await passing(1)
+    rig.dispatcher.dismiss("hook")
+    await passing(1)
+    assert rig.dead == [("b@hook", "there is no channel hook in the configuration any more")]
+    rig.channels["hook"].release()
+    await passing(1)
+    assert (rig.row("a@hook").state, rig.row("b@hook").state) == (OutgoingState.SENT, OutgoingState.DEAD)
+
+
+async def test_channels_that_come_and_go_leave_no_task_behind(start: Make) -> None:
+    rig = await start()
+    await passing(1)
+    before = len(asyncio.all_tasks())
+    for number in range(50):
+        rig.dispatcher.use("hook", FakeChannel())
+        await rig.put(outgoing(str(number), "hook"))
+        await passing(0.1)
+        rig.dispatcher.dismiss("hook")
+        rig.dispatcher.dismiss("hook")
+    await passing(1)
+    assert len(asyncio.all_tasks()) == before
+    assert [outcome for _, outcome in rig.outcomes] == ["ok"] * 50

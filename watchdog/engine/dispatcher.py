@@ -11,9 +11,8 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
-import msgspec
 import structlog
 
 from watchdog.aio.clock import Clock
@@ -21,6 +20,7 @@ from watchdog.aio.supervise import asked_to_end, finish, run_all
 from watchdog.channels.interface import Channel, Delivered, Delivery, Later, Refused, Unclear
 from watchdog.core.errors import StoreError
 from watchdog.core.message import Message, Outgoing, OutgoingState
+from watchdog.engine.outbox import Lane, Outbox, Verdict
 from watchdog.telemetry.redact import one_line, redact
 
 T = TypeVar("T")
@@ -50,48 +50,6 @@ _BATCH = 100
 _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 
-class Outbox(Protocol):
-    """What the dispatcher needs of `watchdog.store.interface.Store`; the promises are the same."""
-
-    async def due(self, *, now: datetime, limit: int = 100) -> tuple[Outgoing, ...]:
-        """Pending messages whose time has come, oldest first."""
-        ...
-
-    async def settle(
-        self,
-        key: str,
-        *,
-        state: OutgoingState,
-        due_at: datetime,
-        last_error: str = "",
-        sent_at: datetime | None = None,
-    ) -> None:
-        """Record what became of one attempt (and count it)."""
-        ...
-
-
-class _Verdict(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of one attempt, as it goes to the store; `attempts` counts this one."""
-
-    state: OutgoingState
-    due_at: datetime
-    attempts: int
-    last_error: str = ""
-    sent_at: datetime | None = None
-
-
-class _Lane:
-    """One channel's waiting line."""
-
-    def __init__(self, channel: Channel) -> None:
-        self.channel = channel
-        self.waiting: asyncio.Queue[Outgoing] = asyncio.Queue()
-        self.in_hand: set[str] = set()
-        self.held_until = 0.0
-        """Monotonic time before which the receiver wants to hear nothing."""
-        self.failing = ""
-
-
 class Dispatcher:
     """Sends what is due. `run` is one supervised task; `wake` after every commit; `flush` at a clean stop.
 
@@ -112,7 +70,9 @@ class Dispatcher:
         on_outcome: Callable[[str, str], None] = lambda _channel, _outcome: None,
     ) -> None:
         self._store = store
-        self._lanes = {name: _Lane(channel) for name, channel in channels.items()}
+        self._lanes = {name: Lane(channel) for name, channel in channels.items()}
+        self._leaving: list[Lane] = []  # of channels that are gone, until what they are sending has ended
+        self._workers: asyncio.TaskGroup | None = None
         self._clock = clock
         self._rng = rng
         self._on_dead = on_dead
@@ -122,7 +82,7 @@ class Dispatcher:
         """When messages that failed here are due again."""
         self._behind = False
         """Whether more may be due than the last look showed."""
-        self._unsettled: dict[str, _Verdict] = {}
+        self._unsettled: dict[str, Verdict] = {}
         """Verdicts the store did not take: what was sent must not be sent again because of that."""
         self._store_faults: dict[str, str] = {}
         self._store_pause = _FIRST_STORE_PAUSE
@@ -134,13 +94,45 @@ class Dispatcher:
 
     async def run(self) -> None:
         """Send until cancelled. A message whose sending is cancelled stays pending."""
-        work = {f"send:{name}": self._serve(name, lane) for name, lane in self._lanes.items()}
         try:
-            await run_all({"outbox": self._watch(), **work})
+            async with asyncio.TaskGroup() as workers:
+                self._workers = workers
+                for name, lane in self._lanes.items():
+                    self._put_to_work(name, lane)
+                workers.create_task(self._watch(), name="outbox")
         finally:
+            self._workers = None
+            self._leaving.clear()
             for lane in self._lanes.values():
                 lane.waiting = asyncio.Queue()
                 lane.in_hand.clear()
+
+    def _put_to_work(self, name: str, lane: Lane) -> None:
+        if self._workers is not None:
+            lane.worker = self._workers.create_task(self._serve(name, lane), name=f"send:{name}")
+
+    def use(self, name: str, channel: Channel) -> None:
+        """Send through this channel from now on; what is being sent through another of that name goes on there."""
+        known = self._lanes.get(name)
+        if known is not None:
+            known.channel, known.held_until, known.failing = channel, 0.0, ""
+            return
+        lane = self._lanes[name] = Lane(channel)
+        self._put_to_work(name, lane)
+        self.wake()
+
+    def dismiss(self, name: str) -> None:
+        """Send nothing more through a channel. What waits for it is given up, and told through the others."""
+        lane = self._lanes.pop(name, None)
+        if lane is None:
+            return
+        lane.closed = True
+        if lane.sending:
+            lane.in_hand = {lane.sending}
+            self._leaving.append(lane)
+        elif lane.worker is not None:
+            lane.worker.cancel()
+        self.wake()
 
     async def flush(self, timeout: timedelta) -> None:
         """One attempt for everything due now, for a clean stop: after `run` has ended.
@@ -173,7 +165,7 @@ class Dispatcher:
         self._told[message.key] = now
         answers: dict[str, Delivery] = {}
 
-        async def tell(name: str, lane: _Lane) -> None:
+        async def tell(name: str, lane: Lane) -> None:
             answers[name] = await self._send(name, lane, message, f"{message.key}@{name}")
 
         await run_all({f"emergency:{name}": tell(name, lane) for name, lane in self._lanes.items()})
@@ -215,7 +207,7 @@ class Dispatcher:
         limit = _BATCH
         while True:
             # A row may be sent and settled while the store answers: in hand before is not free after.
-            busy = {key for lane in self._lanes.values() for key in lane.in_hand}
+            busy = self._in_hand()
             rows = await self._ask("due", self._store.due(now=now, limit=limit))
             if rows is None:
                 return None
@@ -227,6 +219,9 @@ class Dispatcher:
         for key in [key for key, at in self._next.items() if at <= now]:
             del self._next[key]
         return free
+
+    def _in_hand(self) -> set[str]:
+        return {key for lane in (*self._lanes.values(), *self._leaving) for key in lane.in_hand}
 
     def _may_go(self, row: Outgoing) -> bool:
         verdict = self._unsettled.get(row.key)
@@ -251,13 +246,15 @@ class Dispatcher:
         self._on_outcome(row.channel, _outcome(refused))
         await finish(self._record(row, self._judge(row, refused)))
 
-    async def _serve(self, name: str, lane: _Lane) -> None:
-        while True:
+    async def _serve(self, name: str, lane: Lane) -> None:
+        while not lane.closed:
             row = await lane.waiting.get()
             await self._clock.sleep(lane.held_until - self._clock.monotonic())
             await self._attempt(name, lane, row)
             if len(lane.in_hand) == IN_HAND // 2:
                 self.wake()  # there may be more than fitted
+        self._leaving.remove(lane)
+        self.wake()
 
     async def _flush_lane(self, name: str, rows: list[Outgoing]) -> None:
         lane = self._lanes.get(name)
@@ -267,8 +264,9 @@ class Dispatcher:
             elif lane.held_until <= self._clock.monotonic():
                 await self._attempt(name, lane, row)
 
-    async def _attempt(self, name: str, lane: _Lane, row: Outgoing) -> None:
+    async def _attempt(self, name: str, lane: Lane, row: Outgoing) -> None:
         lane.in_hand.add(row.key)
+        lane.sending = row.key
         try:
             delivery = await self._send(name, lane, row.message, row.key)
             # A receiver that asks for time (429, 503) means the sender, not the one message.
@@ -277,9 +275,10 @@ class Dispatcher:
                 lane.held_until = self._clock.monotonic() + wish.total_seconds()
             await finish(self._record(row, self._judge(row, delivery)))
         finally:
+            lane.sending = ""
             lane.in_hand.discard(row.key)
 
-    async def _send(self, name: str, lane: _Lane, message: Message, key: str) -> Delivery:
+    async def _send(self, name: str, lane: Lane, message: Message, key: str) -> Delivery:
         """One attempt, bounded, that never raises: here ends what a channel can do wrong."""
         fault: Exception | None = None
         try:
@@ -298,7 +297,7 @@ class Dispatcher:
         self._tell_change(name, lane, delivery, fault)
         return delivery
 
-    def _tell_change(self, name: str, lane: _Lane, delivery: Delivery, fault: Exception | None) -> None:
+    def _tell_change(self, name: str, lane: Lane, delivery: Delivery, fault: Exception | None) -> None:
         if isinstance(delivery, Delivered):
             if lane.failing:
                 _log.info("channel_recovered", channel=name)
@@ -310,27 +309,27 @@ class Dispatcher:
             _log.warning("channel_failed", channel=name, outcome=outcome, reason=reason, exc_info=fault)
         lane.failing = failing
 
-    def _judge(self, row: Outgoing, delivery: Delivery) -> _Verdict:
+    def _judge(self, row: Outgoing, delivery: Delivery) -> Verdict:
         now = self._clock.now()
         before = self._unsettled.get(row.key)
         attempts = max(row.attempts, before.attempts if before else 0) + 1
         if isinstance(delivery, Delivered):
-            return _Verdict(state=OutgoingState.SENT, due_at=now, attempts=attempts, sent_at=now)
+            return Verdict(state=OutgoingState.SENT, due_at=now, attempts=attempts, sent_at=now)
         reason = _clean(delivery.reason)
         if isinstance(delivery, Refused):
-            return _Verdict(state=OutgoingState.DEAD, due_at=now, attempts=attempts, last_error=reason)
+            return Verdict(state=OutgoingState.DEAD, due_at=now, attempts=attempts, last_error=reason)
         if now - row.message.created_at >= GIVE_UP_AFTER:
             given_up = f"given up after {attempts} attempts; last: {reason}"
-            return _Verdict(state=OutgoingState.DEAD, due_at=now, attempts=attempts, last_error=given_up)
+            return Verdict(state=OutgoingState.DEAD, due_at=now, attempts=attempts, last_error=given_up)
         pause = max(self._pause(attempts), _wish(delivery) or timedelta())
-        return _Verdict(state=OutgoingState.PENDING, due_at=now + pause, attempts=attempts, last_error=reason)
+        return Verdict(state=OutgoingState.PENDING, due_at=now + pause, attempts=attempts, last_error=reason)
 
     def _pause(self, attempts: int) -> timedelta:
         """1 s, 2 s, 4 s … 5 min, less up to half of it."""
         full = min(FIRST_PAUSE * 2.0 ** min(attempts - 1, 20), LONGEST_PAUSE)
         return full * self._rng.uniform(0.5, 1.0)
 
-    async def _record(self, row: Outgoing, verdict: _Verdict) -> None:
+    async def _record(self, row: Outgoing, verdict: Verdict) -> None:
         if verdict.state is OutgoingState.DEAD:
             _log.error("message_dead", channel=row.channel, key=row.key, reason=verdict.last_error)
             self._on_dead(row, verdict.last_error)
@@ -344,14 +343,14 @@ class Dispatcher:
 
     async def _settle_again(self) -> bool:
         """Offer the store what it did not take; false when it takes nothing now."""
-        busy = {key for lane in self._lanes.values() for key in lane.in_hand}  # their worker settles them
+        busy = self._in_hand()  # their worker settles them
         for key in [key for key in self._unsettled if key not in busy]:
             if not await finish(self._settle(key, self._unsettled[key])):
                 return False
             self._unsettled.pop(key, None)
         return True
 
-    async def _settle(self, key: str, verdict: _Verdict) -> bool:
+    async def _settle(self, key: str, verdict: Verdict) -> bool:
         async def settle() -> bool:
             await self._store.settle(
                 key,
