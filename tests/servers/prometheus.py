@@ -7,6 +7,7 @@ Its first scrape comes some 5 s after the start, and as late it knows its Alertm
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +28,13 @@ class Target:
     labels: Mapping[str, str] = field(default_factory=dict)
 
 
+def _import(history: str, file: Path, data: Path) -> None:
+    file.write_text(f"{history.rstrip()}\n# EOF\n")
+    promtool = require("promtool", package="prometheus")
+    argv = [promtool, "tsdb", "create-blocks-from", "openmetrics", str(file), str(data)]
+    subprocess.run(argv, check=True, capture_output=True, timeout=30)
+
+
 class Prometheus(Process):
     """`url` is its address; `port` stays the same over restarts."""
 
@@ -39,9 +47,16 @@ class Prometheus(Process):
         evaluation_interval: str = "1s",
         rules: Sequence[Mapping[str, Any]] = (),
         alertmanager_port: int | None = None,
+        history: str = "",
     ) -> None:
-        """`rules` are the rules of one group, as in a rule file (`alert`, `expr` … or `record`, `expr`)."""
+        """`rules` are the rules of one group, as in a rule file (`alert`, `expr` … or `record`, `expr`).
+
+        `history` is OpenMetrics text with timestamps, without its end: what was scraped before the start.
+        """
         binary = require("prometheus")
+        data = folder / "prometheus-data"
+        if history:
+            _import(history, folder / "history.om", data)
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         config: dict[str, Any] = {
@@ -77,9 +92,9 @@ class Prometheus(Process):
             [
                 binary,
                 f"--config.file={config_file}",
-                f"--storage.tsdb.path={folder / 'prometheus-data'}",
+                f"--storage.tsdb.path={data}",
                 f"--web.listen-address=127.0.0.1:{self.port}",
-                "--storage.tsdb.retention.time=2h",
+                f"--storage.tsdb.retention.time={'3d' if history else '2h'}",
                 "--log.level=warn",
             ],
             log=folder / "prometheus.log",

@@ -73,10 +73,12 @@ def _limit(margin: float | None, direction: Direction, reference: float) -> floa
 def unusable(rule: Rule, reference: Reference) -> str:
     """Why nothing can be compared with this reference, in words; empty when it can."""
     what = described(rule, reference)
-    if not math.isfinite(reference.value) or not math.isfinite(reference.samples):
-        return f"{what} is not a finite number"
-    if reference.samples < LEAST_SAMPLES:
+    if not reference.samples >= LEAST_SAMPLES:
         return f"{what} has {format_count(reference.samples)} samples of the {LEAST_SAMPLES} it takes"
+    if math.isnan(reference.value):
+        return f"{what} does not exist"
+    if math.isinf(reference.value):
+        return f"{what} is infinite"
     if reference.value <= 0:
         return f"{what} is {format_quantity(reference.value, rule.unit)}, of which no share is worse"
     return ""

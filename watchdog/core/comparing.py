@@ -8,6 +8,7 @@ where the right one is missing.
 
 from __future__ import annotations
 
+import math
 from datetime import datetime, timedelta
 
 import msgspec
@@ -79,16 +80,15 @@ _PARTS = ("reference", "reference_samples", "reference_points")
 
 
 def _reference(answer: Answer, asked: Earlier | None, now: datetime) -> Reference | str:
-    """The reference in an answer, or why there is none. The fewest of what it is made of counts."""
+    """The reference in an answer, or why there is none; NaN for none. The fewest of what it is made of counts."""
     if asked is None:
         return ""
-    of = f" of {asked.version}" if asked.version else ""
-    value = answer.parts.get("reference", ())
-    if len(value) != 1:
-        return f"{len(value)} values{of} where one was asked for" if value else f"no value{of} at that time"
+    values = answer.parts.get("reference", ())
+    if len(values) > 1:
+        return f"{len(values)} values where one was asked for"
     counts = [answer.parts[part] for part in _PARTS[1:] if part in answer.parts]
     return Reference(
-        value=value[0],
+        value=values[0] if values else math.nan,
         samples=min((max(count, default=0.0) for count in counts), default=0.0),
         at=asked.at or answer.evaluated_at - asked.ago,
         learnt_at=min(answer.evaluated_at, now),

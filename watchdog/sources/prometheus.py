@@ -24,6 +24,7 @@ from watchdog.aio.clock import Clock, SystemClock
 from watchdog.aio.fetch import Page, Wanted, fetch, open_session
 from watchdog.core.observation import Answer, Failed, FailReason
 from watchdog.core.promql import parts_of
+from watchdog.core.referring import reference_parts
 from watchdog.core.rule import Query
 from watchdog.settings.access import Access, Address
 from watchdog.settings.model import HttpSettings
@@ -258,6 +259,8 @@ class PrometheusSource:
 def _written(question: Question, scalars: Iterable[str]) -> tuple[dict[str, str], str]:
     """The PromQL of every part by its name, and the whole text to send."""
     parts = parts_of(question.form, question.window)
+    if question.reference is not None:
+        parts |= reference_parts(question.reference, question.window)
     if isinstance(question.form, Query) and len(parts) == 1:
         return parts, question.form.query
     # Each on lines of its own: a comment at the end of a part must not swallow what follows.
