@@ -17,7 +17,7 @@ RECHECK = timedelta(seconds=5)
 
 
 def intervals(scenario: Scenario) -> dict[str, float]:
-    found = polls(scenario.service, recheck=RECHECK, now=scenario.now)
+    found = polls(scenario.service, recheck=RECHECK, now=scenario.now).alone
     return {str(check): interval.total_seconds() for check, interval in found.items()}
 
 

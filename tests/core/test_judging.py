@@ -275,12 +275,12 @@ def test_a_removed_rule_is_asked_until_its_incident_is_over(how: str) -> None:
         scenario.configure(rules=(rule(),))
     scenario.after("1s").tick()
 
-    assert check in polls(scenario.service, recheck=timedelta(seconds=5), now=scenario.now)
+    assert check in polls(scenario.service, recheck=timedelta(seconds=5), now=scenario.now).alone
     for _ in range(2):
         scenario.after("10s").observe("latency", value=OK)
     assert scenario.told == [OPENED, CLOSED]
     scenario.after("1s").tick()
-    assert check not in polls(scenario.service, recheck=timedelta(seconds=5), now=scenario.now)
+    assert check not in polls(scenario.service, recheck=timedelta(seconds=5), now=scenario.now).alone
     assert check not in scenario.service.checks
 
 

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from tests.engine.worlds import ERRORS, POLICY, variants
 from watchdog.core.audit import AuditRecord, verify
-from watchdog.core.check import CheckId
+from watchdog.core.checks import Poll
 from watchdog.core.deployment import Deployment
 from watchdog.core.events import Asked, ChannelDead, Outcome
 from watchdog.core.facts import facts_before_write
@@ -112,7 +112,7 @@ class Engine:
         self.outcomes: list[Outcome] = []
         self.reactor: Reactor
         self.executor: Executor
-        self.checks: Scheduler[CheckId]
+        self.checks: Scheduler[Poll]
         self.traffic: Scheduler[str]
         self.effects: Effects
         self.dispatcher: Dispatcher
@@ -296,8 +296,8 @@ class Engine:
     def _view(self) -> View | None:
         return self.reactor.view()
 
-    async def _poll(self, check: CheckId) -> Beat | None:
-        return await self._collector.poll(check)
+    async def _poll(self, poll: Poll) -> Beat | None:
+        return await self._collector.poll(poll)
 
     async def _look(self, service: str) -> None:
         await self._watcher.look(service)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -27,7 +28,6 @@ from watchdog.core.message import MessageKind
 from watchdog.core.observation import Value
 from watchdog.core.request import Request, RequestKind
 from watchdog.core.rollback import RollbackState
-from watchdog.core.step import Stepped
 from watchdog.core.turn import Turn
 from watchdog.core.world import World
 from watchdog.engine.effects import Effects
@@ -48,6 +48,8 @@ class Recording(Effects):
     def __init__(self) -> None:
         self.begun: list[World] = []
         self.released: list[tuple[Event, Turn]] = []
+        self.batches: list[tuple[Event, ...]] = []
+        self.looks: list[str] = []
         self.failures: list[str] = []
         self.worked = 0
         self.committed_before_release: list[bool] = []
@@ -56,8 +58,12 @@ class Recording(Effects):
     def begin(self, world: World) -> None:
         self.begun.append(world)
 
-    def release(self, before: World, stepped: Stepped, turn: Turn, event: Event) -> None:
-        self.released.append((event, turn))
+    def release(
+        self, before: World, after: World, turn: Turn, *, events: Sequence[Event], looks: Iterable[str]
+    ) -> None:
+        self.batches.append(tuple(events))
+        self.looks.extend(looks)
+        self.released.extend((event, turn) for event in events)
         if self.store is not None and not turn.empty:
             self.committed_before_release.append(self.store.commits[-1] is turn)
 

@@ -19,7 +19,7 @@ from watchdog.api.app import make_app
 from watchdog.api.listener import Listener, listen
 from watchdog.app.build import build_channels, build_probes, build_sources, build_switches
 from watchdog.config.loaded import Configuration
-from watchdog.core.check import CheckId
+from watchdog.core.checks import Poll
 from watchdog.core.errors import ConfigError, StoreError, StoreLocked
 from watchdog.core.events import Asked, ChannelDead, Event
 from watchdog.core.facts import facts_before_write
@@ -279,8 +279,8 @@ class Daemon:
             await self._reactor.drain()
             await self._dispatcher.flush(FLUSH_WITHIN)
 
-    async def _poll(self, check: CheckId) -> Beat | None:
-        return await self._collector.poll(check) if self._collector is not None else None
+    async def _poll(self, poll: Poll) -> Beat | None:
+        return await self._collector.poll(poll) if self._collector is not None else None
 
     async def _look(self, service: str) -> None:
         if self._watcher is not None:

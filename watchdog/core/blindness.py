@@ -62,7 +62,8 @@ def look(draft: Draft) -> None:
     own = [
         (check, state)
         for check, state in draft.service.checks.items()
-        if (rule := rule_of(draft.service, check)) is not None
+        if state.blind_since is not None
+        and (rule := rule_of(draft.service, check)) is not None
         and blind(rule, state, draft.now)
         and not _failed_at_source(rule, state)
     ]
@@ -174,6 +175,8 @@ def blind_services(
     too_long, why = False, ""
     for service in services.values():
         for check, state in service.checks.items():
+            if state.verdict is None or state.verdict.reason not in _FAILED:
+                continue
             rule = rule_of(service, check)
             if rule is None or rule.source != source or not _failed_at_source(rule, state):
                 continue

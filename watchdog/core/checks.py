@@ -30,6 +30,16 @@ def checks_of(service: ServiceWorld) -> tuple[CheckId, ...]:
     return tuple(found)
 
 
+def exists(service: ServiceWorld, check: CheckId) -> bool:
+    """Whether `checks_of` has this check, without listing all of them."""
+    rule = service.rules.get(check.rule)
+    if rule is not None and not rule.per_version and not check.version and not check.variant:
+        return True
+    if rule is not None and check in _of_rule(service, rule):
+        return True
+    return any(key == str(check) and check in _of_rule(service, held) for key, held in _held_open(service))
+
+
 def _of_rule(service: ServiceWorld, rule: Rule) -> Iterator[CheckId]:
     """The checks that a rule becomes with what is live now."""
     if not rule.per_version:
@@ -97,14 +107,69 @@ def filled_form(rule: Rule, values: dict[str, str]) -> MetricForm | ProbeForm:
     return with_selectors(form, lambda text: fill(text, values, quote_promql))
 
 
-def polls(service: ServiceWorld, *, recheck: timedelta, now: datetime) -> dict[CheckId, timedelta]:
+class SharedPoll(msgspec.Struct, frozen=True, kw_only=True, order=True):
+    """A poll of a rule with `match`, asked once for all services.
+
+    `pressing`: only for those on which something hangs now.
+    """
+
+    rule: str
+    pressing: bool = False
+
+    def __str__(self) -> str:
+        """For names of tasks."""
+        return f"*/{self.rule}" + ("!" if self.pressing else "")
+
+
+#: What a scheduler polls: one check alone, or a rule for all its services.
+Poll = CheckId | SharedPoll
+
+
+class Polls(msgspec.Struct, frozen=True, kw_only=True):
+    """What to poll for one service now and how often."""
+
+    alone: dict[CheckId, timedelta]
+    shared: dict[SharedPoll, timedelta]
+
+
+def polls(service: ServiceWorld, *, recheck: timedelta, now: datetime) -> Polls:
     """Every check to poll now and how often: its rule's interval, or `recheck` while something hangs on it."""
     rules = {check: rule for check in checks_of(service) if (rule := rule_of(service, check)) is not None}
     hot = _hot(service, rules, now)
-    return {
-        check: min(rule.interval, recheck) if check.rule in hot else rule.interval
-        for check, rule in rules.items()
-    }
+    alone: dict[CheckId, timedelta] = {}
+    shared: dict[SharedPoll, timedelta] = {}
+    for check, rule in rules.items():
+        often = min(rule.interval, recheck)
+        if rule.match is None:
+            alone[check] = often if check.rule in hot else rule.interval
+            continue
+        shared[SharedPoll(rule=rule.name)] = rule.interval
+        if check.rule in hot and often < rule.interval:
+            shared[SharedPoll(rule=rule.name, pressing=True)] = often
+    return Polls(alone=alone, shared=shared)
+
+
+def sharing(service: ServiceWorld, poll: SharedPoll, *, now: datetime) -> tuple[CheckId, Rule] | None:
+    """The check of one service that a shared poll asks for, by the rule it runs by; `None` when it asks for none."""
+    check = CheckId(service=service.name, rule=poll.rule)
+    rule = rule_of(service, check)
+    if rule is None or rule.match is None or not exists(service, check):
+        return None
+    if poll.pressing and not _presses(service, check, now):
+        return None
+    return check, rule
+
+
+def _presses(service: ServiceWorld, check: CheckId, now: datetime) -> bool:
+    """Whether something hangs on this check now: `_hot` for one rule, quick where there is nothing."""
+    state = service.checks.get(check)
+    if state is not None and wants_recheck(state, now):
+        return True
+    confirms = check.rule in service.service.rollback.confirm
+    if not confirms and not any(one.state in VERIFYING for one in service.rollbacks.values()):
+        return False
+    rules = {one: rule for one in checks_of(service) if (rule := rule_of(service, one)) is not None}
+    return check.rule in _hot(service, rules, now)
 
 
 def _hot(service: ServiceWorld, rules: dict[CheckId, Rule], now: datetime) -> set[str]:

@@ -58,6 +58,23 @@ class Draft:
     looks: set[str] = field(default_factory=set)
     service_changed: bool = False
 
+    @property
+    def changed(self) -> bool:
+        """Whether there is anything to write, to tell or to do, beside what the world remembers until it is flushed."""
+        return self.service_changed or any(
+            (
+                self.audit,
+                self.checks,
+                self.forgotten,
+                self.deployments,
+                self.incidents,
+                self.rollbacks,
+                self.messages,
+                self.replies,
+                self.looks,
+            )
+        )
+
     def note(self, kind: str, **body: Any) -> None:
         """Add one audit record about this service."""
         self.audit.append(AuditDraft(at=self.now, kind=kind, subject=self.service.name, body=plain(body)))

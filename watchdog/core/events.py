@@ -94,3 +94,14 @@ class ChannelDead(msgspec.Struct, frozen=True, kw_only=True):
 
 
 Event = Observed | TrafficSeen | TrafficUnseen | Asked | Ticked | Outcome | ChannelDead
+
+
+def service_of(event: Event) -> str:
+    """The one service that an event is about; empty where it may concern any."""
+    match event:
+        case Observed(check=check):
+            return check.service
+        case TrafficSeen(service=name) | TrafficUnseen(service=name) | Outcome(service=name):
+            return name
+        case _:
+            return ""

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
+import msgspec
 from msgspec.structs import replace
 
 from watchdog.core.check import CheckId, CheckState
@@ -23,6 +24,21 @@ from watchdog.core.world import ServiceWorld, World
 DAY = timedelta(hours=24)
 
 
+class Census(msgspec.Struct, frozen=True, kw_only=True):
+    """What the limits count over all services: worked out once where many services are asked about one world."""
+
+    breaching: int
+    recent_rollbacks: int
+
+
+def census_of(world: World, *, now: datetime, own: Rollback | None = None) -> Census:
+    """Count everything. `own` is a rollback that does not count against itself."""
+    return Census(
+        breaching=world.breaching(),
+        recent_rollbacks=_automatic_since(world.rollbacks(), now - world.limits.per, own),
+    )
+
+
 def gather(  # noqa: PLR0913 - the one question that everybody asks, each with what he knows
     world: World,
     service: ServiceWorld,
@@ -35,14 +51,17 @@ def gather(  # noqa: PLR0913 - the one question that everybody asks, each with w
     target_variant: str | None = None,
     approved: bool = False,
     own: Rollback | None = None,
+    census: Census | None = None,
 ) -> GuardFacts:
     """Facts for the rollback of `bad` because of `rule`. `own` is the rollback itself, which does not count against it.
 
     `target_variant` binds the question to the target that was decided on; otherwise the best one is chosen.
     A rule that does not name the version says nothing about which of several live ones is bad.
     """
-    if world.services.get(service.name) is not service:
-        world = replace(world, services={**world.services, service.name: service})
+    if census is None:
+        if world.services.get(service.name) is not service:
+            world = replace(world, services={**world.services, service.name: service})
+        census = census_of(world, now=now, own=own)
     state = service.traffic
     target = choose(service, bad, wanted=wanted)
     found = target.deployment
@@ -84,10 +103,10 @@ def gather(  # noqa: PLR0913 - the one question that everybody asks, each with w
         previous_bad=_equally_bad(service, bad, rule) if bad and rule else "",
         switched_at=_last_switch(service, own),
         rollbacks_today=_automatic_since(service.rollbacks.values(), now - DAY, own),
-        recent_rollbacks=_automatic_since(world.rollbacks(), now - world.limits.per, own),
+        recent_rollbacks=census.recent_rollbacks,
         max_rollbacks=world.limits.max_rollbacks,
         max_rollbacks_per=world.limits.per,
-        breaching=world.breaching(),
+        breaching=census.breaching,
         services=len(world.services),
         max_share=world.limits.max_share,
         max_share_at_least=world.limits.at_least,

@@ -12,10 +12,10 @@ from msgspec.structs import replace
 from watchdog.core import telling
 from watchdog.core.baseline import resolved
 from watchdog.core.check import CheckId, CheckState, KnownLog, Reason, Verdict
-from watchdog.core.checks import checks_of, rule_of
+from watchdog.core.checks import exists, rule_of
 from watchdog.core.clockstep import ahead
 from watchdog.core.deciding import consider
-from watchdog.core.deployment import Deployment, DeploymentState
+from watchdog.core.deployment import SOAKING, Deployment, DeploymentState
 from watchdog.core.draft import Draft, identity
 from watchdog.core.evaluate import evaluate
 from watchdog.core.events import Observed
@@ -33,7 +33,7 @@ def observed(draft: Draft, event: Observed) -> None:
     """Judge one observation and everything that follows from it."""
     check = event.check
     rule = rule_of(draft.service, check)
-    if rule is None or check not in checks_of(draft.service):
+    if rule is None or not exists(draft.service, check):
         return  # asked before its version lost its traffic: it judges nothing any more
     before = draft.service.checks.get(check, CheckState())
     deployment = draft.service.deployment_of(check)
@@ -42,7 +42,7 @@ def observed(draft: Draft, event: Observed) -> None:
     result = evaluate(rule, before, event.observation, now=event.arrived_at)
     draft.set_check(check, result.state, store=result.state.latched is not before.latched)
     _remember(draft, rule, result.verdict, deployment)
-    if deployment is not None:
+    if deployment is not None and deployment.state in SOAKING:
         _soak(draft, rule, check, result.verdict, deployment)
     judged = Judged(check=check, rule=rule, before=before, event=event, result=result, deployment=deployment)
     incident = _incident(draft, judged)
@@ -217,6 +217,8 @@ def _clear(draft: Draft, incident: Incident, check: CheckId) -> None:
 
 def retire_breaches(draft: Draft) -> None:
     """Checks of versions without traffic hold nothing open."""
+    if not draft.service.incidents:
+        return
     alive = {str(check) for check in draft.service.checks}
     live = draft.service.traffic.live if draft.service.traffic else ()
     for incident in list(draft.service.incidents.values()):

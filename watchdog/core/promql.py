@@ -34,7 +34,7 @@ def parts_of(form: MetricForm, window: timedelta, *, by: tuple[str, ...] = ()) -
             }
         case Quantile():
             buckets = buckets_of(form.of)
-            everything = _with_label(buckets, 'le="+Inf"')
+            everything = with_matcher(buckets, 'le="+Inf"')
             rates = f"{_grouped('sum', (*by, 'le'))}(rate({buckets}[{span}]))"
             return {
                 "value": f"histogram_quantile({form.q!r}, {rates})",
@@ -73,6 +73,15 @@ def with_selectors(form: MetricForm, change: Callable[[str], str]) -> MetricForm
             assert_never(form)
 
 
+def with_matcher(selector: str, matcher: str) -> str:
+    """The selector with one more condition. Its braces, if any, are the last thing of it."""
+    selector = selector.rstrip()
+    if not selector.endswith("}"):
+        return f"{selector}{{{matcher}}}"
+    inside = selector[:-1].rstrip()
+    return f"{inside}{'' if inside[-1] in '{,' else ','}{matcher}}}"
+
+
 def _sampled(selector: str, span: str, by: tuple[str, ...]) -> dict[str, str]:
     """When the newest raw sample was taken, and how many the best series has in the window."""
     return {
@@ -83,14 +92,6 @@ def _sampled(selector: str, span: str, by: tuple[str, ...]) -> dict[str, str]:
 
 def _grouped(aggregation: str, by: tuple[str, ...]) -> str:
     return f"{aggregation} by ({', '.join(by)}) " if by else aggregation
-
-
-def _with_label(selector: str, matcher: str) -> str:
-    """The selector with one more condition. Its braces, if any, are the last thing of it."""
-    if not selector.endswith("}"):
-        return f"{selector}{{{matcher}}}"
-    inside = selector[:-1].rstrip()
-    return f"{inside}{'' if inside[-1] in '{,' else ','}{matcher}}}"
 
 
 def _range(window: timedelta) -> str:

@@ -7,7 +7,9 @@ This module must never know where a rule came from.
 
 from __future__ import annotations
 
+import functools
 import hashlib
+from collections.abc import Mapping
 from datetime import timedelta
 from enum import StrEnum
 from typing import Any
@@ -246,6 +248,21 @@ class Severities(msgspec.Struct, frozen=True, kw_only=True):
                 return Severity.LOW
 
 
+class Match(msgspec.Struct, frozen=True, kw_only=True):
+    """Which series is whose: `labels` maps a label of the series to what it must equal, all of them at once.
+
+    That is `name`, the service's name, or `label.NAME`, one of its labels. The rule is asked once for all services.
+    """
+
+    labels: dict[str, str]
+
+    def values(self, name: str, labels: Mapping[str, str]) -> tuple[str, ...]:
+        """What a service's series have in these labels, in their order; empty texts for labels it does not have."""
+        return tuple(
+            name if of == "name" else labels.get(of.removeprefix("label."), "") for of in self.labels.values()
+        )
+
+
 class Rule(msgspec.Struct, frozen=True, kw_only=True):
     """One compiled rule. Durations: `window` is the range of rates, `interval` the poll interval.
 
@@ -257,6 +274,7 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     form: Form
     thresholds: Thresholds = Thresholds()
     baseline: Baseline | None = None
+    match: Match | None = None
     unit: Unit = Unit.NONE
     summary: str = ""
     source: str | None = None
@@ -275,8 +293,9 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def per_version(self) -> bool:
         """Whether the rule names `$version` or `$variant`: then it becomes one check per live version."""
-        texts = msgspec.json.encode(self.form).decode()
-        return any(name in texts for name in ("$version", "$variant"))
+        if self.match is not None:
+            return False
+        return _names_version(self.form) if isinstance(self.form, ProbeForm) else _asks_version(self.form)
 
     @property
     def is_probe(self) -> bool:
@@ -302,4 +321,12 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
         return hashlib.sha256(msgspec.json.encode(content, order="sorted")).hexdigest()[:16]
 
 
-_YOUNGER = ("baseline",)
+def _names_version(form: Form) -> bool:
+    texts = msgspec.json.encode(form).decode()
+    return any(name in texts for name in ("$version", "$variant"))
+
+
+#: The same for what can be asked of a source; the answer is wanted at every poll.
+_asks_version = functools.lru_cache(maxsize=4096)(_names_version)
+
+_YOUNGER = ("baseline", "match")

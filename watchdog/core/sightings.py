@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 from msgspec.structs import replace
 
-from watchdog.core.checks import checks_of
+from watchdog.core.checks import exists
 from watchdog.core.deployment import SOAKING, Deployment, DeploymentEvent, DeploymentState, Origin
 from watchdog.core.draft import Draft, identity
 from watchdog.core.naming import rename
@@ -195,8 +195,7 @@ def forget_dead_checks(draft: Draft) -> None:
     """
     if draft.service.traffic is not None and not draft.service.traffic.live:
         return
-    alive = set(checks_of(draft.service))
-    for check in [check for check in draft.service.checks if check not in alive]:
+    for check in [check for check in draft.service.checks if not exists(draft.service, check)]:
         draft.forget(check)
 
 

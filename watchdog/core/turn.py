@@ -1,6 +1,7 @@
 """A turn: everything one event changes, written in one transaction or not at all.
 
-The reactor makes a turn of one event, or of several that only say what was seen. Records are whole (upserts by id); messages and audit records are only added.
+The reactor makes a turn of one event, or of several that only say what was seen. Records are whole (upserts by id);
+messages and audit records are only added.
 """
 
 from __future__ import annotations

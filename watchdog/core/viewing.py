@@ -6,7 +6,7 @@ from datetime import datetime
 
 from watchdog.core.check import CheckId, CheckState
 from watchdog.core.deployment import Deployment, DeploymentState
-from watchdog.core.facts import gather
+from watchdog.core.facts import Census, census_of, gather
 from watchdog.core.guards import READINESS, ask
 from watchdog.core.rule import Level
 from watchdog.core.view import CheckView, ServiceView, SourceView, View
@@ -17,6 +17,7 @@ def view_of(
     world: World, *, now: datetime, turn_at: datetime, store_error: str = "", audit_head: str = ""
 ) -> View:
     """Everything at this moment."""
+    census = census_of(world, now=now)
     return View(
         at=now,
         turn_at=turn_at,
@@ -25,7 +26,10 @@ def view_of(
         paused_by_file=bool(world.paused_by_file),
         breaker=world.breaker,
         store_error=store_error,
-        services={name: service_view(world, service, now=now) for name, service in world.services.items()},
+        services={
+            name: service_view(world, service, now=now, census=census)
+            for name, service in world.services.items()
+        },
         sources={
             name: SourceView(name=name, up=source.up, error=source.error, failing_since=source.failing_since)
             for name, source in world.sources.items()
@@ -34,10 +38,12 @@ def view_of(
     )
 
 
-def service_view(world: World, service: ServiceWorld, *, now: datetime) -> ServiceView:
-    """One service now, with the answer to "would a rollback work?"."""
+def service_view(
+    world: World, service: ServiceWorld, *, now: datetime, census: Census | None = None
+) -> ServiceView:
+    """One service now, with the answer to "would a rollback work?". `census`: what was counted of this world."""
     current = service.current()
-    facts = gather(world, service, now=now, automatic=True, bad=current)
+    facts = gather(world, service, now=now, automatic=True, bad=current, census=census)
     vetoes = ask(facts, READINESS)
     return ServiceView(
         name=service.name,

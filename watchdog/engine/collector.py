@@ -1,25 +1,29 @@
-"""Collects: one poll of one check, from the question to the observation in the reactor's inbox.
+"""Collects: one poll, from the question to the observations in the reactor's inbox.
 
-At most so many polls of a source at once, each within its time. This module must never judge, and never raise for what
+A poll is of one check, or of a rule with `match` for all its services at once (`watchdog.core.dealing`). At
+most so many polls of a source at once, each within its time. This module must never judge, and never raise for what
 the outside does.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
-from datetime import timedelta
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime, timedelta
+from typing import TypeVar
 
 import structlog
+from msgspec.structs import replace
 
 from watchdog.aio.clock import Clock
 from watchdog.aio.supervise import asked_to_end
 from watchdog.core.baseline import reach
 from watchdog.core.check import CheckId
-from watchdog.core.checks import filled_form, rule_of, values_for
+from watchdog.core.checks import Poll, SharedPoll, filled_form, rule_of, values_for
 from watchdog.core.comparing import compared, comparison
+from watchdog.core.dealing import Dealt, Round, narrowed, rounds, tables, worst_first
 from watchdog.core.events import Observed
-from watchdog.core.observation import Failed, FailReason, Observation
+from watchdog.core.observation import Answer, Failed, FailReason, Observation, Value
 from watchdog.core.rule import ProbeForm, Query, Rule
 from watchdog.core.world import ServiceWorld, World
 from watchdog.engine.rhythm import Beat, Rhythm
@@ -33,6 +37,10 @@ _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 LIMIT = timedelta(seconds=60)
 #: Polls of one kind of probe at once.
 AT_ONCE = 20
+#: Services of a shared answer that are looked at before others may run.
+AT_A_STRETCH = 100
+
+T = TypeVar("T")
 
 
 class Collector:
@@ -54,58 +62,114 @@ class Collector:
         self._deliver = deliver
         self._clock = clock
         self._metrics = metrics
-        self._rhythms: dict[tuple[str, str, str], Rhythm] = {}
-        self._failing: dict[CheckId, str] = {}
+        self._rhythms: dict[tuple[str, str], dict[str, Rhythm]] = {}
+        self._failing: dict[Poll, str] = {}
         self._gates = {
             ("source", name): asyncio.Semaphore(source.concurrency) for name, source in sources.items()
         } | {("probe", kind): asyncio.Semaphore(AT_ONCE) for kind in probes}
 
-    async def poll(self, check: CheckId) -> Beat | None:
-        """Poll one check once and deliver what it gave; answers when the next fresh sample can be seen, if known.
+    async def poll(self, poll: Poll) -> Beat | None:
+        """Poll once and deliver what it gave; answers when the next fresh sample can be seen, if known.
 
-        Safe to cancel: then nothing is delivered.
+        Safe to cancel: then nothing more is delivered.
         """
+        if isinstance(poll, CheckId):
+            return await self._poll_check(poll)
+        world, found = self._world(), list[Observed]()
+        for table in tables(world, poll, now=self._now()):
+            for one in rounds(world, table, now=self._now()):
+                found += await self._play(one, poll, whole=len(one.hands) == len(table.hands))
+        for observed in found:
+            self._deliver(observed)
+        return self._pace(poll, found)
+
+    async def _poll_check(self, check: CheckId) -> Beat | None:
         service = self._world().services.get(check.service)
         rule = rule_of(service, check) if service else None
         if service is None or rule is None:
             return None
-        observation = await self._observe(service, check, rule)
-        now = self._clock.now()
+        observation = await self._guarded(check, self._ask(service, check, rule))
+        now = self._now()
         self._deliver(Observed(check=check, observation=observation, arrived_at=now))
+        return self._heard(check, rule, observation, now)
+
+    async def _play(self, one: Round, poll: SharedPoll, *, whole: bool) -> list[Observed]:
+        """Ask one question and deal the answer out, what looks worst first."""
+        some = () if whole and not poll.pressing else one.hands
+        question = Question(
+            form=narrowed(one.rule, one.rule.form, some),
+            window=one.rule.window,
+            reference=one.asked and replace(one.asked, form=narrowed(one.rule, one.asked.form, some)),
+            remember=reach(one.rule),
+        )
+
+        async def deal(source: Source) -> Dealt | Failed:
+            return await source.deal(question, by=one.by, now=self._now())
+
+        answer = await self._guarded(poll, self._at_source(one.rule, deal))
+        now = self._now()
+        if isinstance(answer, Dealt) and not some:
+            self._metrics.set_unclaimed(one.rule.name, answer.strangers(hand.key for hand in one.hands))
+        found: list[Observed] = []
+        for count, hand in enumerate(one.hands, 1):
+            own = answer if isinstance(answer, Failed) else answer.of(hand.key)
+            observation = compared(one.rule, own, one.needs.get(hand.check), now=now)
+            found.append(Observed(check=hand.check, observation=observation, arrived_at=now))
+            if count % AT_A_STRETCH == 0:
+                await asyncio.sleep(0)
+        return worst_first(one.rule, found)
+
+    def _pace(self, poll: SharedPoll, found: list[Observed]) -> Beat | None:
+        """The beat of one service, and as far as possible of the same one: scrapes of several targets have none.
+
+        While something hangs on some of them it is the worst one's.
+        """
+        values = [one for one in found if isinstance(one.observation, Value)]
+        if not values:
+            return None
+        leader = values[0] if poll.pressing else min(values, key=lambda one: one.check)
+        service = self._world().services.get(leader.check.service)
+        rule = rule_of(service, leader.check) if service else None
+        return (
+            None if rule is None else self._heard(leader.check, rule, leader.observation, leader.arrived_at)
+        )
+
+    def _heard(self, check: CheckId, rule: Rule, observation: Observation, now: datetime) -> Beat | None:
         if rule.is_probe or (isinstance(rule.form, Query) and rule.form.freshness is None):
             return None  # always fresh: nothing to wait for
         return self._rhythm(check).heard(observation, now=now)
 
     def _rhythm(self, check: CheckId) -> Rhythm:
         """A new version on a variant is scraped as the old one was; another variant as often, at other moments."""
-        place = (check.service, check.rule, check.variant)
-        if place not in self._rhythms:
-            kin = (
-                one for key, one in self._rhythms.items() if key[:2] == place[:2] and one.every is not None
-            )
-            like = next(kin, None)
-            self._rhythms[place] = Rhythm(every=like.every, lag=like.lag) if like else Rhythm()
-        return self._rhythms[place]
+        kin = self._rhythms.setdefault((check.service, check.rule), {})
+        if check.variant not in kin:
+            like = next((one for one in kin.values() if one.every is not None), None)
+            kin[check.variant] = Rhythm(every=like.every, lag=like.lag) if like else Rhythm()
+        return kin[check.variant]
 
-    async def _observe(self, service: ServiceWorld, check: CheckId, rule: Rule) -> Observation:
+    def _now(self) -> datetime:
+        return self._clock.now()
+
+    async def _guarded(self, poll: Poll, asking: Awaitable[T]) -> T | Failed:
+        """The plugin border."""
         try:
             async with asyncio.timeout(LIMIT.total_seconds()):
-                observation = await self._ask(service, check, rule)
+                answer = await asking
         except TimeoutError:
             return Failed(reason=FailReason.TIMEOUT, detail="no answer in time")
         except Exception as error:  # noqa: BLE001 - the plugin border: a provider's fault is an error, never a verdict
-            return self._fault(check, f"{type(error).__name__} in the provider", error)
+            return self._fault(poll, f"{type(error).__name__} in the provider", error)
         except asyncio.CancelledError as error:
             if asked_to_end():
                 raise
-            return self._fault(check, "the provider cancelled itself", error)
-        self._failing.pop(check, None)
-        return observation
+            return self._fault(poll, "the provider cancelled itself", error)
+        self._failing.pop(poll, None)
+        return answer
 
-    def _fault(self, check: CheckId, fault: str, error: BaseException) -> Failed:
-        if self._failing.get(check) != fault:
-            self._failing[check] = fault
-            _log.error("poll_failed", check=str(check), exc_info=error)
+    def _fault(self, poll: Poll, fault: str, error: BaseException) -> Failed:
+        if self._failing.get(poll) != fault:
+            self._failing[poll] = fault
+            _log.error("poll_failed", check=str(poll), exc_info=error)
         return Failed(reason=FailReason.UNABLE, detail=fault)
 
     async def _ask(self, service: ServiceWorld, check: CheckId, rule: Rule) -> Observation:
@@ -117,18 +181,21 @@ class Collector:
                 )
             async with self._gates["probe", form.kind]:
                 return await self._probes[form.kind].check(form.settings, now=self._clock.now())
+        needed = comparison(service, check, rule, now=self._now())
+        asked = needed.asked if needed else None
+
+        async def ask(source: Source) -> Answer | Failed:
+            question = Question(form=form, window=rule.window, reference=asked, remember=reach(rule))
+            return await source.ask(question, now=self._now())
+
+        return compared(rule, await self._at_source(rule, ask), needed, now=self._now())
+
+    async def _at_source(self, rule: Rule, ask: Callable[[Source], Awaitable[T]]) -> T | Failed:
         name = rule.source or ""
         if name not in self._sources:
             return Failed(reason=FailReason.UNABLE, detail=f"source {name!r} is not configured any more")
         async with self._gates["source", name]:
             began = self._clock.monotonic()
-            needed = comparison(service, check, rule, now=self._clock.now())
-            question = Question(
-                form=form,
-                window=rule.window,
-                reference=needed.asked if needed else None,
-                remember=reach(rule),
-            )
-            answer = await self._sources[name].ask(question, now=self._clock.now())
+            answer = await ask(self._sources[name])
             self._metrics.observe_query(name, self._clock.monotonic() - began)
-        return compared(rule, answer, needed, now=self._clock.now())
+        return answer

@@ -5,6 +5,8 @@ Called only for what is on disk. This module must never wait.
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
 import structlog
@@ -12,13 +14,11 @@ import structlog
 from watchdog.aio.clock import Clock
 from watchdog.aio.crew import Crew
 from watchdog.core import telling
-from watchdog.core.check import CheckId
-from watchdog.core.checks import polls
+from watchdog.core.checks import Poll, SharedPoll, polls
 from watchdog.core.errors import StoreError
-from watchdog.core.events import Event, Outcome, OutcomeKind
+from watchdog.core.events import Event, Outcome, OutcomeKind, service_of
 from watchdog.core.message import Message
 from watchdog.core.rollback import VERIFYING, Rollback, RollbackState
-from watchdog.core.step import Stepped
 from watchdog.core.turn import Turn
 from watchdog.core.world import ServiceWorld, World
 from watchdog.engine.dispatcher import Dispatcher
@@ -30,6 +30,8 @@ _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 #: A switch that was just written is read this often until the rollback has ended, at most.
 WATCH_CLOSELY = timedelta(seconds=1)
+#: The scheduler's group of what is asked for all services at once; no service can be named like this.
+_SHARED = ""
 
 
 class Effects:
@@ -39,7 +41,7 @@ class Effects:
         self,
         *,
         executor: Executor,
-        checks: Scheduler[CheckId],
+        checks: Scheduler[Poll],
         traffic: Scheduler[str],
         dispatcher: Dispatcher,
         metrics: Metrics,
@@ -54,38 +56,66 @@ class Effects:
         self._clock = clock
         self._look_interval = look_interval
         self._emergency = Crew("emergency")
+        self._wanted: dict[str, dict[SharedPoll, timedelta]] = {}
+        self._shared: Counter[tuple[SharedPoll, timedelta]] = Counter()
+        self._shared_changed = False
 
     def begin(self, world: World) -> None:
         """Start everything a world asks for: all polls, and the intents an earlier process left."""
         for service in world.services.values():
             self._plan(world, service)
+        self._plan_shared()
         self._plan_traffic(world)
         for rollback in world.rollbacks():
             if rollback.state is RollbackState.INTENDED:
                 _log.warning("intent_resumed", rollback=rollback.id, service=rollback.service)
                 self._executor.submit(rollback, resumed=True)
 
-    def release(self, before: World, stepped: Stepped, turn: Turn, event: Event) -> None:
-        """Let go what a committed turn decided."""
+    def release(
+        self, before: World, after: World, turn: Turn, *, events: Sequence[Event], looks: Iterable[str]
+    ) -> None:
+        """Let go what a committed turn decided. `looks` are services whose traffic should be read at once."""
         for rollback in turn.rollbacks:
             if rollback.state is RollbackState.INTENDED:
                 self._executor.submit(rollback)
             self._count(before, rollback)
         if turn.outbox:
             self._dispatcher.wake()
-        if isinstance(event, Outcome):
-            self._measure(before, event)
-        for name, service in stepped.world.services.items():
-            if service is not before.services.get(name):
-                self._plan(stepped.world, service)
+        names = {service_of(event) for event in events}
+        for name in after.services if "" in names else names:
+            service = after.services.get(name)
+            if service is not None and service is not before.services.get(name):
+                self._plan(after, service)
+        self._plan_shared()
         if turn.rollbacks:
-            self._plan_traffic(stepped.world)
-        for name in stepped.looks:
+            self._plan_traffic(after)
+        for event in events:
+            if isinstance(event, Outcome):
+                self._measure(before, event)
+        for name in looks:
             self._traffic.now(name)
 
     def _plan(self, world: World, service: ServiceWorld) -> None:
-        jobs = polls(service, recheck=world.recheck, now=self._clock.now())
-        self._checks.plan(service.name, jobs)
+        """The checks that are asked alone, and what this service wants of those that are asked for all services."""
+        planned = polls(service, recheck=world.recheck, now=self._clock.now())
+        self._checks.plan(service.name, dict(planned.alone.items()))
+        wanted = self._wanted.get(service.name, {})
+        if wanted != planned.shared:
+            self._wanted[service.name] = planned.shared
+            self._shared.subtract(wanted.items())
+            self._shared.update(planned.shared.items())
+            self._shared_changed = True
+
+    def _plan_shared(self) -> None:
+        """What is asked for all services at once, as often as one of them wants it."""
+        if not self._shared_changed:
+            return
+        self._shared_changed = False
+        self._shared += Counter()  # drops what nobody wants any more
+        jobs: dict[Poll, timedelta] = {}
+        for poll, interval in self._shared:
+            jobs[poll] = min(interval, jobs.get(poll, interval))
+        self._checks.plan(_SHARED, jobs)
 
     def _plan_traffic(self, world: World) -> None:
         jobs = {name: self._look_every(service) for name, service in world.services.items()}

@@ -1,14 +1,21 @@
-"""The reactor: the single writer. One event at a time: step, commit, then let the effects go.
+"""The reactor: the single writer. Step, commit, then let the effects go.
 
-Nothing is done before it is on disk: when the store fails, the world stays as it was, no effect leaves, and people are
-told past the store. This module must never do I/O but the store's, and never decide anything `core.step` could.
+Events are taken in one at a time and in order. What was only seen (observations, reads of switches) is written
+together while more of it waits: up to `BATCH` events or `BATCH_FOR` seconds, and never beyond a step that moves a
+rollback, so that a decision waits for nobody. Nothing is done before it is on disk: when the store fails, the world
+stays as it was, no effect leaves, and people are told past the store. This module must never do I/O but the store's,
+and never decide anything `core.step` could.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
+from collections import deque
+from collections.abc import Iterable, Iterator
 from datetime import timedelta
 
+import msgspec
 import structlog
 
 from watchdog.aio.clock import Clock
@@ -16,9 +23,18 @@ from watchdog.aio.supervise import finish
 from watchdog.core.addressing import outgoing
 from watchdog.core.audit import AuditRecord, ChainHead, link
 from watchdog.core.errors import StoreError
-from watchdog.core.events import Asked, Event, Observed, Outcome, Ticked, TrafficSeen, TrafficUnseen
+from watchdog.core.events import (
+    Asked,
+    Event,
+    Observed,
+    Outcome,
+    Ticked,
+    TrafficSeen,
+    TrafficUnseen,
+    service_of,
+)
 from watchdog.core.step import Stepped, memory, step
-from watchdog.core.turn import Turn
+from watchdog.core.turn import Turn, together
 from watchdog.core.view import View
 from watchdog.core.viewing import view_of
 from watchdog.core.world import World
@@ -29,8 +45,26 @@ _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 #: What checks remember between transitions is written this often; a crash loses at most so much of it.
 FLUSH_INTERVAL = timedelta(seconds=30)
+#: So many services at least are written in one transaction then, and all of them over at most so many ticks.
+FLUSH_AT_ONCE, FLUSH_TICKS = 50, 20
+#: Most events of one transaction, and for how long (seconds) events are added to it.
+BATCH, BATCH_FOR = 100, 0.005
 #: The head of the audit chain goes into the journal this often.
 JOURNAL_INTERVAL = timedelta(hours=1)
+
+
+#: Events that only say what was seen.
+_SEEN = (Observed, TrafficSeen, TrafficUnseen)
+
+
+class _Batch(msgspec.Struct, frozen=True, kw_only=True):
+    """What a turn came to: the events that were taken in, the world after them, and what must be written first."""
+
+    events: tuple[Event, ...]
+    world: World
+    turn: Turn
+    head: ChainHead
+    looks: tuple[str, ...]
 
 
 class Reactor:
@@ -47,15 +81,18 @@ class Reactor:
         self._head = head
         self._effects = effects
         self._clock = clock
-        self._inbox: asyncio.Queue[Event] = asyncio.Queue()
+        self._inbox: deque[Event] = deque()
+        self._arrived = asyncio.Event()
         self._kept: list[Event] = []
         self._dirty: set[str] = set()
+        self._to_flush: list[str] = []
         self._flushed_at = clock.monotonic()
         self._journaled_at = clock.monotonic()
 
     def deliver(self, event: Event) -> None:
         """Put an event into the inbox. Never blocks: polls do not overlap, so it is bounded by the number of checks."""
-        self._inbox.put_nowait(event)
+        self._inbox.append(event)
+        self._arrived.set()
 
     def view(self) -> View:
         """Everything as it is now."""
@@ -71,55 +108,99 @@ class Reactor:
         """Take events until cancelled; a turn that was begun is finished first."""
         self._effects.begin(self.world)
         while True:
-            event = await self._inbox.get()
-            await finish(self.turn(event))  # committed and known, or neither
+            while not self._inbox:
+                self._arrived.clear()
+                await self._arrived.wait()
+            await finish(self.turn(self._inbox.popleft()))  # committed and known, or neither
 
     async def settle(self, stepped: Stepped) -> None:
         """Write what a start has to put in order, before the first event. A store that cannot take it is told about."""
-        turn, head = self._turn_of(stepped)
+        turn, head = self._turn_of(stepped, self._head)
         if not turn.empty and await self._commit(turn):
             self._head = head
 
     async def drain(self) -> None:
         """Take in what is in the inbox now, for a clean stop, and write what checks remember."""
         await self._retry_kept()
-        while not self._inbox.empty():
-            await self.turn(self._inbox.get_nowait())
-        await self._flush()
+        while self._inbox:
+            await self.turn(self._inbox.popleft())
+        self._to_flush = sorted(self._dirty)
+        while self._to_flush and await self._flush():
+            pass
 
     async def turn(self, event: Event) -> None:
-        """One turn: step, commit, effects. What was kept is taken in first: people mean their requests in order."""
+        """One turn: step, commit, effects. What was kept is taken in first: people mean their requests in order.
+
+        What was only seen is taken in together with what was seen next and waits in the inbox.
+        """
         if isinstance(event, Ticked):
             await self._retry_kept()
-            await self._take(event)
+            await self._take((event,))
             self.ticks += 1
             await self._look_after()
         elif isinstance(event, Outcome | Asked):
             self._kept.append(event)  # what was done or asked must not be forgotten; the rest comes again
             await self._retry_kept()
+        elif isinstance(event, _SEEN):
+            await self._take(self._waiting(event))
         else:
-            await self._take(event)
+            await self._take((event,))
         self.turn_at = self._clock.now()
 
-    async def _take(self, event: Event) -> bool:
-        """Take one event in; false, and everything is as it was, when it could not be written."""
-        stepped = step(self.world, event, self._clock.now())
-        turn, head = self._turn_of(stepped)
-        if not turn.empty and not await self._commit(turn):
+    def _waiting(self, first: Event) -> Iterator[Event]:
+        """The event, and those behind it in the inbox that were only seen, while there is time for them."""
+        until = self._clock.monotonic() + BATCH_FOR
+        yield first
+        for _ in range(BATCH - 1):
+            if not self._inbox or not isinstance(self._inbox[0], _SEEN) or self._clock.monotonic() >= until:
+                return
+            yield self._inbox.popleft()
+
+    async def _take(self, events: Iterable[Event]) -> bool:
+        """Take events in as one transaction; false when it could not be written.
+
+        Then everything is as it was, but for the events of several that need nothing written.
+        """
+        batch = self._stepped(events)
+        if not batch.turn.empty and not await self._commit(batch.turn):
+            if len(batch.events) > 1:
+                self._settle(self._stepped(batch.events, writing=False))
             return False
-        self._head = head
-        self._dirty.update(_touched(event))
-        before, self.world = self.world, stepped.world
-        self._effects.release(before, stepped, turn, event)
+        self._settle(batch)
         return True
 
+    def _stepped(self, events: Iterable[Event], *, writing: bool = True) -> _Batch:
+        """Step through events; one that moves a rollback is the last. Not `writing`: skip what must be written."""
+        world, head = self.world, self._head
+        taken, turns, looks = list[Event](), list[Turn](), dict[str, None]()
+        for event in events:
+            stepped = step(world, event, self._clock.now())
+            turn, end = self._turn_of(stepped, head)
+            if not writing and not turn.empty:
+                continue
+            world, head = stepped.world, end
+            taken.append(event)
+            looks.update(dict.fromkeys(stepped.looks))
+            if not turn.empty:
+                turns.append(turn)
+            if turn.rollbacks and writing:
+                break
+        return _Batch(events=tuple(taken), world=world, turn=together(turns), head=head, looks=tuple(looks))
+
+    def _settle(self, batch: _Batch) -> None:
+        """What was written is known, and may have its effects."""
+        self._head = batch.head
+        self._dirty.update(name for event in batch.events if (name := service_of(event)))
+        before, self.world = self.world, batch.world
+        self._effects.release(before, batch.world, batch.turn, events=batch.events, looks=batch.looks)
+
     async def _retry_kept(self) -> None:
-        while self._kept and await self._take(self._kept[0]):
+        while self._kept and await self._take((self._kept[0],)):
             del self._kept[0]
 
-    def _turn_of(self, stepped: Stepped) -> tuple[Turn, ChainHead]:
-        """Link the audit records and address the messages."""
-        head, records = self._head, list[AuditRecord]()
+    def _turn_of(self, stepped: Stepped, head: ChainHead) -> tuple[Turn, ChainHead]:
+        """Link the audit records to the chain's `head` and address the messages."""
+        records = list[AuditRecord]()
         for draft in stepped.audit:
             record = link(head, draft)
             records.append(record)
@@ -160,16 +241,24 @@ class Reactor:
     async def _look_after(self) -> None:
         """What is done from time to time. By the monotonic clock: the time of day may be set back."""
         now = self._clock.monotonic()
-        if now - self._flushed_at >= FLUSH_INTERVAL.total_seconds() or (self.store_error and self._dirty):
+        due = now - self._flushed_at >= FLUSH_INTERVAL.total_seconds()
+        if not self._to_flush and (due or self.store_error):
+            self._to_flush = sorted(self._dirty)
+            self._flushed_at = now
+        if self._to_flush:
             await self._flush()
         if now - self._journaled_at >= JOURNAL_INTERVAL.total_seconds():
             self._journaled_at = now
             _log.info("audit_head", seq=self._head.seq, hash=self._head.hash)
 
-    async def _flush(self) -> None:
-        """Write what checks and deployments remember between transitions."""
-        names = [name for name in sorted(self._dirty) if name in self.world.services]
-        services = [self.world.services[name] for name in names]
+    async def _flush(self) -> bool:
+        """Write what checks and deployments remember between transitions, some services at a time.
+
+        What is left is written by the next ticks: whoever decides meanwhile does not wait for all of it.
+        """
+        count = max(FLUSH_AT_ONCE, math.ceil(len(self._dirty) / FLUSH_TICKS))
+        names = self._to_flush[:count]
+        services = [self.world.services[name] for name in names if name in self.world.services]
         turn = Turn(
             services=tuple(service.record() for service in services),
             deployments=tuple(
@@ -180,16 +269,8 @@ class Reactor:
             ),
             checks=tuple(record for service in services for record in memory(service)),
         )
-        if turn.empty or await self._commit(turn):
-            self._dirty.clear()
-            self._flushed_at = self._clock.monotonic()
-
-
-def _touched(event: Event) -> tuple[str, ...]:
-    match event:
-        case Observed(check=check):
-            return (check.service,)
-        case TrafficSeen(service=name) | TrafficUnseen(service=name) | Outcome(service=name):
-            return (name,)
-        case _:
-            return ()
+        if not turn.empty and not await self._commit(turn):
+            return False
+        self._dirty.difference_update(names)
+        del self._to_flush[:count]
+        return True

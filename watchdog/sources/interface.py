@@ -11,6 +11,7 @@ from typing import Protocol
 import msgspec
 
 from watchdog.core.baseline import Earlier
+from watchdog.core.dealing import Dealt
 from watchdog.core.observation import Answer, Failed
 from watchdog.core.rule import MetricForm
 
@@ -50,6 +51,13 @@ class Source(Protocol):
 
         Never raises for an outside fault (refused, reset, timed out, bad status, garbage: `Failed`). Safe to cancel,
         idempotent, done within the source's timeout. Asking a source that collects by itself costs no round trip.
+        """
+        ...
+
+    async def deal(self, question: Question, *, by: tuple[str, ...], now: datetime) -> Dealt | Failed:
+        """Ask the same for many services in one round trip, and deal the series out by the labels `by`.
+
+        Each of them gets what `ask` would have answered for it alone. Promises as for `ask`.
         """
         ...
 

@@ -83,6 +83,12 @@ class Metrics:
             ["channel", "outcome"],
             registry=self._registry,
         )
+        self._unclaimed = Gauge(
+            "watchdog_rule_unclaimed",
+            "Services in the newest answer to a rule with `match` that are none of ours.",
+            ["rule"],
+            registry=self._registry,
+        )
         self._outbox = Gauge(
             "watchdog_outbox_pending",
             "Messages not yet sent and not given up.",
@@ -110,6 +116,10 @@ class Metrics:
     def observe_query(self, source: str, seconds: float) -> None:
         """One question to a source ended, answered or not."""
         self._query.labels(source).observe(seconds)
+
+    def set_unclaimed(self, rule: str, count: int) -> None:
+        """The newest answer to a rule with `match` had series of so many services that are none of ours."""
+        self._unclaimed.labels(rule).set(count)
 
     def observe_decision(self, seconds: float) -> None:
         """A switch was acknowledged so long after the observation that decided it."""
