@@ -5,6 +5,8 @@ This module must never open a connection; parts do that when they are first used
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from watchdog.aio.clock import Clock
 from watchdog.channels.interface import Channel
 from watchdog.channels.registry import KINDS as CHANNELS
@@ -23,29 +25,45 @@ from watchdog.traffic.registry import KINDS as SWITCHES
 
 def build_sources(configuration: Configuration, *, clock: Clock) -> dict[str, Source]:
     """Every configured source by name."""
-    return {
-        name: load("source", SOURCES, one.kind)(one.settings, name=name, clock=clock)
-        for name, one in configuration.sources.items()
-    }
+    return {name: build_source(name, one, clock=clock) for name, one in configuration.sources.items()}
+
+
+def build_source(name: str, source: Provider, *, clock: Clock) -> Source:
+    """One source."""
+    built: Source = load("source", SOURCES, source.kind)(source.settings, name=name, clock=clock)
+    return built
 
 
 def build_channels(configuration: Configuration, *, clock: Clock) -> dict[str, Channel]:
     """Every configured channel by name."""
-    return {
-        name: load("channel", CHANNELS, one.kind)(one.settings, name=name, clock=clock)
-        for name, one in configuration.channels.items()
-    }
+    return {name: build_channel(name, one, clock=clock) for name, one in configuration.channels.items()}
+
+
+def build_channel(name: str, channel: Provider, *, clock: Clock) -> Channel:
+    """One channel."""
+    built: Channel = load("channel", CHANNELS, channel.kind)(channel.settings, name=name, clock=clock)
+    return built
 
 
 def build_probes(configuration: Configuration) -> dict[str, Probe]:
     """One probe for each kind that a rule or a readiness check names."""
-    kinds = {rule.form.kind for rule in configuration.rules.values() if isinstance(rule.form, ProbeForm)}
-    kinds |= {entry.ready.kind for entry in configuration.services.values() if entry.ready}
-    return {kind: load("probe", PROBES, kind)() for kind in kinds}
+    return {kind: build_probe(kind) for kind in probe_kinds(configuration)}
+
+
+def probe_kinds(configuration: Configuration) -> frozenset[str]:
+    """The kinds of probes that a rule or a readiness check names."""
+    rules = {rule.form.kind for rule in configuration.rules.values() if isinstance(rule.form, ProbeForm)}
+    return frozenset(rules | {entry.ready.kind for entry in configuration.services.values() if entry.ready})
+
+
+def build_probe(kind: str) -> Probe:
+    """The one probe of a kind."""
+    built: Probe = load("probe", PROBES, kind)()
+    return built
 
 
 def build_switches(
-    configuration: Configuration, probes: dict[str, Probe], *, clock: Clock
+    configuration: Configuration, probes: Mapping[str, Probe], *, clock: Clock
 ) -> dict[str, TrafficSwitch]:
     """Every service's switch, with a readiness probe where one is configured."""
     return {
@@ -53,7 +71,9 @@ def build_switches(
     }
 
 
-def build_switch(name: str, entry: ServiceEntry, probes: dict[str, Probe], *, clock: Clock) -> TrafficSwitch:
+def build_switch(
+    name: str, entry: ServiceEntry, probes: Mapping[str, Probe], *, clock: Clock
+) -> TrafficSwitch:
     """One service's switch."""
     switch: TrafficSwitch = load("traffic", SWITCHES, entry.traffic.kind)(
         entry.traffic.settings, name=name, clock=clock
