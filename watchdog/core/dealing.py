@@ -142,7 +142,7 @@ def deal(parts: Iterable[Part], whole: Answer, by: tuple[str, ...]) -> Dealt:
 
 def _record(by: tuple[str, ...], key: Key, heap: Mapping[str, list[float]]) -> str:
     """A service's share of the answer, for the record: the whole answer has a thousand of them."""
-    return f"{dict(zip(by, key, strict=True))}: {heap}"
+    return msgspec.json.encode({"series": dict(zip(by, key, strict=True)), "parts": heap}).decode()
 
 
 def narrowed(rule: Rule, form: Form, hands: Iterable[Hand]) -> MetricForm:

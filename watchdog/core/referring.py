@@ -16,12 +16,15 @@ from watchdog.core.promql import parts_of
 _CLOSEST, _WIDEST = timedelta(seconds=15), timedelta(minutes=1)
 
 
-def reference_parts(asked: Earlier, window: timedelta) -> dict[str, str]:
-    """The PromQL of `reference`, `reference_samples` and `reference_points`, as far as the form has them."""
-    parts = parts_of(asked.form, window)
+def reference_parts(asked: Earlier, window: timedelta, *, by: tuple[str, ...] = ()) -> dict[str, str]:
+    """The PromQL of `reference`, `reference_samples` and `reference_points`, as far as the form has them.
+
+    `by` as for `watchdog.core.promql.parts_of`.
+    """
+    parts = parts_of(asked.form, window, by=by)
     value = _finite(parts["value"] if "value" in parts else _ratio(parts["bad"], parts["total"]))
     moment = _moment(asked)
-    counted = parts_of(asked.form, SAMPLED_OVER).get("samples")
+    counted = parts_of(asked.form, SAMPLED_OVER, by=by).get("samples")
     found = {"reference": f"last_over_time({value}[1s:1s]{moment})" if moment else value}
     if asked.median_over is not None:
         over = f"{value}[{_seconds(asked.median_over)}:{_seconds(step_of(window))}]{moment}"

@@ -22,6 +22,7 @@ from yarl import URL
 
 from watchdog.aio.clock import Clock, SystemClock
 from watchdog.aio.fetch import Page, Wanted, fetch, open_session
+from watchdog.core.dealing import Dealt, Part, deal
 from watchdog.core.observation import Answer, Failed, FailReason
 from watchdog.core.promql import parts_of
 from watchdog.core.referring import reference_parts
@@ -116,6 +117,22 @@ _runtime = msgspec.json.Decoder(_RuntimeInfo)
 _builds = msgspec.json.Decoder(_BuildInfo)
 
 
+class _Read(msgspec.Struct, frozen=True, kw_only=True):
+    """An answer as it came: its numbers one by one, and what is the same for all of them."""
+
+    parts: tuple[Part, ...]
+    whole: Answer
+
+    def together(self) -> Answer:
+        """As the answer to one question for one service."""
+        values: dict[str, list[float]] = {name: [] for name in self.whole.parts}
+        for part in self.parts:
+            values[part.name].append(part.value)
+        return msgspec.structs.replace(
+            self.whole, parts={name: tuple(found) for name, found in values.items()}
+        )
+
+
 class PrometheusSource:
     """Asks one Prometheus, or whatever speaks its API, at one address (see the module)."""
 
@@ -146,24 +163,35 @@ class PrometheusSource:
         return self._settings.concurrency
 
     async def ask(self, question: Question, *, now: datetime) -> Answer | Failed:
-        answer = await self._ask(question, now)
-        if isinstance(answer, Failed):
+        read = await self._ask(question, (), now)
+        self._note(read)
+        return read if isinstance(read, Failed) else read.together()
+
+    async def deal(self, question: Question, *, by: tuple[str, ...], now: datetime) -> Dealt | Failed:
+        read = await self._ask(question, by, now)
+        self._note(read)
+        return read if isinstance(read, Failed) else deal(read.parts, read.whole, by)
+
+    def _note(self, read: _Read | Failed) -> None:
+        """Whether it is time to look for a restart."""
+        if isinstance(read, Failed):
             # A question that cannot be answered says nothing about the server.
-            self._failed |= answer.reason is not FailReason.QUERY_ERROR
+            self._failed |= read.reason is not FailReason.QUERY_ERROR
         elif self._failed or self._clock.monotonic() - self._looked_at >= _LOOK_EVERY:
             self._failed = False
             self._looked_at = self._clock.monotonic()
             self._look.set()
-        return answer
 
     async def inspect(self) -> SourceReport:
         now = self._clock.now()
-        answer = await self._ask(Question(form=Query(query="vector(1)"), window=timedelta(minutes=1)), now)
+        answer = await self._ask(
+            Question(form=Query(query="vector(1)"), window=timedelta(minutes=1)), (), now
+        )
         where = f"{self._api.parent.parent}"
         if isinstance(answer, Failed):
             advice = f"check the address and the rights of source {self._name!r}"
             return SourceReport(ok=False, detail=f"{where}: {answer.reason}: {answer.detail}", advice=advice)
-        ahead = answer.evaluated_at - now
+        ahead = answer.whole.evaluated_at - now
         if abs(ahead) > _CLOCK_DIFFERENCE:
             detail = f"{where} answers, but its clock differs by {ahead.total_seconds():+.1f} s"
             return SourceReport(
@@ -184,15 +212,15 @@ class PrometheusSource:
         if session is not None:
             await session.close()
 
-    async def _ask(self, question: Question, now: datetime) -> Answer | Failed:
+    async def _ask(self, question: Question, by: tuple[str, ...], now: datetime) -> _Read | Failed:
         """Once, and again only for parts that turn out to be scalars, which have no labels to mark."""
         deadline = asyncio.get_running_loop().time() + self._timeout
         form = question.form
         while True:
             scalars = self._scalars.get(form, frozenset()) if isinstance(form, Query) else frozenset()
-            parts, text = _written(question, scalars)
+            parts, text = _written(question, by, scalars)
             page = await self._query(text, deadline)
-            answer = page if isinstance(page, Failed) else _answer(page, parts, text, now, self._since)
+            answer = page if isinstance(page, Failed) else _read(page, parts, text, now, self._since)
             if not isinstance(answer, Failed):
                 return answer
             found = _scalar_part(answer, parts, text)
@@ -256,11 +284,11 @@ class PrometheusSource:
             return ""
 
 
-def _written(question: Question, scalars: Iterable[str]) -> tuple[dict[str, str], str]:
+def _written(question: Question, by: tuple[str, ...], scalars: Iterable[str]) -> tuple[dict[str, str], str]:
     """The PromQL of every part by its name, and the whole text to send."""
-    parts = parts_of(question.form, question.window)
+    parts = parts_of(question.form, question.window, by=by)
     if question.reference is not None:
-        parts |= reference_parts(question.reference, question.window)
+        parts |= reference_parts(question.reference, question.window, by=by)
     if isinstance(question.form, Query) and len(parts) == 1:
         return parts, question.form.query
     # Each on lines of its own: a comment at the end of a part must not swallow what follows.
@@ -269,9 +297,9 @@ def _written(question: Question, scalars: Iterable[str]) -> tuple[dict[str, str]
     return parts, "\nor ".join(marked)
 
 
-def _answer(
+def _read(
     page: Page, parts: Mapping[str, str], text: str, now: datetime, since: datetime | None
-) -> Answer | Failed:
+) -> _Read | Failed:
     if page.status != 200:
         return _refused(page)
     try:
@@ -288,31 +316,30 @@ def _answer(
         found, evaluated_at = _found(reply, parts, now)
     except (ValueError, OverflowError, OSError) as error:
         return Failed(reason=FailReason.MALFORMED, detail=str(error))
-    return Answer(
-        parts={part: tuple(values) for part, values in found.items()},
+    whole = Answer(
+        parts=dict.fromkeys(parts, ()),
         evaluated_at=evaluated_at,
         warnings=tuple(_clean(it) for it in reply.warnings or () if not it.startswith(_REMARK)),
         since=since,
         asked=text,
         answered=redact(page.body[: 4 * _RECORD_CHARS].decode(errors="replace"))[:_RECORD_CHARS],
     )
+    return _Read(parts=tuple(found), whole=whole)
 
 
-def _found(reply: _Reply, parts: Mapping[str, str], now: datetime) -> tuple[dict[str, list[float]], datetime]:
-    """The numbers by part, and the evaluation time. Raises `ValueError` and its like for an answer out of shape."""
-    found: dict[str, list[float]] = {part: [] for part in parts}
+def _found(reply: _Reply, parts: Mapping[str, str], now: datetime) -> tuple[list[Part], datetime]:
+    """The numbers, and the evaluation time. Raises `ValueError` and its like for an answer out of shape."""
     match reply.data:
         case _Scalar(result=(at, value)):
-            if "value" not in found:
+            if "value" not in parts:
                 raise ValueError("one number for several parts")
-            found["value"].append(_number(value))
-            return found, datetime.fromtimestamp(at, UTC)
+            return [Part("value", {}, _number(value))], datetime.fromtimestamp(at, UTC)
         case _Vector(result=series):
-            for one in series:
-                part = one.metric.get(PART) or "value"
-                if part not in found:
-                    raise ValueError(f"a series without the label {PART}, which says what it is")
-                found[part].append(_number(one.value[1]))
+            found = [
+                Part(one.metric.get(PART) or "value", one.metric, _number(one.value[1])) for one in series
+            ]
+            if any(part.name not in parts for part in found):
+                raise ValueError(f"a series without the label {PART}, which says what it is")
             return found, datetime.fromtimestamp(series[0].value[0], UTC) if series else now
         case None:
             raise ValueError("success, but no data")
