@@ -46,7 +46,7 @@ clean:  ## remove the virtual environment, caches and builds
 	find watchdog tests $(wildcard benchmarks) -name __pycache__ -prune -exec rm -rf {} +
 
 packages:
-	@.ci/packages haproxy prometheus prometheus-alertmanager
+	@.ci/packages haproxy nginx prometheus prometheus-alertmanager
 
 $(READY): pyproject.toml requirements.lock .ci/venv
 	@.ci/venv $(VENV)

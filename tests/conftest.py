@@ -17,6 +17,7 @@ from tests.eventually import eventually as poll
 from tests.loops import VirtualTimeLoop
 from tests.servers.alertmanager import Alertmanager
 from tests.servers.haproxy import HAProxy, Server
+from tests.servers.nginx import Nginx
 from tests.servers.ports import free_port as next_free_port
 from tests.servers.prometheus import Prometheus, Target
 from tests.servers.require import MISSING, REQUIRE_REAL
@@ -93,6 +94,19 @@ def start_haproxy(tmp_path: Path) -> Iterator[Callable[[Mapping[str, Sequence[Se
             haproxy = HAProxy(folder, backends)
             stack.callback(haproxy.discard)
             return haproxy.start()
+
+        yield start
+
+
+@pytest.fixture
+def start_nginx(tmp_path: Path) -> Iterator[Callable[..., Nginx]]:
+    """`start_nginx({8081: "", 8082: "down"})`: a real one with these in `upstream trips`, stopped at the end."""
+    with contextlib.ExitStack() as stack:
+
+        def start(servers: Mapping[int, str], *, workers: int = 2) -> Nginx:
+            folder = tmp_path / f"nginx-{next_free_port()}"
+            folder.mkdir()
+            return stack.enter_context(Nginx(folder, servers, workers=workers))
 
         yield start
 

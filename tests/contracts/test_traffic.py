@@ -17,9 +17,12 @@ from watchdog.core.traffic import Change, Tier, TrafficState
 
 @pytest.fixture(params=list(RIGS))
 async def rig(
-    request: pytest.FixtureRequest, tmp_path: Path, start_haproxy: Callable[..., Any]
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    start_haproxy: Callable[..., Any],
+    start_nginx: Callable[..., Any],
 ) -> AsyncIterator[Rig]:
-    tools = Tools(folder=tmp_path, start_haproxy=start_haproxy)
+    tools = Tools(folder=tmp_path, start_haproxy=start_haproxy, start_nginx=start_nginx)
     async with RIGS[request.param].open(tools) as made:
         yield made
         await made.switch.aclose()

@@ -20,6 +20,7 @@ from pydantic import SecretStr
 
 from tests.eventually import eventually
 from tests.servers.haproxy import HAProxy, Server
+from tests.servers.nginx import Nginx
 from tests.traffic.backend import Backend
 from watchdog.core.traffic import Tier, VariantState
 from watchdog.testing.clock import StillClock
@@ -27,6 +28,9 @@ from watchdog.testing.traffic import FakeSwitch
 from watchdog.traffic.command import CommandSettings, CommandSwitch
 from watchdog.traffic.haproxy import HAProxySettings, HAProxySwitch
 from watchdog.traffic.interface import TrafficSwitch
+from watchdog.traffic.nginx import NginxSwitch
+from watchdog.traffic.nginx_settings import NginxSettings
+from watchdog.traffic.readiness import WithReadiness
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 SECRET = "canary-secret-4711"
@@ -39,6 +43,7 @@ class Tools:
 
     folder: Path
     start_haproxy: Callable[[Mapping[str, Sequence[Server]]], HAProxy]
+    start_nginx: Callable[[Mapping[int, str]], Nginx]
 
 
 class Rig(ABC):
@@ -258,9 +263,59 @@ class CommandRig(Rig):
         self.file.unlink()
 
 
+class NginxRig(Rig):
+    timeout = timedelta(seconds=2)
+
+    def __init__(self, nginx: Nginx, backends: Mapping[str, Backend]) -> None:
+        self._nginx = nginx
+        self._backends = backends
+        self.switch = self.again()
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, tools: Tools) -> AsyncIterator[Rig]:
+        async with AsyncExitStack() as stack:
+            blue = await stack.enter_async_context(Backend("blue"))
+            green = await stack.enter_async_context(Backend("green"))
+            yield cls(tools.start_nginx({blue.port: "", green.port: "down"}), {"blue": blue, "green": green})
+
+    def again(self) -> TrafficSwitch:
+        settings = NginxSettings(
+            upstream_file=self._nginx.file,
+            upstream="trips",
+            variants={name: (f"127.0.0.1:{backend.port}",) for name, backend in self._backends.items()},
+            reload=self._nginx.reload_argv,
+            timeout=self.timeout,
+        )
+        return WithReadiness(NginxSwitch(settings, name="trips", clock=StillClock(NOW)), self._probe)
+
+    async def _probe(self, address: str) -> bool | None:
+        return next(one.healthy for one in self._backends.values() if address == f"127.0.0.1:{one.port}")
+
+    def move(self, to: str) -> None:
+        self._nginx.write({one.port: "" if name == to else "down" for name, one in self._backends.items()})
+        self._nginx.reload()
+
+    def stir(self) -> None:
+        self._backends["green"].healthy = False
+
+    def effects(self) -> int:
+        return self._nginx.reloads()
+
+    def hang(self) -> None:
+        self._nginx.freeze()
+
+    def recover(self) -> None:
+        self._nginx.thaw()
+
+    def vanish(self) -> None:
+        self._nginx.kill_all()
+
+
 RIGS: dict[str, type[Rig]] = {
     "fake-tier-a": FakeRig,
     "fake-tier-b": FakeTierBRig,
     "haproxy": HAProxyRig,
     "command": CommandRig,
+    "nginx": NginxRig,
 }

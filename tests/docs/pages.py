@@ -4,6 +4,7 @@
     yaml rules          rules, put under `rules:` and loaded
     yaml sections       top-level keys of a configuration, put over a complete one and loaded
     haproxy file=NAME   the same, and judged by HAProxy itself
+    nginx file=NAME     an upstream, judged by nginx itself and read by the switch
     console             commands behind `$`, run in the page's folder; what they print stands below each
     console demo        the same beside a `watchdog demo --keep` that has come to its end
     console make        targets of the Makefile, which must exist
@@ -11,7 +12,7 @@
     http demo           a request to that demo's daemon, and its answer
     python receiver     defines `is_ours(headers, body)`, which the real channel is tried on
     json webhook        the body that the real channel sends
-    text NAME           nothing to run; a test of that name holds it
+    text                commands that change the machine: not run
 
 Between `<!-- table: NAME -->` and `<!-- end -->` stands a table that `tests.docs.reference` makes.
 """
@@ -23,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
 
 _FENCE = re.compile(r"^```(?P<info>[^\n`]*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 _TABLE = re.compile(

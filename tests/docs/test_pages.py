@@ -21,9 +21,11 @@ from tests.docs.player import Demo, Player
 from tests.docs.reference import table, tables
 from tests.docs.webhook import sent, shown
 from tests.servers.certificates import Certificate
+from tests.servers.nginx import Nginx
 from tests.servers.require import require
 from watchdog.channels.webhook import sign
 from watchdog.config.check import check
+from watchdog.traffic.nginx_text import servers_of
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -31,6 +33,7 @@ PAGE = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 KINDS = {
     *("console", "console demo", "console make", "console install", "http demo"),
     *("yaml", "yaml rules", "yaml sections", "haproxy", "python receiver", "json webhook"),
+    *("nginx", "text"),
 }
 SECRETS = {"WATCHDOG_TOKEN": "t" * 32, "WATCHDOG_HOOK_SECRET": "s" * 32, "PROMETHEUS_TOKEN": "p" * 32}
 _LINK = re.compile(r"\[[^\]]+\]\(([^)\s]+)\)")
@@ -163,6 +166,16 @@ def test_every_part_of_an_haproxy_configuration_is_good(block: Block, tmp_path: 
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.parametrize("block", blocks("nginx"))
+def test_every_upstream_shown_is_good_for_nginx_and_for_the_switch(block: Block, tmp_path: Path) -> None:
+    nginx = Nginx(tmp_path, {})
+    nginx.file.write_text(block.text)
+    done = subprocess.run(nginx.test_argv, capture_output=True, text=True, timeout=10, check=False)
+    assert done.returncode == 0, done.stderr
+    servers = servers_of(block.text, "trips")
+    assert [server.down for server in servers] == [False, True]
+
+
 @pytest.mark.parametrize("block", blocks("console make"))
 def test_every_target_of_make_exists(block: Block) -> None:
     makefile = (ROOT / "Makefile").read_text()
@@ -252,7 +265,7 @@ def test_every_link_leads_somewhere(page: Path) -> None:
 
 def test_every_page_is_linked_from_the_readme() -> None:
     links = set(_LINK.findall((ROOT / "README.md").read_text()))
-    assert {f"docs/{page.name}" for page in PAGES[1:]} <= links
+    assert {str(page.relative_to(ROOT)) for page in PAGES[1:]} <= links
 
 
 def _slug(heading: str) -> str:

@@ -48,6 +48,8 @@ KINDS = {
     ("expect", "status"): "`200`, `2xx` or a list of such",
     ("traffic haproxy", "socket"): "path or `tcp://HOST:PORT`",
     ("traffic haproxy", "variants"): "mapping: variant to server or list of servers",
+    ("traffic nginx", "variants"): "mapping: variant to address or list of addresses",
+    ("traffic nginx", "pid_file"): "path, or `none`",
     ("traffic command", "environment"): "mapping: name to text or secret",
     ("probe http", "headers"): "mapping: name to text or secret",
     ("channel webhook", "headers"): "mapping: name to text or secret",
@@ -113,4 +115,7 @@ DEFAULTS = {
     ("threshold", "rollback"): "never rolls back",
     ("evidence", "events"): "required for a query",
     ("expect", "within"): "the timeout",
+    ("traffic nginx", "reload"): "`[nginx, -s, reload]`",
+    ("traffic nginx", "test"): "as `reload`, with `-t`; else `[nginx, -t]`",
+    ("traffic nginx", "pid_file"): "what `reload` uses, else `/run/nginx.pid`",
 }

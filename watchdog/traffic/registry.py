@@ -5,4 +5,5 @@ from __future__ import annotations
 KINDS = {
     "command": "watchdog.traffic.command:CommandSwitch",
     "haproxy": "watchdog.traffic.haproxy:HAProxySwitch",
+    "nginx": "watchdog.traffic.nginx:NginxSwitch",
 }
