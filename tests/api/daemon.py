@@ -16,6 +16,7 @@ from watchdog.core.request import Reply, Request, RequestKind
 from watchdog.core.rollback import Passage, Rollback, RollbackState, Veto
 from watchdog.core.rule import Evidence, Level, ProbeForm, Ratio, Rule, Severity, Thresholds
 from watchdog.core.service import Mode
+from watchdog.core.silence import Silence
 from watchdog.core.traffic import TrafficState, VariantState
 from watchdog.core.turn import Pause, Turn
 from watchdog.core.view import CheckView, ServiceView, SourceView, View
@@ -95,6 +96,24 @@ DARK = Incident(
     level=Level.UNKNOWN,
     severity=Severity.HIGH,
     subjects=("trips", "hotels"),
+)
+QUIET = Silence(
+    id="s1",
+    matchers={"service": "trips"},
+    by="ana",
+    created_at=NOW - timedelta(minutes=1),
+    ends_at=NOW + timedelta(hours=1),
+    reason="load test",
+    held_back=2,
+)
+OVER = Silence(
+    id="s0",
+    matchers={"label.team": "booking"},
+    by="ana",
+    created_at=NOW - timedelta(hours=9),
+    ends_at=NOW - timedelta(hours=8),
+    reason="migration",
+    ended_at=NOW - timedelta(hours=8),
 )
 ROLLED = Rollback(
     id="r1",
@@ -184,7 +203,7 @@ def chain(count: int) -> tuple[AuditRecord, ...]:
 
 def accept(request: Request) -> Reply | None:
     """The answer of a daemon that does everything it is asked."""
-    status = {"deployment": 201, "rollback": 202}.get(request.kind, 200)
+    status = {"deployment": 201, "rollback": 202, "silence": 201}.get(request.kind, 200)
     bodies: dict[RequestKind, dict[str, Any]] = {
         RequestKind.DEPLOYMENT: {"id": "d2"},
         RequestKind.ROLLBACK: {"id": "r1"},
@@ -192,7 +211,16 @@ def accept(request: Request) -> Reply | None:
         RequestKind.REJECT: {"id": "r1"},
         RequestKind.PAUSE: {"service": request.target, "paused": {"by": request.by, "reason": ""}},
         RequestKind.RESUME: {"service": request.target, "paused": None},
+        RequestKind.SILENCE: {"id": "s1"},
     }
+    word: dict[str, Any] = {
+        "service": request.target,
+        "version": request.body.get("version"),
+        "taint": None,
+        "states": {},
+    }
+    for kind in (RequestKind.TAINT, RequestKind.UNTAINT, RequestKind.MARK_GOOD):
+        bodies[kind] = word
     return Reply(request=request.id, status=status, body=bodies.get(request.kind, {"id": request.target}))
 
 
@@ -286,6 +314,17 @@ class Daemon:
     async def rollback(self, identity: str) -> Rollback | None:
         await self._reach()
         return next((r for r in (ROLLED,) if r.id == identity), None)
+
+    async def silences(
+        self, *, active_only: bool = False, cursor: str | None = None, limit: int = 50
+    ) -> Page[Silence]:
+        return await self._page(
+            [s for s in (QUIET, OVER) if s.ended_at is None or not active_only], cursor, limit
+        )
+
+    async def silence(self, identity: str) -> Silence | None:
+        await self._reach()
+        return next((s for s in (QUIET, OVER) if s.id == identity), None)
 
     async def audit(
         self, *, subject: str | None = None, cursor: str | None = None, limit: int = 50

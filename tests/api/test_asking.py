@@ -258,6 +258,29 @@ async def test_incidents_are_acknowledged_approved_rejected_and_closed(
     assert len(daemon.asked) == 1
 
 
+@pytest.mark.parametrize("word", ["taint", "untaint", "mark-good"])
+async def test_a_persons_word_on_a_version_needs_the_version_and_a_reason(
+    serve: Serve, operator: aiohttp.ClientSession, daemon: Daemon, word: str
+) -> None:
+    url = f"{await serve()}/api/v1/services/trips/{word}"
+    body = {"version": "v1", "reason": "leaks memory"}
+    answer = await post(operator, url, body, status=200)
+    assert answer == {"service": "trips", "version": "v1", "taint": None, "states": {}}
+    (request,) = daemon.asked
+    assert (request.kind, request.target, request.by, request.body) == (
+        RequestKind(word.replace("-", "_")),
+        "trips",
+        "ci",
+        body,
+    )
+    problem = await post(operator, url, {"version": "", "reason": " "}, status=422)
+    assert {one["pointer"] for one in problem["errors"]} == {"#/version", "#/reason"}
+    assert {one["detail"] for one in problem["errors"]} == {"must not be empty"}
+    problem = await post(operator, url, {}, status=422)
+    assert {one["pointer"] for one in problem["errors"]} == {"#/version", "#/reason"}
+    assert len(daemon.asked) == 1
+
+
 async def test_a_service_nobody_knows_is_not_asked_about(
     serve: Serve, operator: aiohttp.ClientSession, daemon: Daemon
 ) -> None:

@@ -112,7 +112,7 @@ async def test_answers_have_exactly_the_described_fields(
 ) -> None:
     url = await serve()
     described = document()
-    for noun in ("services", "rules", "deployments", "incidents", "rollbacks", "audit"):
+    for noun in ("services", "rules", "deployments", "incidents", "rollbacks", "silences", "audit"):
         content = described["paths"][f"/api/v1/{noun}"]["get"]["responses"]["200"]["content"]
         name = content["application/json"]["schema"]["properties"]["items"]["items"]["$ref"].rpartition("/")[
             2

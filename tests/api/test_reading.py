@@ -166,7 +166,9 @@ async def test_the_audit_trail_pages_through_to_its_beginning(
     assert (await get(operator, await serve() + f"{V1}/audit?subject=nobody"))["items"] == []
 
 
-@pytest.mark.parametrize("noun", ["services", "rules", "deployments", "incidents", "rollbacks", "audit"])
+@pytest.mark.parametrize(
+    "noun", ["services", "rules", "deployments", "incidents", "rollbacks", "silences", "audit"]
+)
 @pytest.mark.parametrize("cursor", ["", "zzz", "trips", "%00", "WyJzb21ldGhpbmciLCJ4Il0"])
 async def test_what_no_list_has_answered_is_no_cursor(
     serve: Serve, operator: aiohttp.ClientSession, noun: str, cursor: str
@@ -231,7 +233,17 @@ async def test_a_mistyped_service_gets_the_nearest_name(
 
 @pytest.mark.parametrize(
     "path",
-    ["deployments", "incidents", "rollbacks", "audit", "deployments/d1", "incidents/i1", "rollbacks/r1"],
+    [
+        "deployments",
+        "incidents",
+        "rollbacks",
+        "audit",
+        "deployments/d1",
+        "incidents/i1",
+        "rollbacks/r1",
+        "silences",
+        "silences/s1",
+    ],
 )
 async def test_a_failing_store_is_a_503_with_advice(
     serve: Serve, operator: aiohttp.ClientSession, daemon: Daemon, path: str

@@ -101,6 +101,8 @@ def _handlers(context: Context, events: Events, metrics: Callable[[], bytes]) ->
         "incident": reading.incident,
         "rollbacks": reading.rollbacks,
         "rollback": reading.rollback,
+        "silences": reading.silences,
+        "silence": reading.silence,
         "audit": reading.audit,
         "events": events.stream,
         "openapi": show_document,
@@ -112,6 +114,11 @@ def _handlers(context: Context, events: Events, metrics: Callable[[], bytes]) ->
         "approve": asking.approve,
         "reject": asking.reject,
         "close": asking.close,
+        "taint": asking.taint,
+        "untaint": asking.untaint,
+        "mark_good": asking.mark_good,
+        "post_silence": asking.silence,
+        "expire": asking.expire,
     }
 
 

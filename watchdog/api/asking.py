@@ -21,11 +21,19 @@ from watchdog.api.bodies import (
     PostedDeployment,
     PostedReason,
     PostedRollback,
+    PostedSilence,
+    PostedVersion,
     parse,
     refuse,
 )
 from watchdog.api.context import Call, Context, reply_json, store_problem
-from watchdog.api.presenters import present_deployment, present_incident, present_rollback
+from watchdog.api.matchers import ending, matched
+from watchdog.api.presenters import (
+    present_deployment,
+    present_incident,
+    present_rollback,
+    present_silence,
+)
 from watchdog.api.problem import Mistake, Problem
 from watchdog.api.reading import identity, unknown
 from watchdog.core.errors import StoreError
@@ -91,6 +99,34 @@ class Asking:
     async def close(self, call: Call) -> web.Response:
         """Close an incident by hand."""
         return await self._for_incident(call, RequestKind.CLOSE)
+
+    async def taint(self, call: Call) -> web.Response:
+        """Never roll back to a version."""
+        return await self._for_service(call, RequestKind.TAINT, PostedVersion)
+
+    async def untaint(self, call: Call) -> web.Response:
+        """Let a version be a rollback target again."""
+        return await self._for_service(call, RequestKind.UNTAINT, PostedVersion)
+
+    async def mark_good(self, call: Call) -> web.Response:
+        """Make a version stable now."""
+        return await self._for_service(call, RequestKind.MARK_GOOD, PostedVersion)
+
+    async def silence(self, call: Call) -> web.Response:
+        """Hold back what is told of incidents, for a while."""
+        body = await self._body(call, PostedSilence)
+        matchers, mistakes = matched(body.matchers, self._context.view(), self._context.rules())
+        mistakes += ending(body, now=self._context.clock.now())
+        if mistakes:
+            raise refuse(*mistakes)
+        return await self._ask(call, RequestKind.SILENCE, "", body.model_copy(update={"matchers": matchers}))
+
+    async def expire(self, call: Call) -> web.Response:
+        """End a silence early."""
+        wanted = identity(call, "silence")
+        if await self._context.ask(self._context.reader.silence(wanted)) is None:
+            raise unknown("silence", wanted)
+        return await self._ask(call, RequestKind.EXPIRE, wanted, await self._body(call, PostedReason))
 
     async def _for_service(self, call: Call, kind: RequestKind, model: type[Body]) -> web.Response:
         services = self._context.view().services
@@ -183,7 +219,16 @@ class Asking:
             case RequestKind.ACKNOWLEDGE | RequestKind.CLOSE:
                 incident = await self._context.ask(reader.incident(wanted))
                 return present_incident(incident) if incident else None
-            case RequestKind.PAUSE | RequestKind.RESUME:
+            case RequestKind.SILENCE | RequestKind.EXPIRE:
+                silence = await self._context.ask(reader.silence(wanted))
+                return present_silence(silence, now=self._context.clock.now()) if silence else None
+            case (
+                RequestKind.PAUSE
+                | RequestKind.RESUME
+                | RequestKind.TAINT
+                | RequestKind.UNTAINT
+                | RequestKind.MARK_GOOD
+            ):
                 return None
 
 

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, NoReturn, TypeVar
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from watchdog.api.problem import Mistake, Problem
+from watchdog.core.silence import LONGEST
 from watchdog.settings.registry import nearest
 
 #: A posted `started_at` may be this far ahead of our clock.
@@ -106,6 +107,29 @@ class PostedReason(Body):
     """Goes into the record and the messages."""
 
 
+class PostedVersion(Body):
+    """A person's word on one version of a service."""
+
+    version: Word
+    """The version, as it was announced or as the switch tells it."""
+    reason: Annotated[Prose, Field(min_length=1)]
+    """Why; goes into the record."""
+
+
+class PostedSilence(Body):
+    """What nobody needs to hear of for a while. Rollbacks are made and told all the same."""
+
+    matchers: Annotated[dict[Word, Word], Field(max_length=16)]
+    """What it is about, every one of them: `service`, `environment`, `severity`, `rule`, `source`, `version`,
+    `incident` or `label.NAME`, each with its value."""
+    reason: Annotated[Prose, Field(min_length=1)]
+    """Why; goes into the record."""
+    ends_at: Moment | None = None
+    """When it ends (RFC 3339), at most 30 days from now. Either this or `for_seconds`."""
+    for_seconds: Annotated[float, Field(gt=0, le=LONGEST.total_seconds())] | None = None
+    """How long it lasts."""
+
+
 B = TypeVar("B", bound=Body)
 
 
@@ -166,7 +190,7 @@ def _mistake(model: type[Body], error: dict[str, Any]) -> Mistake:
         case "extra_forbidden":
             guess = nearest(place[-1], model.model_fields)
             detail = "is not a known key" + (f"; did you mean {guess!r}?" if guess else "")
-        case "string_too_short":
+        case "string_too_short" | "too_short":  # the second one after blanks were taken away
             detail = "must not be empty"
         case "string_too_long":
             detail = f"has more than {error['ctx']['max_length']} characters"

@@ -23,6 +23,7 @@ _FILTERS: dict[str, dict[str, Any]] = {
     "service": {"description": "only those of this service", "schema": {"type": "string"}},
     "subject": {"description": "only those about this subject", "schema": {"type": "string"}},
     "open": {"description": "only those not closed", "schema": {"type": "boolean", "default": False}},
+    "active": {"description": "only those not ended", "schema": {"type": "boolean", "default": False}},
 }
 #: What can go wrong, by what a route needs; 500 and 503 always can.
 _READ_ERRORS = (400, 401, 403)

@@ -31,6 +31,7 @@ from watchdog.core.rule import (
     Samples,
 )
 from watchdog.core.service import RollbackPolicy
+from watchdog.core.silence import Silence
 from watchdog.core.traffic import TrafficState
 from watchdog.core.units import parse_duration
 from watchdog.core.view import CheckView, ServiceView, View
@@ -125,7 +126,7 @@ def present_service(view: ServiceView) -> shapes.Service:
         incidents=view.incidents,
         rollback=present_rollback(view.rollback) if view.rollback else None,
         taints=tuple(
-            shapes.Taint(version=taint.version, at=taint.at, reason=taint.reason)
+            shapes.Taint(version=taint.version, at=taint.at, by=taint.by or "watchdog", reason=taint.reason)
             for taint in view.taints.values()
         ),
         rollback_ready=view.rollback_ready,
@@ -192,6 +193,24 @@ def present_incident(incident: Incident) -> shapes.Incident:
         closed_because=incident.closed_because,
         breaches=tuple(_breach(check, breach) for check, breach in incident.breaches.items()),
         services=incident.subjects or (() if of_source else (incident.subject,)),
+        silenced_by=incident.silenced_by,
+        silenced_messages=incident.silenced_messages,
+    )
+
+
+def present_silence(silence: Silence, *, now: datetime) -> shapes.Silence:
+    """One silence; `active` while it holds."""
+    return shapes.Silence(
+        id=silence.id,
+        matchers=silence.matchers,
+        reason=silence.reason,
+        by=silence.by,
+        active=silence.holds(now),
+        created_at=silence.created_at,
+        ends_at=silence.ends_at,
+        ended_at=silence.ended_at,
+        ended_by=silence.ended_by,
+        held_back=silence.held_back,
     )
 
 

@@ -17,6 +17,7 @@ from watchdog.api.presenters import (
     present_rollback,
     present_rule,
     present_service,
+    present_silence,
     present_status,
 )
 from watchdog.api.problem import Mistake, Problem
@@ -130,6 +131,21 @@ class Reading:
         if found is None:
             raise unknown("rollback", call.part("id"))
         return reply_json(present_rollback(found))
+
+    async def silences(self, call: Call) -> web.Response:
+        """Silences, newest first."""
+        query, now = listing(call.request, ["active"]), self._context.clock.now()
+        answer = self._context.reader.silences(
+            active_only=query.flag("active"), cursor=query.cursor, limit=query.limit
+        )
+        return _list(await self._page(answer), lambda one: present_silence(one, now=now))
+
+    async def silence(self, call: Call) -> web.Response:
+        """One silence."""
+        found = await self._context.ask(self._context.reader.silence(identity(call, "silence")))
+        if found is None:
+            raise unknown("silence", call.part("id"))
+        return reply_json(present_silence(found, now=self._context.clock.now()))
 
     async def audit(self, call: Call) -> web.Response:
         """Audit records, newest first."""

@@ -6,7 +6,14 @@ from dataclasses import dataclass
 
 from watchdog.api import shapes
 from watchdog.api.auth import Role
-from watchdog.api.bodies import Body, PostedDeployment, PostedReason, PostedRollback
+from watchdog.api.bodies import (
+    Body,
+    PostedDeployment,
+    PostedReason,
+    PostedRollback,
+    PostedSilence,
+    PostedVersion,
+)
 
 V1 = "/api/v1"
 
@@ -112,6 +119,8 @@ ROUTES: tuple[Route, ...] = (
     _get("/incidents/{id}", "incident", "One incident", shapes.Incident),
     _list("rollbacks", "Rollbacks, newest first", shapes.Rollback, "service"),
     _get("/rollbacks/{id}", "rollback", "One rollback", shapes.Rollback),
+    _list("silences", "Silences, newest first", shapes.Silence, "active"),
+    _get("/silences/{id}", "silence", "One silence", shapes.Silence),
     _list("audit", "Audit records, newest first", shapes.AuditEntry, "subject"),
     Route(
         method="GET",
@@ -141,6 +150,27 @@ ROUTES: tuple[Route, ...] = (
     _post("/services/{name}/pause", "pause", "Stop the automation for a service"),
     _post("/services/{name}/resume", "resume", "Let the automation act again"),
     _post(
+        "/services/{name}/taint",
+        "taint",
+        "Never roll back to a version",
+        body=PostedVersion,
+        answer=shapes.Standing,
+    ),
+    _post(
+        "/services/{name}/untaint",
+        "untaint",
+        "Let a version be a rollback target again",
+        body=PostedVersion,
+        answer=shapes.Standing,
+    ),
+    _post(
+        "/services/{name}/mark-good",
+        "mark_good",
+        "Make a version stable now: a rollback target",
+        body=PostedVersion,
+        answer=shapes.Standing,
+    ),
+    _post(
         "/incidents/{id}/acknowledge",
         "acknowledge",
         "Say that somebody looks after an incident",
@@ -149,4 +179,13 @@ ROUTES: tuple[Route, ...] = (
     _post("/incidents/{id}/approve", "approve", "Allow the rollback that waits for approval"),
     _post("/incidents/{id}/reject", "reject", "Refuse the rollback that waits for approval"),
     _post("/incidents/{id}/close", "close", "Close an incident by hand", answer=shapes.Incident),
+    _post(
+        "/silences",
+        "post_silence",
+        "Hold back what is told of incidents, for a while",
+        body=PostedSilence,
+        answer=shapes.Silence,
+        status=201,
+    ),
+    _post("/silences/{id}/expire", "expire", "End a silence early", answer=shapes.Silence),
 )

@@ -115,11 +115,21 @@ class Pause(Shape, frozen=True, kw_only=True):
 
 
 class Taint(Shape, frozen=True, kw_only=True):
-    """A version that is never a rollback target."""
+    """A version that is never a rollback target. `by` is `watchdog` where it was rolled back."""
 
     version: str
     at: datetime
+    by: str
     reason: str
+
+
+class Standing(Shape, frozen=True, kw_only=True):
+    """What people's word came to: whether the version is tainted, and its state on every variant that carries it."""
+
+    service: str
+    version: str
+    taint: Taint | None
+    states: dict[str, str]
 
 
 class Veto(Shape, frozen=True, kw_only=True):
@@ -170,7 +180,10 @@ class Breach(Shape, frozen=True, kw_only=True):
 
 
 class Incident(Shape, frozen=True, kw_only=True):
-    """What is wrong with one service or one source. `services` are those affected."""
+    """What is wrong with one service or one source. `services` are those affected.
+
+    `silenced_by` are the silences that hold back its newest message, `silenced_messages` how many were held back.
+    """
 
     id: str
     kind: IncidentKind
@@ -190,6 +203,23 @@ class Incident(Shape, frozen=True, kw_only=True):
     closed_because: str
     breaches: tuple[Breach, ...]
     services: tuple[str, ...]
+    silenced_by: tuple[str, ...]
+    silenced_messages: int
+
+
+class Silence(Shape, frozen=True, kw_only=True):
+    """For a while people hear nothing of incidents that match. `held_back` counts the messages nobody got."""
+
+    id: str
+    matchers: dict[str, str]
+    reason: str
+    by: str
+    active: bool
+    created_at: datetime
+    ends_at: datetime
+    ended_at: datetime | None
+    ended_by: str
+    held_back: int
 
 
 class Place(Shape, frozen=True, kw_only=True):
