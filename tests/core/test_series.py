@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from watchdog.core import series as module
+from watchdog.core.extrapolation import increase
 from watchdog.core.selector import parse_selector
-from watchdog.core.series import MARGIN, PAGES_FOR, Count, Memory, Scraped, Series, increase
+from watchdog.core.series import MARGIN, PAGES_FOR, Count, Memory, Scraped, Series
 
 T0 = 1_700_000_000.0
 

@@ -6,9 +6,9 @@ that the first question about a metric looks back as well. This module must neve
 seconds, given.
 
 An increase is the sum of a counter's steps between the samples in the window; after a reset the new value counts from
-0; a series counts from its first sample on. Prometheus does the same and then extrapolates to the window's edges,
-which is left out here: counts come out lower by up to one scrape interval's share of the window, and shares of two
-counters scraped together come out alike.
+0; a series counts from its first sample on. Prometheus does the same and then extrapolates to the window's edges
+(`watchdog.core.extrapolation`), which is left out of counts: they come out lower by up to one scrape interval's share
+of the window, and shares of two counters scraped together come out alike.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ import math
 from array import array
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
-from itertools import pairwise
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
 from watchdog.core.exposition import read_labels, samples
+from watchdog.core.extrapolation import increase
 from watchdog.core.selector import Selector
 
 #: Most series in memory; a page that would go beyond is refused.
@@ -33,16 +33,6 @@ PAGES_BYTES = 16 * 2**20
 PAGES_FOR = 120.0
 #: What is kept beyond the longest window (seconds): a question may be a little late.
 MARGIN = 30.0
-
-
-def increase(values: Sequence[float]) -> float | None:
-    """How far a counter rose over its samples, oldest first. `None` with fewer than two: nothing can be said.
-
-    A value below the one before it is a reset: the counter began again at 0. NaN stays NaN.
-    """
-    if len(values) < 2:
-        return None
-    return sum(after if after < before else after - before for before, after in pairwise(values))
 
 
 class Series:
@@ -71,10 +61,20 @@ class Series:
         """The values later than `after` and not later than `until`."""
         return self.values[bisect_right(self.times, after) : bisect_right(self.times, until)]
 
+    def span(self, *, after: float, until: float) -> tuple[Sequence[float], Sequence[float]]:
+        """Times and values of the samples later than `after` and not later than `until`."""
+        first, end = bisect_right(self.times, after), bisect_right(self.times, until)
+        return self.times[first:end], self.values[first:end]
+
     def newest(self, *, until: float) -> float | None:
         """The time of the newest sample not later than `until`."""
         found = bisect_right(self.times, until)
         return self.times[found - 1] if found else None
+
+    def latest(self, *, until: float) -> float | None:
+        """The value of that sample."""
+        found = bisect_right(self.times, until)
+        return self.values[found - 1] if found else None
 
     def forget(self, before: float) -> None:
         """Drop samples older than that, but not the newest; now and then rather than one by one."""
@@ -182,16 +182,14 @@ class Memory:
         newest: float | None = None
         most = 0
         found = 0
-        for series in self._metrics.get(selector.name, {}).values():
-            if not selector.accepts(series.labels):
-                continue
+        for series in self.selected(selector):
             values = series.window(after=after, until=until)
             if not values:
                 continue
             found += 1
             most = max(most, len(values))
             seen = series.newest(until=until)
-            if seen is not None and series.shown_at >= self._last_page.get(series.origin, math.inf):
+            if seen is not None and self.shows(series):
                 newest = seen if newest is None else max(newest, seen)
             rise = increase(values)
             if rise is not None:
@@ -200,11 +198,15 @@ class Memory:
 
     def origins(self, selector: Selector) -> frozenset[str]:
         """The targets with a selected series in memory, be it old: what the newest page showed stays known."""
-        return frozenset(
-            series.origin
-            for series in self._metrics.get(selector.name, {}).values()
-            if selector.accepts(series.labels)
-        )
+        return frozenset(series.origin for series in self.selected(selector))
+
+    def selected(self, selector: Selector) -> Iterator[Series]:
+        """The selected series in memory. Raises `ValueError` for a pattern that cannot be matched."""
+        return (one for one in self._metrics.get(selector.name, {}).values() if selector.accepts(one.labels))
+
+    def shows(self, series: Series) -> bool:
+        """Whether the newest page of its target still has the series."""
+        return series.shown_at >= self._last_page.get(series.origin, math.inf)
 
     def _take(self, page: Scraped, wanted: Iterable[str]) -> None:
         lines = list(samples(page.text, frozenset(wanted), openmetrics=page.openmetrics))

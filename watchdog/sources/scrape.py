@@ -1,9 +1,9 @@
-"""The source `scrape`: reads exposition pages itself and answers ratios from memory, so that no Prometheus is needed.
+"""The source `scrape`: reads exposition pages itself and answers rules from memory, so that no Prometheus is needed.
 
 Every address is read at once and then each `interval`, each in a loop of its own, never twice at the same time. A
 metric is remembered from the first question about it on, looking back over the pages at hand (about two minutes).
 Series get the labels `instance` (host and port) and `job` (the source's name), as in Prometheus. Asking costs no
-round trip. What an increase is, and how it differs from Prometheus's, stands in `watchdog.core.series`.
+round trip. What is measured, and how it differs from Prometheus, stands in `watchdog.core.measure`.
 
 This module must never mix a page that it could not read completely into its memory, nor answer from some targets as
 if they were all: a failing address that showed the series asked for (or nothing yet) makes the answer partial, and
@@ -27,10 +27,11 @@ from yarl import URL
 from watchdog.aio.clock import Clock, SystemClock
 from watchdog.aio.fetch import Page, Wanted, fetch, open_session
 from watchdog.aio.supervise import run_all
+from watchdog.core.measure import Measurable, measure, selectors_of
 from watchdog.core.observation import Answer, Failed, FailReason
-from watchdog.core.rule import Ratio
-from watchdog.core.selector import Selector, compile_pattern, parse_selector
-from watchdog.core.series import Count, Memory, Scraped
+from watchdog.core.rule import Gauge, Quantile, Query, Rate, Ratio
+from watchdog.core.selector import Selector
+from watchdog.core.series import Memory, Scraped
 from watchdog.core.units import format_duration
 from watchdog.settings.access import Access, Address
 from watchdog.settings.model import PositiveDuration, ProviderSettings
@@ -123,38 +124,34 @@ class ScrapeSource:
 
     async def ask(self, question: Question, *, now: datetime) -> Answer | Failed:
         form, window = question.form, question.window
-        if not isinstance(form, Ratio):
+        if isinstance(form, Query):
             return Failed(
                 reason=FailReason.QUERY_ERROR, detail="raw PromQL needs a source of kind prometheus"
             )
-        asked = f"increase over {window.total_seconds():g} s of bad: {form.bad} and total: {form.total}"
+        asked = _described(form, window)
         if window > LONGEST_WINDOW:
             detail = f"a scrape source remembers {LONGEST_WINDOW.total_seconds() / 60:g} minutes, not more"
             return Failed(reason=FailReason.QUERY_ERROR, detail=detail, asked=asked)
         try:
-            bad, total = _readable(form.bad), _readable(form.total)
+            selectors = tuple(selectors_of(form).values())
         except ValueError as error:
             return Failed(reason=FailReason.QUERY_ERROR, detail=str(error), asked=asked)
         until = now.timestamp()
-        for selector in (bad, total):
+        for selector in selectors:
             self._memory.want(selector.name, window=window.total_seconds(), now=until)
         failures = [target.failed for target in self._targets if target.failed is not None]
         if len(failures) == len(self._targets):
             detail = one_line("; ".join(target.trouble for target in self._targets), limit=_ERROR_CHARS)
             return Failed(reason=failures[0].reason, detail=detail, asked=asked)
-        after = (now - window).timestamp()
-        counts = {
-            "bad": self._memory.count(bad, after=after, until=until),
-            "total": self._memory.count(total, after=after, until=until),
-        }
-        since = self._memory.reaches_back_to((bad.name, total.name))
+        measured = measure(self._memory, form, after=(now - window).timestamp(), until=until)
+        since = self._memory.reaches_back_to(selector.name for selector in selectors)
         return Answer(
-            parts=_parts(counts["bad"], counts["total"]),
+            parts=measured.parts,
             evaluated_at=now,
-            warnings=self._missing(bad, total),
+            warnings=self._missing(*selectors),
             since=None if since is None else datetime.fromtimestamp(since, UTC),
             asked=asked,
-            answered=msgspec.json.encode(counts).decode(),
+            answered=msgspec.json.encode(measured.record).decode(),
         )
 
     async def inspect(self) -> SourceReport:
@@ -256,23 +253,18 @@ class ScrapeSource:
         return page
 
 
-def _parts(bad: Count, total: Count) -> dict[str, tuple[float, ...]]:
-    numbers = {
-        "bad": bad.increases,
-        "total": total.increases,
-        "newest": total.newest,
-        "samples": float(total.samples) if total.samples else None,
-    }
-    return {part: () if number is None else (number,) for part, number in numbers.items()}
-
-
-def _readable(text: str) -> Selector:
-    """A selector whose patterns can be matched here. Raises `ValueError`."""
-    selector = parse_selector(text)
-    for matcher in selector.matchers:
-        if matcher.operator.endswith("~"):
-            compile_pattern(matcher.value)
-    return selector
+def _described(form: Measurable, window: timedelta) -> str:
+    """What is asked, in words; there is no PromQL."""
+    span = f"over {window.total_seconds():g} s"
+    match form:
+        case Ratio():
+            return f"increase {span} of bad: {form.bad} and total: {form.total}"
+        case Quantile():
+            return f"quantile {form.q:g} {span} of {form.of}"
+        case Rate():
+            return f"rate {span} of {form.of}"
+        case Gauge():
+            return f"{form.by} of {form.of}"
 
 
 def _clean(text: str) -> str:
