@@ -96,7 +96,7 @@ class ChannelDead(msgspec.Struct, frozen=True, kw_only=True):
 Event = Observed | TrafficSeen | TrafficUnseen | Asked | Ticked | Outcome | ChannelDead
 
 
-def service_of(event: Event) -> str:
+def service_of(event: object) -> str:
     """The one service that an event is about; empty where it may concern any."""
     match event:
         case Observed(check=check):

@@ -8,7 +8,7 @@ the outside does.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import TypeVar
 
@@ -64,9 +64,7 @@ class Collector:
         self._metrics = metrics
         self._rhythms: dict[tuple[str, str], dict[str, Rhythm]] = {}
         self._failing: dict[Poll, str] = {}
-        self._gates = {
-            ("source", name): asyncio.Semaphore(source.concurrency) for name, source in sources.items()
-        } | {("probe", kind): asyncio.Semaphore(AT_ONCE) for kind in probes}
+        self._gates: dict[tuple[str, str], asyncio.Semaphore] = {}
 
     async def poll(self, poll: Poll) -> Beat | None:
         """Poll once and deliver what it gave; answers when the next fresh sample can be seen, if known.
@@ -80,17 +78,19 @@ class Collector:
             for one in rounds(world, table, now=self._now()):
                 found += await self._play(one, poll, whole=len(one.hands) == len(table.hands))
         for observed in found:
-            self._deliver(observed)
+            self._deliver(replace(observed, edition=world.edition))
         return self._pace(poll, found)
 
     async def _poll_check(self, check: CheckId) -> Beat | None:
-        service = self._world().services.get(check.service)
+        world = self._world()
+        service = world.services.get(check.service)
         rule = rule_of(service, check) if service else None
         if service is None or rule is None:
             return None
         observation = await self._guarded(check, self._ask(service, check, rule))
         now = self._now()
-        self._deliver(Observed(check=check, observation=observation, arrived_at=now))
+        edition = world.edition
+        self._deliver(Observed(check=check, observation=observation, arrived_at=now, edition=edition))
         return self._heard(check, rule, observation, now)
 
     async def _play(self, one: Round, poll: SharedPoll, *, whole: bool) -> list[Observed]:
@@ -133,6 +133,19 @@ class Collector:
         return (
             None if rule is None else self._heard(leader.check, rule, leader.observation, leader.arrived_at)
         )
+
+    def follow(self, world: World, *, sources: Iterable[str]) -> None:
+        """A changed configuration: `sources` are new or others now. What was learnt of other questions is forgotten."""
+        for name in sources:
+            self._gates.pop(("source", name), None)
+        self._rhythms = {
+            (name, rule): kin
+            for (name, rule), kin in self._rhythms.items()
+            if name in world.services and world.services[name].editions.get(rule, -1) != world.edition
+        }
+
+    def _gate(self, family: str, name: str, room: int) -> asyncio.Semaphore:
+        return self._gates.setdefault((family, name), asyncio.Semaphore(room))
 
     def _heard(self, check: CheckId, rule: Rule, observation: Observation, now: datetime) -> Beat | None:
         if rule.is_probe or (isinstance(rule.form, Query) and rule.form.freshness is None):
@@ -179,7 +192,7 @@ class Collector:
                 return Failed(
                     reason=FailReason.UNABLE, detail=f"no rule asks for {form.kind} probes any more"
                 )
-            async with self._gates["probe", form.kind]:
+            async with self._gate("probe", form.kind, AT_ONCE):
                 return await self._probes[form.kind].check(form.settings, now=self._clock.now())
         needed = comparison(service, check, rule, now=self._now())
         asked = needed.asked if needed else None
@@ -192,10 +205,11 @@ class Collector:
 
     async def _at_source(self, rule: Rule, ask: Callable[[Source], Awaitable[T]]) -> T | Failed:
         name = rule.source or ""
-        if name not in self._sources:
+        source = self._sources.get(name)
+        if source is None:
             return Failed(reason=FailReason.UNABLE, detail=f"source {name!r} is not configured any more")
-        async with self._gates["source", name]:
+        async with self._gate("source", name, source.concurrency):
             began = self._clock.monotonic()
-            answer = await ask(self._sources[name])
+            answer = await ask(self._sources.get(name, source))
             self._metrics.observe_query(name, self._clock.monotonic() - began)
         return answer

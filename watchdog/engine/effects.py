@@ -14,10 +14,11 @@ import structlog
 from watchdog.aio.clock import Clock
 from watchdog.aio.crew import Crew
 from watchdog.core import telling
-from watchdog.core.checks import Poll, SharedPoll, polls
+from watchdog.core.checks import Poll, SharedPoll, checks_of, polls
 from watchdog.core.errors import StoreError
 from watchdog.core.events import Event, Outcome, OutcomeKind, service_of
 from watchdog.core.message import Message
+from watchdog.core.reconfigure import Change
 from watchdog.core.rollback import VERIFYING, Rollback, RollbackState
 from watchdog.core.turn import Turn
 from watchdog.core.world import ServiceWorld, World
@@ -72,7 +73,13 @@ class Effects:
                 self._executor.submit(rollback, resumed=True)
 
     def release(
-        self, before: World, after: World, turn: Turn, *, events: Sequence[Event], looks: Iterable[str]
+        self,
+        before: World,
+        after: World,
+        turn: Turn,
+        *,
+        events: Sequence[Event | Change],
+        looks: Iterable[str],
     ) -> None:
         """Let go what a committed turn decided. `looks` are services whose traffic should be read at once."""
         for rollback in turn.rollbacks:
@@ -94,6 +101,25 @@ class Effects:
                 self._measure(before, event)
         for name in looks:
             self._traffic.now(name)
+
+    def follow(self, before: World, after: World, *, look_interval: timedelta) -> None:
+        """A changed configuration: forget services that are gone, and ask at once what is another question now."""
+        for name in before.services.keys() - after.services.keys():
+            self._checks.plan(name, {})
+            self._shared.subtract(self._wanted.pop(name, {}).items())
+            self._shared_changed = True
+        self._plan_shared()
+        self._look_interval = look_interval
+        self._plan_traffic(after)
+        asked: dict[Poll, None] = {}
+        for name, service in after.services.items():
+            anew = {rule for rule, edition in service.editions.items() if edition == after.edition}
+            if not anew or name not in before.services:
+                continue
+            asked |= dict.fromkeys(SharedPoll(rule=rule) for rule in sorted(anew))
+            asked |= dict.fromkeys(check for check in checks_of(service) if check.rule in anew)
+        for poll in asked:
+            self._checks.now(poll)
 
     def _plan(self, world: World, service: ServiceWorld) -> None:
         """The checks that are asked alone, and what this service wants of those that are asked for all services."""

@@ -23,6 +23,10 @@ class PauseFile:
         self._stat = stat
         self._looking: asyncio.Future[object] | None = None
 
+    def move(self, path: Path | None) -> None:
+        """Look somewhere else from now on."""
+        self._path = path
+
     async def look(self) -> str:
         """Why automation is paused, or nothing. Never raises, within a second; safe to cancel."""
         if self._path is None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
 
 import msgspec
@@ -33,6 +33,7 @@ from watchdog.core.events import (
     TrafficUnseen,
     service_of,
 )
+from watchdog.core.reconfigure import Change, reconfigure
 from watchdog.core.step import Stepped, memory, step
 from watchdog.core.turn import Turn, together
 from watchdog.core.view import View
@@ -60,7 +61,7 @@ _SEEN = (Observed, TrafficSeen, TrafficUnseen)
 class _Batch(msgspec.Struct, frozen=True, kw_only=True):
     """What a turn came to: the events that were taken in, the world after them, and what must be written first."""
 
-    events: tuple[Event, ...]
+    events: tuple[Event | Change, ...]
     world: World
     turn: Turn
     head: ChainHead
@@ -71,8 +72,19 @@ class Reactor:
     """Owns the world. `deliver` is the one door in; `effects` are the doors out."""
 
     def __init__(
-        self, *, store: Store, world: World, head: ChainHead, effects: Effects, clock: Clock
+        self,
+        *,
+        store: Store,
+        world: World,
+        head: ChainHead,
+        effects: Effects,
+        clock: Clock,
+        on_change: Callable[[Change, World | None], None] = lambda _change, _before: None,
     ) -> None:
+        """`on_change` hears of a change of the configuration in the very turn in which the world follows it.
+
+        It is given the world before, or `None` when the change could not be written and everything is as it was.
+        """
         self.world = world
         self.turn_at = clock.now()
         self.ticks = 0
@@ -81,7 +93,8 @@ class Reactor:
         self._head = head
         self._effects = effects
         self._clock = clock
-        self._inbox: deque[Event] = deque()
+        self._on_change = on_change
+        self._inbox: deque[Event | Change] = deque()
         self._arrived = asyncio.Event()
         self._kept: list[Event] = []
         self._dirty: set[str] = set()
@@ -89,7 +102,7 @@ class Reactor:
         self._flushed_at = clock.monotonic()
         self._journaled_at = clock.monotonic()
 
-    def deliver(self, event: Event) -> None:
+    def deliver(self, event: Event | Change) -> None:
         """Put an event into the inbox. Never blocks: polls do not overlap, so it is bounded by the number of checks."""
         self._inbox.append(event)
         self._arrived.set()
@@ -128,7 +141,7 @@ class Reactor:
         while self._to_flush and await self._flush():
             pass
 
-    async def turn(self, event: Event) -> None:
+    async def turn(self, event: Event | Change) -> None:
         """One turn: step, commit, effects. What was kept is taken in first: people mean their requests in order.
 
         What was only seen is taken in together with what was seen next and waits in the inbox.
@@ -143,11 +156,15 @@ class Reactor:
             await self._retry_kept()
         elif isinstance(event, _SEEN):
             await self._take(self._waiting(event))
+        elif isinstance(event, Change):
+            before = self.world
+            taken = await self._take((event,))
+            self._on_change(event, before if taken else None)
         else:
             await self._take((event,))
         self.turn_at = self._clock.now()
 
-    def _waiting(self, first: Event) -> Iterator[Event]:
+    def _waiting(self, first: Event) -> Iterator[Event | Change]:
         """The event, and those behind it in the inbox that were only seen, while there is time for them."""
         until = self._clock.monotonic() + BATCH_FOR
         yield first
@@ -156,7 +173,7 @@ class Reactor:
                 return
             yield self._inbox.popleft()
 
-    async def _take(self, events: Iterable[Event]) -> bool:
+    async def _take(self, events: Iterable[Event | Change]) -> bool:
         """Take events in as one transaction; false when it could not be written.
 
         Then everything is as it was, but for the events of several that need nothing written.
@@ -169,12 +186,13 @@ class Reactor:
         self._settle(batch)
         return True
 
-    def _stepped(self, events: Iterable[Event], *, writing: bool = True) -> _Batch:
+    def _stepped(self, events: Iterable[Event | Change], *, writing: bool = True) -> _Batch:
         """Step through events; one that moves a rollback is the last. Not `writing`: skip what must be written."""
         world, head = self.world, self._head
-        taken, turns, looks = list[Event](), list[Turn](), dict[str, None]()
+        taken, turns, looks = list[Event | Change](), list[Turn](), dict[str, None]()
         for event in events:
-            stepped = step(world, event, self._clock.now())
+            now = self._clock.now()
+            stepped = reconfigure(world, event, now) if isinstance(event, Change) else step(world, event, now)
             turn, end = self._turn_of(stepped, head)
             if not writing and not turn.empty:
                 continue
@@ -213,7 +231,7 @@ class Reactor:
             rollbacks=stepped.rollbacks,
             checks=stepped.checks,
             forgotten=stepped.forgotten,
-            outbox=outgoing(stepped.messages, self.world.routes, head=head.hash),
+            outbox=outgoing(stepped.messages, stepped.world.routes, head=head.hash),
             audit=tuple(records),
             replies=stepped.replies,
         )

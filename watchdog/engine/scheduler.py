@@ -62,6 +62,8 @@ class Scheduler(Generic[K]):
         for key in self._groups.get(group, frozenset()) - jobs.keys():
             del self._jobs[key]
         self._groups[group] = frozenset(jobs)
+        if not jobs:
+            del self._groups[group]
         for key, interval in jobs.items():
             self._set(key, interval.total_seconds())
 

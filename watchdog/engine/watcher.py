@@ -29,30 +29,36 @@ class Watcher:
         *,
         switches: Mapping[str, TrafficSwitch],
         deliver: Callable[[TrafficSeen | TrafficUnseen], None],
+        edition: Callable[[], int] = int,
     ) -> None:
+        """`edition` answers the world's: which configuration a look is begun under."""
+        self._edition = edition
         self._switches = switches
         self._deliver = deliver
         self._failing: set[str] = set()
 
     async def look(self, service: str) -> None:
-        """Read one switch and deliver what it shows. Safe to cancel."""
+        """Read one switch and deliver what it shows; nothing for a service that is gone. Safe to cancel."""
+        edition, switch = self._edition(), self._switches.get(service)
+        if switch is None:
+            return
         try:
             async with asyncio.timeout(LIMIT.total_seconds()):
-                state = await self._switches[service].read()
+                state = await switch.read()
         except SwitchError as error:
-            self._unseen(service, str(error))
+            self._unseen(service, str(error), edition)
         except TimeoutError:
-            self._unseen(service, "no answer in time")
+            self._unseen(service, "no answer in time", edition)
         except Exception as error:  # noqa: BLE001 - the plugin border
-            self._unseen(service, f"{type(error).__name__} in the provider", fault=error)
+            self._unseen(service, f"{type(error).__name__} in the provider", edition, fault=error)
         else:
             if service in self._failing:
                 self._failing.discard(service)
                 _log.info("switch_readable_again", service=service)
-            self._deliver(TrafficSeen(service=service, state=state))
+            self._deliver(TrafficSeen(service=service, state=state, edition=edition))
 
-    def _unseen(self, service: str, why: str, *, fault: Exception | None = None) -> None:
+    def _unseen(self, service: str, why: str, edition: int, *, fault: Exception | None = None) -> None:
         if service not in self._failing:
             self._failing.add(service)
             _log.warning("switch_unreadable", service=service, error=why, exc_info=fault)
-        self._deliver(TrafficUnseen(service=service, error=why))
+        self._deliver(TrafficUnseen(service=service, error=why, edition=edition))
