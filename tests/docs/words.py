@@ -15,7 +15,7 @@ from watchdog.core.units import format_duration
 
 #: Keys that the loader knows only to say that this release does not have them; a test holds that it does.
 LATER = {
-    "rule": ("quantile", "rate", "gauge", "match", "baseline"),
+    "rule": ("match", "baseline"),
     "main": ("escalations", "heartbeat", "kubernetes"),
     "route": ("escalation",),
 }
@@ -35,6 +35,9 @@ KINDS = {
     ("route", "to"): "list of channels",
     ("rule", "interval"): "`critical`, `normal`, `extended` or a duration",
     ("rule", "ratio"): "mapping",
+    ("rule", "quantile"): "mapping",
+    ("rule", "rate"): "selector",
+    ("rule", "gauge"): "mapping",
     ("rule", "query"): "PromQL",
     ("rule", "freshness"): "PromQL",
     ("rule", "probe"): "mapping with `kind`",
@@ -44,6 +47,8 @@ KINDS = {
     ("rule", "tags"): "list of names",
     ("ratio", "bad"): "selector",
     ("ratio", "total"): "selector",
+    ("quantile", "of"): "selector",
+    ("gauge", "of"): "selector",
     ("evidence", "events"): "PromQL",
     ("expect", "status"): "`200`, `2xx` or a list of such",
     ("traffic haproxy", "socket"): "path or `tcp://HOST:PORT`",
@@ -102,10 +107,13 @@ DEFAULTS = {
     ("rule", "unit"): "`ratio` for ratios, else `none`",
     ("rule", "source"): "the only one; required where there are several",
     ("rule", "ratio"): "one form is required",
+    ("rule", "quantile"): "one form is required",
+    ("rule", "rate"): "one form is required",
+    ("rule", "gauge"): "one form is required",
     ("rule", "query"): "one form is required",
     ("rule", "probe"): "one form is required",
     ("rule", "threshold"): "required",
-    ("rule", "evidence"): "for a ratio as below; for a query none",
+    ("rule", "evidence"): "for a ratio and a quantile as below, else none",
     ("rule", "blind_after"): "`3m`, or three intervals where that is longer",
     ("rule", "max_age"): "two scrape intervals as learnt, else `30s`",
     ("rule", "freshness"): "the evaluation time counts",

@@ -187,8 +187,7 @@ class _Compiler:
             return name
         if sources[name] in _NO_PROMQL:
             self._check_without_promql(form, f"source {name!r} is of kind {sources[name]}")
-        if not isinstance(form, Gauge):  # which reads the newest samples, however far apart they are
-            self._check_window(name)
+        self._check_window(name)
         return name
 
     def _check_window(self, source: str) -> None:
