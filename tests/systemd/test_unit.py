@@ -1,0 +1,87 @@
+"""The files of `systemd/`, judged by systemd's own tools; nothing is started."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.servers.require import require
+from tests.systemd.unit import FOLDER, UNIT, VENV, with_paths
+from watchdog.app.daemon import FINISH_WITHIN, FLUSH_WITHIN, STOP_WITHIN
+from watchdog.app.notify import EXTENSION, LONGEST_PAUSE
+from watchdog.config.schema import PAUSE_FILE, STORE_URL
+
+DROP_INS = sorted((FOLDER / "rollback-watchdog.service.d").glob("*.conf"))
+NAME = "rollback-watchdog"
+
+
+def run(*argv: str, package: str = "systemd") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [require(argv[0], package=package), *argv[1:]],
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+
+
+def written(folder: Path, *drop_ins: Path) -> Path:
+    """The unit, with drop-ins, for the virtual environment of the tests."""
+    text = "\n".join(file.read_text() for file in (UNIT, *drop_ins))
+    unit = folder / UNIT.name
+    unit.write_text(with_paths(text, {VENV: sys.prefix}))
+    return unit
+
+
+def exposure(unit: Path) -> float:
+    """How much `systemd-analyze security` says a broken daemon could do, from 0 to 10."""
+    done = run("systemd-analyze", "security", "--no-pager", "--offline=yes", str(unit))
+    found = re.search(r"Overall exposure level for \S+: ([\d.]+)", done.stdout)
+    assert found, done.stderr
+    return float(found[1])
+
+
+@pytest.mark.parametrize("drop_ins", [[], *([one] for one in DROP_INS)], ids=str)
+def test_systemd_has_nothing_to_say_about_the_unit(tmp_path: Path, drop_ins: list[Path]) -> None:
+    done = run("systemd-analyze", "verify", "--man=no", str(written(tmp_path, *drop_ins)))
+    # Other units of the machine may have faults of their own.
+    said = [line for line in done.stderr.splitlines() if NAME in line]
+    assert (done.returncode, said) == (0, [])
+
+
+def test_a_broken_daemon_could_do_little(tmp_path: Path) -> None:
+    assert exposure(written(tmp_path)) <= 1.5
+    assert exposure(written(tmp_path, FOLDER / f"{NAME}.service.d" / "haproxy.conf")) <= 2.0
+
+
+def test_the_times_of_the_unit_fit_those_of_the_daemon() -> None:
+    given = dict(re.findall(r"^(\w+Sec)=(\d+)s$", UNIT.read_text(), re.MULTILINE))
+    stop = FINISH_WITHIN + STOP_WITHIN + FLUSH_WITHIN
+    assert int(given["TimeoutStopSec"]) > stop.total_seconds() + 10
+    assert int(given["WatchdogSec"]) > 2 * LONGEST_PAUSE.total_seconds()
+    assert EXTENSION > 2 * LONGEST_PAUSE
+
+
+def test_user_and_folders_are_made(tmp_path: Path) -> None:
+    (tmp_path / "etc").mkdir()
+    done = run("systemd-sysusers", f"--root={tmp_path}", str(FOLDER / f"{NAME}.sysusers.conf"))
+    assert done.returncode == 0, done.stderr
+    users = (tmp_path / "etc" / "passwd").read_text()
+    assert re.search(
+        rf"^{NAME}:x:\d+:\d+:Rollback Watchdog:/var/lib/watchdog:/usr/sbin/nologin$", users, re.MULTILINE
+    )
+    done = run("systemd-tmpfiles", f"--root={tmp_path}", "--create", str(FOLDER / f"{NAME}.tmpfiles.conf"))
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "etc/watchdog").stat().st_mode & 0o777 == 0o750
+    assert (tmp_path / "var/lib/watchdog").stat().st_mode & 0o777 == 0o750
+
+
+def test_the_unit_is_where_the_defaults_are() -> None:
+    text = UNIT.read_text()
+    (state,) = re.findall(r"^StateDirectory=(.+)$", text, re.MULTILINE)
+    assert str(PAUSE_FILE.parent) == f"/var/lib/{state}"
+    assert STORE_URL.startswith(f"sqlite:////var/lib/{state}/")
