@@ -60,7 +60,7 @@ def _left_out(node: Node, form: Form, problems: Problems) -> Evidence | None:
         return Evidence(bound=False)
     if type(form) in _NO_EVIDENCE:
         return None
-    if node.get("threshold", "rollback") is not None:
+    if any(node.get(*path, "rollback") is not None for path in (("threshold",), ("baseline", "worse_by"))):
         words = (
             "a query with a rollback threshold needs "
             "`evidence: {events: QUERY, min_events: NUMBER}`, or `evidence: none` for the bare threshold"

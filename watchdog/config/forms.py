@@ -17,7 +17,7 @@ from watchdog.core.rule import Form, ProbeForm, Query, Ratio
 
 FORMS = ("ratio", "quantile", "rate", "gauge", "query", "probe")
 #: Other words of the language that this release does not have.
-_LATER = ("match", "baseline")
+_LATER = ("match",)
 
 
 class Forms:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 
+from watchdog.config.baseline import baseline_of
 from watchdog.config.evidence import evidence_of
 from watchdog.config.forms import Forms
 from watchdog.config.loaded import Position, Provider
@@ -22,6 +23,7 @@ from watchdog.config.shape import shape
 from watchdog.config.thresholds import metric_thresholds, probe_thresholds
 from watchdog.config.variables import labels_in
 from watchdog.core.rule import (
+    Baseline,
     Form,
     Gauge,
     Holds,
@@ -65,12 +67,19 @@ class Known:
 class Surroundings:
     """What rules need of the main file. `sources` is `None` when nothing is known about them (a mistake there).
 
-    `windows` says for a source why a window can never have data there, where its kind knows.
+    `windows` says for a source why a window can never have data there, where its kind knows, and `baselines` why a
+    baseline cannot.
     """
 
     intervals: Intervals
     sources: dict[str, str] | None
     windows: Mapping[str, Callable[[timedelta], str]]
+    baselines: Mapping[str, Callable[[Baseline, timedelta], str]]
+
+    @property
+    def only_source(self) -> str:
+        """The source that a rule need not name; empty where there are several."""
+        return next(iter(self.sources)) if self.sources and len(self.sources) == 1 else ""
 
     @classmethod
     def of(
@@ -78,12 +87,18 @@ class Surroundings:
     ) -> Surroundings:
         """`known` is false when the sources could not be read at all."""
         kinds = {name: "" if source is None else source.kind for name, source in sources.items()}
-        windows = {}
+        faults: dict[str, dict[str, Callable[..., str]]] = {"window_fault": {}, "baseline_fault": {}}
         for name, source in sources.items():
-            fault = source and getattr(providers.class_of("source", source.kind), "window_fault", None)
-            if source and fault:
-                windows[name] = partial(fault, source.settings)
-        return cls(intervals=intervals, sources=kinds if known else None, windows=windows)
+            for question, found in faults.items():
+                fault = source and getattr(providers.class_of("source", source.kind), question, None)
+                if source and fault:
+                    found[name] = partial(fault, source.settings)
+        return cls(
+            intervals=intervals,
+            sources=kinds if known else None,
+            windows=faults["window_fault"],
+            baselines=faults["baseline_fault"],
+        )
 
 
 def compile_rule(node: Node, around: Surroundings, forms: Forms, problems: Problems) -> Known | None:
@@ -134,6 +149,7 @@ class _Compiler:
             self._levels(
                 probe=self._node.has("probe"), unit=Unit.RATIO if self._node.has("ratio") else written.unit
             )
+            self._baseline(None)
             return None
         source = self._source(form)
         unit = self._unit(form)
@@ -141,12 +157,14 @@ class _Compiler:
         self._check_freshness(form)
         evidence = evidence_of(self._node, form, self._problems)
         blind_after = written.blind_after
-        if thresholds is None:
+        baseline = self._baseline(form)
+        if thresholds is None and baseline is None:
             return None
         return Rule(
             name=written.name,
             form=form,
-            thresholds=thresholds,
+            thresholds=thresholds or Thresholds(),
+            baseline=baseline,
             unit=unit,
             summary=written.summary,
             source=source,
@@ -217,7 +235,7 @@ class _Compiler:
         node = self._node.get("threshold")
         if node is None or "threshold" in self._broken:
             if node is None and not self._node.has("baseline"):
-                self._problems.add(self._node.at, "missing key 'threshold'")
+                self._problems.add(self._node.at, "missing key 'threshold' (or 'baseline')")
             return None
         shaped, broken = shape(ThresholdShape, node, self._problems)
         written = {} if shaped is None else shaped.levels()
@@ -239,6 +257,21 @@ class _Compiler:
                 continue
             self._problems.add(node.at_value(mistake.level), mistake.message)
         return None if mistakes or broken else thresholds
+
+    def _baseline(self, form: Form | None) -> Baseline | None:
+        place = self._node.get("baseline")
+        if place is None or "baseline" in self._broken:
+            return None
+        worse_by = place.get("worse_by")
+        if worse_by is not None and worse_by.entries is not None:
+            self._check_holds(worse_by)
+        direction = None if "direction" in self._broken else self._written.direction
+        window = self._written.window
+        baseline = baseline_of(self._node, form, window=window, direction=direction, problems=self._problems)
+        fault = self._around.baselines.get(self._written.source or self._around.only_source)
+        if baseline is not None and fault is not None and (words := fault(baseline, window)):
+            self._problems.add(place.at_value("against"), words)
+        return baseline
 
     def _check_holds(self, threshold: Node) -> None:
         hold = self._node.get("hold")

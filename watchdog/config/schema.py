@@ -77,6 +77,31 @@ class ThresholdShape(Settings):
         return {level: written for level, written in every.items() if written is not None}
 
 
+class WorseByShape(Settings):
+    """`baseline.worse_by`: at least one level."""
+
+    warning: Written | None = None
+    """Share of the reference."""
+    critical: Written | None = None
+    """Share of the reference."""
+    rollback: Written | None = None
+    """Share of the reference as a number, or a percentage of `critical`."""
+
+    def levels(self) -> dict[str, str]:
+        """What was written, by level, mildest first."""
+        every = {"warning": self.warning, "critical": self.critical, "rollback": self.rollback}
+        return {level: written for level, written in every.items() if written is not None}
+
+
+class BaselineShape(Settings):
+    """`baseline`: limits relative to a reference."""
+
+    against: Written
+    """What a value is compared with."""
+    worse_by: dict[str, Any]
+    """How much worse it may be, by level."""
+
+
 class HoldShape(Settings):
     """`hold`: durations, or counts of fresh samples."""
 
@@ -141,8 +166,8 @@ class RuleShape(Settings):
     """Form: an active check, `kind` and its settings."""
     match: Any = None
     """Deals the series of one query out to the services."""
-    baseline: Any = None
-    """Thresholds relative to an earlier value."""
+    baseline: dict[str, Any] | None = None
+    """Limits relative to what was before, instead of a threshold."""
     window: PositiveDuration = timedelta(minutes=1)
     """Range of rates."""
     direction: Direction = Direction.ABOVE

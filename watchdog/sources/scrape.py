@@ -27,9 +27,10 @@ from yarl import URL
 from watchdog.aio.clock import Clock, SystemClock
 from watchdog.aio.fetch import Page, Wanted, fetch, open_session
 from watchdog.aio.supervise import run_all
+from watchdog.core.baseline import reach_of
 from watchdog.core.measure import Measurable, measure, selectors_of
 from watchdog.core.observation import Answer, Failed, FailReason
-from watchdog.core.rule import Gauge, Quantile, Query, Rate, Ratio
+from watchdog.core.rule import Baseline, Gauge, Quantile, Query, Rate, Ratio
 from watchdog.core.selector import Selector
 from watchdog.core.series import Memory, Scraped
 from watchdog.core.units import format_duration
@@ -104,6 +105,26 @@ class ScrapeSource:
                 f"a window of {format_duration(window)} is shorter than two scrapes of it, one each {scraped}"
             )
         return ""
+
+    @staticmethod
+    def baseline_fault(settings: ScrapeSettings, baseline: Baseline, window: timedelta) -> str:
+        """Why no rule with this baseline and window can ever have a reference here; empty when it can."""
+        del settings
+        beyond = reach_of(baseline, window) - LONGEST_WINDOW
+        if beyond <= timedelta():
+            return ""
+        longest = format_duration(LONGEST_WINDOW)
+        if baseline.ago is not None:
+            most = baseline.ago - beyond
+            advice = f"; write at most {format_duration(most)}" if most > window else ""
+            return (
+                f"{format_duration(baseline.ago)} ago, and the samples before that, is more than a scrape source "
+                f"remembers ({longest}){advice}"
+            )
+        return (
+            f"the time before a deployment, in windows of {format_duration(window)}, is more than a scrape source "
+            f"remembers ({longest}); write a window of at most {format_duration(window - beyond)}"
+        )
 
     def __init__(self, settings: ScrapeSettings, *, name: str, clock: Clock | None = None) -> None:
         """`name` is the source's name in the configuration, and its series' `job`. Opens nothing."""
