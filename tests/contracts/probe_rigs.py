@@ -79,7 +79,10 @@ class Http(Rig):
         url = "http://127.0.0.1:9/"
         return [
             {"url": url, "headers": {"X": text}},
-            {"url": url, "expect": {"header": {"X": text}, "body": {"contains": text, "json": {"/a": text}}}},
+            {
+                "url": url,
+                "expect": {"header": {"X": text}, "body": {"contains": text, "pointer": {"/a": text}}},
+            },
             {"url": url, "expect": {"body": {"matches": text}}},
         ]
 

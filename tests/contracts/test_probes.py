@@ -39,9 +39,15 @@ def net(request: pytest.FixtureRequest, tmp_path: Path) -> Rig:
     return RIGS[request.param](tmp_path)
 
 
+@pytest.fixture(params=[name for name, rig in RIGS.items() if rig.listens])
+def listening(request: pytest.FixtureRequest, tmp_path: Path) -> Rig:
+    """Those for which a connection is not all."""
+    return RIGS[request.param](tmp_path)
+
+
 @pytest.fixture
 async def probe(request: pytest.FixtureRequest) -> AsyncIterator[Probe]:
-    name = "rig" if "rig" in request.fixturenames else "net"
+    name = next(name for name in ("rig", "net", "listening") if name in request.fixturenames)
     made = request.getfixturevalue(name).probe()
     yield made
     await made.aclose()
@@ -83,11 +89,9 @@ async def test_a_target_that_refuses_is_dead(rig: Rig, probe: Probe, free_port: 
         assert not (await pulse(rig, probe, settings)).passed
 
 
-async def test_a_target_that_hangs_is_dead_when_the_time_is_over(rig: Rig, probe: Probe) -> None:
-    if not rig.listens:
-        return  # a connection is all it wants
-    async with rig.hanging() as (settings, _):
-        seen = await pulse(rig, probe, {**settings, "timeout": "700ms"})
+async def test_a_target_that_hangs_is_dead_when_the_time_is_over(listening: Rig, probe: Probe) -> None:
+    async with listening.hanging() as (settings, _):
+        seen = await pulse(listening, probe, {**settings, "timeout": "700ms"})
     assert (seen.passed, "within 0.7 s" in seen.detail) == (False, True), seen
 
 
@@ -165,6 +169,7 @@ async def test_of_several_addresses_one_that_can_be_tried_decides(
         seen = await pulse(net, probe, net.at(name, port))
         assert (seen.passed, "Connection refused" in seen.detail) == (False, True), seen
     assert "unreachable" in (await unable(net, probe, net.at("none", port))).detail
+    assert "empty" in (await unable(net, probe, net.at("empty", port))).detail
     await probe.aclose()
 
 
@@ -186,24 +191,22 @@ async def test_settings_that_became_unusable_are_our_own_inability(rig: Rig, pro
     assert "timeout" in seen.detail
 
 
-async def test_a_cancelled_check_is_cancelled(rig: Rig, probe: Probe, eventually: Eventually) -> None:
-    if not rig.listens:
-        return  # it is over at once
-    async with rig.hanging() as (settings, reached):
-        check = asyncio.create_task(checked(rig, probe, {**settings, "timeout": "10s"}))
+async def test_a_cancelled_check_is_cancelled(listening: Rig, probe: Probe, eventually: Eventually) -> None:
+    async with listening.hanging() as (settings, reached):
+        check = asyncio.create_task(checked(listening, probe, {**settings, "timeout": "10s"}))
         await eventually(reached)
         check.cancel()
         with pytest.raises(asyncio.CancelledError):
             await check
 
 
-async def test_a_hanging_target_holds_up_no_other(rig: Rig, probe: Probe, eventually: Eventually) -> None:
-    if not rig.listens:
-        return  # it is over at once
-    async with rig.hanging() as (hanging, reached), rig.alive() as settings:
-        slow = asyncio.create_task(checked(rig, probe, {**hanging, "timeout": "10s"}))
+async def test_a_hanging_target_holds_up_no_other(
+    listening: Rig, probe: Probe, eventually: Eventually
+) -> None:
+    async with listening.hanging() as (hanging, reached), listening.alive() as settings:
+        slow = asyncio.create_task(checked(listening, probe, {**hanging, "timeout": "10s"}))
         await eventually(reached)
-        assert (await pulse(rig, probe, settings)).passed
+        assert (await pulse(listening, probe, settings)).passed
         assert not slow.done()
         slow.cancel()
         await asyncio.gather(slow, return_exceptions=True)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import re
 import resource
 import socket
+import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 from aiohttp.abc import AbstractResolver, ResolveResult
@@ -22,6 +25,7 @@ from tests.servers import raw
 from tests.servers.certificates import Certificate
 from tests.servers.raw import Behaviour, RawRequest, RawServer
 from watchdog.core.observation import Failed, FailReason, Pulse
+from watchdog.core.variables import fill_settings
 from watchdog.probes.http import HttpProbe, HttpProbeSettings
 
 NOW = datetime(2026, 3, 2, 10, 0, tzinfo=UTC)
@@ -370,6 +374,15 @@ def test_settings_may_hold_variables_and_have_the_defaults_of_the_design() -> No
         ({"url": "http://a", "expect": {"status": True}}, "True is no status"),
         ({"url": "http://a", "expect": {"status": []}}, "empty list"),
         ({"url": "http://a", "expect": {"body_contains": "ok"}}, "body_contains"),
+        ({"url": "http://a", "expect": {"body": {}}}, "expects nothing"),
+        ({"url": "http://a", "expect": {"body": {"contains": ""}}}, "contains"),
+        ({"url": "http://a", "expect": {"body": {"matches": "(a"}}}, "is no regular expression"),
+        ({"url": "http://a", "expect": {"body": {"matches": "a" * 1001}}}, "matches"),
+        ({"url": "http://a", "expect": {"body": {"pointer": {"a": 1}}}}, "is no JSON pointer"),
+        ({"url": "http://a", "expect": {"body": {"pointer": {"/a": [1]}}}}, "a value to compare with"),
+        ({"url": "http://a", "expect": {"header": {"a b": "c"}}}, "is not the name of a header"),
+        ({"url": "http://a", "expect": {"certificate": "7d"}}, "only with TLS"),
+        ({"url": "http://a", "method": "HEAD", "expect": {"body": {"contains": "a"}}}, "HEAD has no body"),
         ({"url": "http://a", "expect": {"within": "5s"}}, "longer than timeout"),
         ({"url": "http://a", "timeout": "0s"}, "timeout"),
         ({"url": "http://a", "retries": 2}, "retries"),
@@ -383,3 +396,147 @@ def test_settings_refuse_what_cannot_work_with_one_message(settings: dict[str, A
     with pytest.raises(ValidationError, match=words) as caught:
         HttpProbeSettings.model_validate(settings)
     assert caught.value.error_count() == 1
+
+
+JSON = b'{"status": "up", "checks": [{"ok": true, "a/b~c": 1}], "n": 1.0, "none": null, "version": "v1"}'
+
+
+@pytest.mark.parametrize(
+    ("expect", "wrong"),
+    [
+        ({"header": {"content-type": "application/json"}}, ""),
+        ({"header": {"Content-Type": "text/html"}}, "header Content-Type is not 'text/html'"),
+        ({"header": {"Content-Type": {"matches": "^application/"}}}, ""),
+        ({"header": {"Content-Type": {"matches": "^text/.*"}}}, "does not match '^text/.*'"),
+        ({"header": {"X-Missing": "yes"}}, "no header X-Missing"),
+        ({"header": {"X-Missing": {"matches": "yes"}}}, "no header X-Missing"),
+        ({"body": {"contains": '"up"'}}, ""),
+        ({"body": {"contains": "down"}}, "the body does not contain 'down'"),
+        ({"body": {"matches": r'"status": "(up|ok)"'}}, ""),
+        ({"body": {"matches": r'"status":\s*"ok"'}}, "the body does not match"),
+        ({"body": {"pointer": {"/status": "up", "/checks/0/ok": True, "/checks/0/a~1b~0c": 1}}}, ""),
+        ({"body": {"pointer": {"/n": 1, "/none": None, "/version": "v1"}}}, ""),
+        ({"body": {"pointer": {"/status": "down"}}}, """the body at '/status' is not "down\""""),
+        ({"body": {"pointer": {"/checks/0/ok": 1}}}, "the body at '/checks/0/ok' is not 1"),
+        ({"body": {"pointer": {"/checks/0/a~1b~0c": True}}}, "is not true"),
+        ({"body": {"pointer": {"/n": "1.0"}}}, 'is not "1.0"'),
+        ({"body": {"pointer": {"/checks/1/ok": True}}}, "the body has nothing at '/checks/1/ok'"),
+        ({"body": {"pointer": {"/checks/00/ok": True}}}, "the body has nothing at '/checks/00/ok'"),
+        ({"body": {"pointer": {"/checks/-/ok": True}}}, "the body has nothing at"),
+        ({"body": {"pointer": {"/status/0": "u"}}}, "the body has nothing at"),
+        ({"body": {"pointer": {"": "up"}}}, "the body at '' is not"),
+        ({"status": 503, "body": {"contains": "down"}}, "status 200, expected 503"),
+    ],
+)
+async def test_headers_and_bodies_must_be_as_expected(
+    serve: Serve, probe: HttpProbe, expect: dict[str, Any], wrong: str
+) -> None:
+    server = await serve(raw.answer(JSON, headers={"Content-Type": "application/json"}))
+    seen = await pulse(probe, server.url, expect=expect)
+    assert (seen.passed, wrong in seen.detail) == (not wrong, True), seen.detail
+
+
+@pytest.mark.parametrize("body", [b"", b"fine", b"{", b"[" * 60_000, b'{"a": \xff}', b"NaN"])
+async def test_a_body_that_is_no_json_is_a_wrong_answer(serve: Serve, probe: HttpProbe, body: bytes) -> None:
+    seen = await pulse(probe, (await serve(raw.answer(body))).url, expect={"body": {"pointer": {"/a": 1}}})
+    assert (seen.passed, seen.detail) in {
+        (False, "the body is no JSON"),
+        (False, "the body has nothing at '/a'"),  # letters that are none are replaced
+    }
+
+
+async def test_only_the_beginning_of_a_large_body_is_looked_at(serve: Serve, probe: HttpProbe) -> None:
+    async def large(_: RawRequest, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 104857600\r\n\r\nbegin ")
+        for _block in range(1600):
+            writer.write(b"x" * 65536)
+            await writer.drain()
+
+    url = (await serve(large)).url
+    assert (await pulse(probe, url, expect={"body": {"contains": "begin"}})).passed
+    assert (await pulse(probe, url, expect={"body": {"matches": "^begin x+$"}})).passed
+    late = await pulse(probe, url, expect={"body": {"contains": "end"}})
+    assert (late.passed, late.detail) == (False, "the body does not contain 'end' in its first 64 KiB")
+    document = await pulse(probe, url, expect={"body": {"pointer": {"/a": 1}}})
+    assert "longer than 64 KiB" in document.detail
+
+
+async def test_a_body_of_exactly_64_kib_is_whole(serve: Serve, probe: HttpProbe) -> None:
+    body = b'{"a": "' + b"x" * (65536 - 9) + b'"}'
+    assert len(body) == 65536
+    server = await serve(raw.answer(body))
+    seen = await pulse(probe, server.url, expect={"body": {"pointer": {"/a": "x" * (65536 - 9)}}})
+    assert seen.passed
+
+
+async def test_an_expression_that_takes_for_ever_is_our_own_inability(serve: Serve, probe: HttpProbe) -> None:
+    server = await serve(raw.answer("a" * 60_000))
+    expect = {"body": {"matches": "(a+)+b"}}
+    assert "was not over after 1 s" in await unable(probe, server.url, expect=expect)
+
+
+async def test_a_redirect_in_a_loop_is_one_request(serve: Serve, probe: HttpProbe) -> None:
+    server = await serve(raw.hang)
+    server.behaviour = raw.answer("", status=302, headers={"Location": server.url})
+    seen = await pulse(probe, server.url)
+    assert (seen.passed, seen.detail) == (False, "status 302, expected 2xx")
+    assert len(server.requests) == 1
+
+
+async def test_what_is_packed_is_not_asked_for(serve: Serve, probe: HttpProbe) -> None:
+    server = await serve(OK)
+    await pulse(probe, server.url)
+    assert server.requests[0].headers["accept-encoding"] == "identity"
+
+
+async def test_a_packed_body_of_a_gigabyte_costs_64_kib(serve: Serve, probe: HttpProbe) -> None:
+    squeeze = zlib.compressobj(wbits=31)
+    packed = b"".join(squeeze.compress(b"x" * 2**20) for _ in range(200)) + squeeze.flush()
+    server = await serve(raw.answer(packed, headers={"Content-Encoding": "gzip"}))
+    seen = await pulse(probe, server.url, expect={"body": {"contains": "xx"}})
+    assert seen.passed
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < 2**20  # KiB
+
+
+@pytest.mark.parametrize(
+    ("left", "passed", "words"),
+    [
+        (timedelta(days=30), True, "status 200"),
+        (timedelta(days=3, hours=1), False, "the certificate ends in 3 days, at least 14d wanted"),
+        (timedelta(hours=-1), False, "is not trusted: certificate has expired"),
+    ],
+)
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+async def test_a_certificate_must_be_valid_for_long_enough(
+    serve: Serve, probe: HttpProbe, tmp_path: Path, left: timedelta, passed: bool, words: str, method: str
+) -> None:
+    certificate = Certificate(tmp_path, ends=datetime.now(UTC) + left)
+    server = await serve(raw.answer(""), tls=certificate.context)
+    settings = {"url": server.url, "ca_file": str(certificate.file), "method": method}
+    seen = await probe.check({**settings, "expect": {"certificate": "14d"}}, now=datetime.now(UTC))
+    assert isinstance(seen, Pulse)
+    assert (seen.passed, words in seen.detail) == (passed, True), seen.detail
+
+
+HOSTILE = 'v1"} ; (a+)+ \n$label'
+
+
+async def test_the_value_of_a_variable_stands_for_itself_in_every_expectation(
+    serve: Serve, probe: HttpProbe
+) -> None:
+    server = await serve(raw.answer(json.dumps({"version": HOSTILE}), headers={"X-Version": "v1 (a+)+"}))
+    wanted = HttpProbeSettings.model_validate(
+        {
+            "url": f"{server.url}/$version",
+            "expect": {
+                "header": {"X-Version": {"matches": r"^v1 $label.x$"}},
+                "body": {"pointer": {"/version": "$version"}, "matches": r"v1.*;\s$label.x"},
+            },
+        }
+    )
+    settings = wanted.model_dump(mode="json", by_alias=True)
+    values = {"version": HOSTILE, "label.x": "(a+)+"}
+    seen = await probe.check(fill_settings(settings, values, dict(wanted.QUOTING)), now=NOW)
+    assert isinstance(seen, Pulse)
+    assert seen.passed, seen
+    assert unquote(server.requests[0].path) == f"/{HOSTILE}"

@@ -87,7 +87,7 @@ class _Readiness:
     """Asks a probe whether one address is ready."""
 
     def __init__(self, ready: Provider, probe: Probe, clock: Clock) -> None:
-        self._settings = ready.settings.model_dump(by_alias=True)
+        self._settings = ready.settings.model_dump()
         self._probe = probe
         self._clock = clock
 

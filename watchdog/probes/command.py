@@ -50,7 +50,7 @@ def _plain(text: SecretStr | str) -> str:
 
 
 _Name = Annotated[str, AfterValidator(_name)]
-_Value = Annotated[SecretStr | str, AfterValidator(_text)]
+_Value = Annotated[str | SecretStr, AfterValidator(_text)]
 
 
 class CommandProbeSettings(ProviderSettings):

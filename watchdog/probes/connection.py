@@ -90,7 +90,10 @@ class Connector:
         resolver = self._resolver or ThreadedResolver()
         try:
             async with asyncio.timeout(timeout):
-                return await resolver.resolve(address.host, address.port, family=socket.AF_UNSPEC)
+                found = await resolver.resolve(address.host, address.port, family=socket.AF_UNSPEC)
+            if found:
+                return found
+            why = f"the name {address.host} has no address"
         except TimeoutError:
             why = f"the name {address.host} was not resolved within {timeout:g} s"
         except (OSError, UnicodeError):
@@ -133,7 +136,7 @@ async def _first_open(
         except OSError as fault:
             faults.append(fault)
     # An address that could not be tried says nothing while another one refused.
-    told = next((fault for fault in faults if fault.errno not in _OURS), faults[-1] if faults else OSError())
+    told = next((fault for fault in faults if fault.errno not in _OURS), faults[-1])
     answer = not_connected(told, str(address))
     raise NotConnected(
         answer.detail if isinstance(answer, Failed) else answer, ours=isinstance(answer, Failed)

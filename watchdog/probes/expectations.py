@@ -147,13 +147,13 @@ class ExpectedBody(Settings):
     """A text that stands in it."""
     matches: Expression | None = None
     """A regular expression that is found in it (`^` and `$` match at every line)."""
-    json_: dict[_Pointer, _Json] = Field(default_factory=dict, alias="json")
-    """JSON pointers (RFC 6901) and the values that stand there, such as `{/status: up, /checks/0/ok: true}`."""
+    pointer: dict[_Pointer, _Json] = Field(default_factory=dict)
+    """JSON pointers (RFC 6901) and the values that stand there: `{/status: up, /checks/0/ok: true}`."""
 
     @model_validator(mode="after")
     def _something(self) -> ExpectedBody:
-        if self.contains is None and self.matches is None and not self.json_:
-            raise ValueError("an empty `body` expects nothing; write contains, matches or json")
+        if self.contains is None and self.matches is None and not self.pointer:
+            raise ValueError("an empty `body` expects nothing; write contains, matches or pointer")
         return self
 
 
@@ -249,7 +249,7 @@ def wrong_body(expect: ExpectedBody, body: str, *, whole: bool) -> str:
     beyond = "" if whole else " in its first 64 KiB"
     if expect.contains is not None and expect.contains not in body:
         return f"the body does not contain {expect.contains!r}{beyond}"
-    if not expect.json_:
+    if not expect.pointer:
         return ""
     if not whole:
         return "the body is longer than 64 KiB and was not read as JSON"
@@ -257,7 +257,7 @@ def wrong_body(expect: ExpectedBody, body: str, *, whole: bool) -> str:
         document = msgspec.json.decode(body)
     except (msgspec.DecodeError, RecursionError):
         return "the body is no JSON"
-    for pointer, wanted in expect.json_.items():
+    for pointer, wanted in expect.pointer.items():
         found, value = _at(document, pointer)
         if not found:
             return f"the body has nothing at {pointer!r}"
