@@ -337,10 +337,7 @@ def test_a_mistake_in_a_source_does_not_make_rules_wrong_too(draft: Draft) -> No
             "the same: everything would be bad",
         ),
         ("{name: a, ratio: {total: x}, threshold: {critical: 1%}}", "missing key 'bad'"),
-        (
-            "{name: a, query: x, match: {job: name}, threshold: {critical: 1}}",
-            "'match' is not available in this release",
-        ),
+        ("{name: a, query: x, match: {job: team}, threshold: {critical: 1}}", "did you mean label.team?"),
         ("{name: a, probe: {url: x}, threshold: {critical: 1 failure}}", "missing key 'kind'"),
         ("{name: a, query: $label, threshold: {critical: 1}}", "did you mean $label.NAME?"),
     ],

@@ -31,6 +31,19 @@ def _label(value: str) -> str:
     return value
 
 
+def _matched_by(value: str) -> str:
+    if value == "name" or (value.startswith("label.") and _LABEL.fullmatch(value.removeprefix("label."))):
+        return value
+    if value.removeprefix("$") == "service":
+        better = "name"
+    else:
+        bare = value.removeprefix("$").removeprefix("label.")
+        better = f"label.{bare}" if _LABEL.fullmatch(bare) else "name"
+    raise ValueError(
+        f"{value!r} is neither `name` (of the service) nor `label.NAME` (a label of it); did you mean {better}?"
+    )
+
+
 def _text(value: Any, example: str) -> str:
     if not isinstance(value, str):
         shown = str(value).lower() if isinstance(value, bool) else value
@@ -109,6 +122,8 @@ def _version(value: Any) -> int:
 Name = Annotated[str, AfterValidator(_name)]
 #: The name of a label, as in `$label.NAME`.
 LabelName = Annotated[str, AfterValidator(_label)]
+#: What a label of a series must equal: `name`, the service's, or `label.NAME`, one of its labels.
+MatchedBy = Annotated[str, AfterValidator(_matched_by)]
 #: A whole number from 0 on.
 Count = Annotated[int, Strict(), Field(ge=0, le=1_000_000_000)]
 #: `20%` as 0.2, not below 0 % and not above 100 %.

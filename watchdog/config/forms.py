@@ -16,8 +16,6 @@ from watchdog.config.shape import shape
 from watchdog.core.rule import Form, ProbeForm, Query, Ratio
 
 FORMS = ("ratio", "quantile", "rate", "gauge", "query", "probe")
-#: Other words of the language that this release does not have.
-_LATER = ("match",)
 
 
 class Forms:
@@ -29,9 +27,6 @@ class Forms:
 
     def form_of(self, node: Node, written: RuleShape, broken: frozenset[str]) -> Form | None:
         """The form of one rule, `None` when there is none without mistakes."""
-        for key in _LATER:
-            if node.has(key):
-                self._problems.add(node.at_key(key), f"{key!r} is not available in this release")
         found = [key for key in (node.entries or ()) if key in FORMS]
         if not found:
             self._problems.add(node.at, f"missing form: one of {', '.join(FORMS)} is needed")

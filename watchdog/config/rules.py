@@ -14,6 +14,7 @@ from watchdog.config.baseline import baseline_of
 from watchdog.config.evidence import evidence_of
 from watchdog.config.forms import Forms
 from watchdog.config.loaded import Position, Provider
+from watchdog.config.matching import match_of
 from watchdog.config.nodes import Node
 from watchdog.config.problems import Problems, quote, unknown
 from watchdog.config.promql import check_evaluable
@@ -27,6 +28,7 @@ from watchdog.core.rule import (
     Form,
     Gauge,
     Holds,
+    Match,
     ProbeForm,
     Quantile,
     Query,
@@ -41,7 +43,7 @@ from watchdog.core.service import Intervals
 from watchdog.core.units import parse_duration
 
 #: What would do nothing on a probe, where the number of failures is the hold and the answer the evidence.
-_NOT_ON_PROBES = ("hold", "evidence", "direction", "window", "unit", "source", "freshness", "max_age")
+_NOT_ON_PROBES = ("hold", "evidence", "direction", "window", "unit", "source", "freshness", "max_age", "match")
 _BLIND_AFTER = timedelta(minutes=3)
 _LEVELS = ("warning", "critical", "rollback")
 #: Evaluates the simple forms itself and knows no PromQL.
@@ -60,6 +62,7 @@ class Known:
     tags: tuple[str, ...]
     armed: bool
     labels: frozenset[str] = frozenset()
+    match: Match | None = None
     rule: Rule | None = None
 
 
@@ -121,6 +124,7 @@ def compile_rule(node: Node, around: Surroundings, forms: Forms, problems: Probl
         tags=tuple(written.tags),
         armed=rule is None or rule.can_roll_back,
         labels=labels_in(rule.form) if rule is not None else frozenset(),
+        match=None if rule is None else rule.match,
         rule=rule if len(problems) == before else None,
     )
 
@@ -163,6 +167,7 @@ class _Compiler:
         return Rule(
             name=written.name,
             form=form,
+            match=match_of(self._node, written, form, self._problems),
             thresholds=thresholds or Thresholds(),
             baseline=baseline,
             unit=unit,

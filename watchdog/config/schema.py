@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -19,6 +19,7 @@ from watchdog.config.fields import (
     FormatVersion,
     HoldField,
     LabelName,
+    MatchedBy,
     Name,
     QuantileNumber,
     Rate,
@@ -164,8 +165,8 @@ class RuleShape(Settings):
     """Form: PromQL that gives one number."""
     probe: dict[str, Any] | None = None
     """Form: an active check, `kind` and its settings."""
-    match: Any = None
-    """Deals the series of one query out to the services."""
+    match: Annotated[dict[LabelName, MatchedBy], Field(min_length=1)] | None = None
+    """Asks once for all services: which label of a series says whose it is, `name` or `label.NAME`."""
     baseline: dict[str, Any] | None = None
     """Limits relative to what was before, instead of a threshold."""
     window: PositiveDuration = timedelta(minutes=1)

@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping
 
 from watchdog.config.loaded import Position, Provider, ServiceEntry
+from watchdog.config.matching import Claims
 from watchdog.config.nodes import Node
 from watchdog.config.policy import Profile, policy_of
 from watchdog.config.problems import Problems, quote, unknown
@@ -40,6 +41,7 @@ class Services:
         self._providers = providers
         self._problems = problems
         self._names: dict[str, Position] = {}
+        self._claims = Claims(problems)
         self._switches: list[tuple[object, str, Position]] = []
         #: Compiled services without mistakes.
         self.entries: dict[str, ServiceEntry] = {}
@@ -63,7 +65,7 @@ class Services:
         self._name(node, written.name)
         self._labels(node, written)
         self.environments.add(written.environment)
-        rules = self._rules_of(node, broken)
+        rules = self._rules_of(node, written, broken)
         traffic, ready = self._traffic(node, written.name or "?", broken)
         profile = self._profiles.get(written.environment, Profile())
         policy = policy_of(node, written.rollback, profile, rules, self._problems)
@@ -99,7 +101,7 @@ class Services:
         for name, value in written.labels.items():
             self.labels.setdefault(name, set()).add(value)
 
-    def _rules_of(self, node: Node, broken: frozenset[str]) -> tuple[str, ...]:
+    def _rules_of(self, node: Node, written: ServiceShape, broken: frozenset[str]) -> tuple[str, ...]:
         place = node.get("rules")
         if place is None or place.items is None:
             if place is None and "rules" not in broken:
@@ -112,6 +114,7 @@ class Services:
         for item in place.items:
             for name in self._resolve(item, explicit):
                 self._check_labels(item, name, node, broken)
+                self._claim(item, name, written, broken)
                 found[name] = None
         self.used.update(found)
         return tuple(found)
@@ -147,6 +150,14 @@ class Services:
             if "labels" not in broken:
                 words = f"rule {rule!r} uses $label.{label}, and this service has no label {label!r}"
                 self._problems.add(item.at, words)
+
+    def _claim(self, item: Node, rule: str, written: ServiceShape, broken: frozenset[str]) -> None:
+        known = self._rules[rule]
+        if known.match is None or {"labels", "name"} & broken:
+            return
+        self._claims.add(
+            rule, known.match, armed=known.armed, service=written.name, labels=written.labels, at=item.at
+        )
 
     def _traffic(
         self, node: Node, name: str, broken: frozenset[str]
