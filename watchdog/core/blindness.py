@@ -34,6 +34,7 @@ _SOURCE_FAILED = frozenset(
     {FailReason.UNREACHABLE, FailReason.TIMEOUT, FailReason.HTTP_STATUS, FailReason.MALFORMED}
 )
 _AGAIN = "data is there again"
+_COMPARED = "there is something to compare with again, or nothing that must be"
 _FAILED = frozenset(Reason(reason.value) for reason in _SOURCE_FAILED)
 
 
@@ -67,18 +68,29 @@ def look(draft: Draft) -> None:
         and blind(rule, state, draft.now)
         and not _failed_at_source(rule, state)
     ]
+    known = draft.service.incident_of(IncidentKind.BLIND)
+    quiet = known.checks if known is not None and known.severity is Severity.LOW else ()
     alone = [
         (check, state)
         for check, state in draft.service.checks.items()
-        if state.verdict is not None
-        and state.verdict.reason is Reason.NO_REFERENCE
-        and (rule := rule_of(draft.service, check)) is not None
-        and uncompared(draft.service, check, rule, state, now=draft.now)
+        if (check, state) not in own and _uncompared(draft, check, state, quiet)
     ]
     summary = "; ".join(sorted({_line(check, state) for check, state in (*own, *alone)}))
     checks = tuple(sorted({check.rule for check, _ in (*own, *alone)}))
-    _follow(draft, IncidentKind.BLIND, summary, checks, severity=Severity.HIGH if own else Severity.LOW)
+    severity = Severity.HIGH if own else Severity.LOW
+    again = _COMPARED if quiet else _AGAIN
+    _follow(draft, IncidentKind.BLIND, summary, checks, again=again, severity=severity)
     switch_usable(draft)
+
+
+def _uncompared(draft: Draft, check: CheckId, state: CheckState, told: tuple[str, ...]) -> bool:
+    """Whether a check has had nothing to compare with for too long, or was told so and knows nothing since."""
+    if state.verdict is None or state.verdict.level is not Level.UNKNOWN:
+        return False
+    if state.verdict.reason is not Reason.NO_REFERENCE:
+        return check.rule in told
+    rule = rule_of(draft.service, check)
+    return rule is not None and uncompared(draft.service, check, rule, state, now=draft.now)
 
 
 def switch_usable(draft: Draft) -> None:
@@ -183,7 +195,7 @@ def blind_services(
             failing.add(service.name)
             if blind(rule, state, now):
                 too_long = True
-                why = state.verdict.explanation if state.verdict else why
+                why = state.verdict.explanation
     return tuple(sorted(failing)) if too_long else (), why
 
 
