@@ -9,7 +9,7 @@ import pytest
 
 from tests.api.daemon import Daemon
 from tests.cli.conftest import Run, Served, invoke
-from watchdog.cli.daemon import DEFAULT_URL, Address, address
+from watchdog.cli.address import DEFAULT_URL, Address, address
 from watchdog.cli.failure import Failure
 from watchdog.config.loaded import Server
 

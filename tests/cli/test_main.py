@@ -3,11 +3,14 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from typing import Any
 
 import pytest
+import typer
 
 from tests.cli.conftest import invoke
 from watchdog import __version__
+from watchdog.cli.main import app
 
 #: Every command of this release (design §8).
 COMMANDS = [
@@ -27,6 +30,12 @@ COMMANDS = [
     ["reject"],
     ["pause"],
     ["resume"],
+    ["taint"],
+    ["untaint"],
+    ["mark-good"],
+    ["silence"],
+    ["silences"],
+    ["silences", "expire"],
     ["audit", "verify"],
     ["audit", "export"],
 ]
@@ -51,12 +60,33 @@ def test_help_lists_every_command() -> None:
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
-def test_every_command_explains_itself_with_an_example(command: list[str]) -> None:
+def test_every_command_explains_itself_with_examples_and_exit_codes(command: list[str]) -> None:
     result = invoke(*command, "--help")
     assert result.exit_code == 0
-    assert (
-        f"Example: watchdog {' '.join(command).replace('incidents show', 'incidents show')}" in result.output
-    )
+    assert f"Examples:\n    watchdog {' '.join(command)}" in result.output
+    assert "Exit codes:\n    0  " in result.output
+    assert "    2  called wrongly" in result.output
+    cut = [line for line in result.output.splitlines() if line.endswith("...") and "ARGS" not in line]
+    assert not cut, "summaries of subcommands must fit"
+
+
+def test_the_list_of_commands_is_complete() -> None:
+    assert sorted(commands()) == sorted(COMMANDS)
+
+
+def commands() -> list[list[str]]:
+    """Every command there is, as the words that call it; a group that can be called itself is one, too."""
+    found: list[list[str]] = []
+
+    def walk(command: Any, words: list[str]) -> None:
+        inner = getattr(command, "commands", {})
+        if words and (not inner or command.invoke_without_command):
+            found.append(words)
+        for name, one in inner.items():
+            walk(one, [*words, name])
+
+    walk(typer.main.get_command(app), [])
+    return found
 
 
 def test_the_version_is_told() -> None:

@@ -17,10 +17,19 @@ _RECORDS: dict[str, type[shapes.Shape]] = {
     "deployments": shapes.Deployment,
     "incidents": shapes.Incident,
     "rollbacks": shapes.Rollback,
+    "silences": shapes.Silence,
+    "rules": shapes.Rule,
     "audit": shapes.AuditEntry,
 }
 #: What the answers to requests hold at least, by the end of their path.
-_ANSWERS = {"pause": {"service", "paused"}, "resume": {"service", "paused"}}
+_WORD = {"service", "version", "taint", "states"}
+_ANSWERS = {
+    "pause": {"service", "paused"},
+    "resume": {"service", "paused"},
+    "taint": _WORD,
+    "untaint": _WORD,
+    "mark-good": _WORD,
+}
 
 
 def is_record(noun: str, answer: Any) -> bool:

@@ -1,23 +1,14 @@
-"""Commands that ask a running daemon for something: `rollback`, `ack`, `approve`, `reject`, `pause`, `resume`."""
+"""Commands that ask a running daemon for something about a service or an incident."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from watchdog.cli.failure import Failure
-from watchdog.cli.options import Json, MaybeConfigFile, Reason, Token, Url
-
-if TYPE_CHECKING:
-    from watchdog.cli.daemon import Address
-
-ServiceName = Annotated[str, typer.Argument(metavar="SERVICE", help="The service's name.")]
-SomeService = Annotated[
-    str | None, typer.Argument(metavar="[SERVICE]", help="The service's name.", show_default=False)
-]
-IncidentId = Annotated[str, typer.Argument(metavar="INCIDENT", help="The incident's id.")]
-All = Annotated[bool, typer.Option("--all", help="Every service.")]
+from watchdog.cli.link import Link, linked
+from watchdog.cli.options import IncidentId, Reason, ServiceName, SomeService, TargetVersion, Version, Why
 
 _DONE = {
     "acknowledge": "acknowledged",
@@ -27,26 +18,20 @@ _DONE = {
     "pause": "paused",
     "resume": "resumed",
 }
+All = Annotated[bool, typer.Option("--all", help="Every service.")]
 
 
-def rollback(
-    service: ServiceName,
-    reason: Annotated[str, typer.Option(metavar="TEXT", help="Why; goes into the record and the messages.")],
-    to: Annotated[
-        str | None, typer.Option(metavar="VERSION", help="Where to; the last known good one when left out.")
-    ] = None,
-    url: Url = None,
-    token: Token = None,
-    config: MaybeConfigFile = None,
-    json: Json = False,
-) -> None:
-    """Move a service's traffic back now. Guards that protect from people's mistakes still apply."""
-    from watchdog.cli.daemon import address, talk
+@linked
+def rollback(service: ServiceName, reason: Why, link: Link, to: TargetVersion = None) -> None:
+    """Move a service's traffic back now.
+
+    Guards that protect from people's mistakes still apply: there must be a known good version with enough ready
+    capacity, and no kill switch. Those that only protect from automation do not.
+    """
     from watchdog.cli.output import say, say_json
 
-    body = {"reason": reason, **({"to": to} if to else {})}
-    made = talk(_post(address(url, token, config), "services", service, "rollback", body=body))
-    if json:
+    made = link.post("services", service, "rollback", body={"reason": reason, **({"to": to} if to else {})})
+    if link.json:
         say_json(made)
         return
     if set(made) == {"id"}:
@@ -59,111 +44,109 @@ def rollback(
     )
 
 
-def ack(
-    incident: IncidentId,
-    reason: Reason = None,
-    url: Url = None,
-    token: Token = None,
-    config: MaybeConfigFile = None,
-    json: Json = False,
-) -> None:
-    """Say that you look after an incident."""
-    from watchdog.cli.daemon import address
-
-    about_incident(address(url, token, config), incident, "acknowledge", reason, as_json=json)
+@linked
+def ack(incident: IncidentId, link: Link, reason: Reason = None) -> None:
+    """Say that you look after an incident. Others need not be told again."""
+    about_incident(link, incident, "acknowledge", reason)
 
 
-def approve(
-    incident: IncidentId,
-    reason: Reason = None,
-    url: Url = None,
-    token: Token = None,
-    config: MaybeConfigFile = None,
-    json: Json = False,
-) -> None:
-    """Allow the rollback that waits for approval."""
-    from watchdog.cli.daemon import address
+@linked
+def approve(incident: IncidentId, link: Link, reason: Reason = None) -> None:
+    """Allow the rollback that waits for approval.
 
-    about_incident(address(url, token, config), incident, "approve", reason, as_json=json)
+    A service in mode `approve` asks for it; the request ends after `approve_within`. The guards are asked once more.
+    """
+    about_incident(link, incident, "approve", reason)
 
 
-def reject(
-    incident: IncidentId,
-    reason: Reason = None,
-    url: Url = None,
-    token: Token = None,
-    config: MaybeConfigFile = None,
-    json: Json = False,
-) -> None:
-    """Refuse the rollback that waits for approval."""
-    from watchdog.cli.daemon import address
-
-    about_incident(address(url, token, config), incident, "reject", reason, as_json=json)
+@linked
+def reject(incident: IncidentId, link: Link, reason: Reason = None) -> None:
+    """Refuse the rollback that waits for approval. It is not asked for again for this deployment."""
+    about_incident(link, incident, "reject", reason)
 
 
-def pause(
-    service: SomeService = None,
-    everything: All = False,
-    reason: Reason = None,
-    url: Url = None,
-    token: Token = None,
-    config: MaybeConfigFile = None,
-    json: Json = False,
-) -> None:
-    """Stop the automation: keep watching and telling, switch nothing."""
-    _about_services(service, everything, "pause", reason, (url, token, config), as_json=json)
+@linked
+def pause(link: Link, service: SomeService = None, everything: All = False, reason: Reason = None) -> None:
+    """Stop the automation: keep watching and telling, switch nothing.
+
+    Holds until `watchdog resume`, over restarts, for rollbacks that people ask for, too.
+    """
+    _about_services(link, service, everything, "pause", reason)
 
 
-def resume(
-    service: SomeService = None,
-    everything: All = False,
-    reason: Reason = None,
-    url: Url = None,
-    token: Token = None,
-    config: MaybeConfigFile = None,
-    json: Json = False,
-) -> None:
+@linked
+def resume(link: Link, service: SomeService = None, everything: All = False, reason: Reason = None) -> None:
     """Let the automation act again."""
-    _about_services(service, everything, "resume", reason, (url, token, config), as_json=json)
+    _about_services(link, service, everything, "resume", reason)
 
 
-def about_incident(where: Address, incident: str, what: str, reason: str | None, *, as_json: bool) -> None:
+@linked
+def taint(service: ServiceName, version: Version, reason: Why, link: Link) -> None:
+    """Never roll back to this version.
+
+    Versions that were rolled back are tainted already. The live version may be tainted, too: it is no target later.
+    """
+    _about_version(link, service, version, "taint", reason)
+
+
+@linked
+def untaint(service: ServiceName, version: Version, reason: Why, link: Link) -> None:
+    """Let a version be a rollback target again.
+
+    It still must be known good: healthy for a whole `soak`, or `watchdog mark-good`.
+    """
+    _about_version(link, service, version, "untaint", reason)
+
+
+@linked
+def mark_good(service: ServiceName, version: Version, reason: Why, link: Link) -> None:
+    """Say that a version is good: a rollback target from now on.
+
+    It is stable at once and no longer tainted. It must have taken traffic, and a variant must still carry it.
+    `rollback: forbidden` stays.
+    """
+    _about_version(link, service, version, "mark-good", reason)
+
+
+def about_incident(link: Link, incident: str, what: str, reason: str | None) -> None:
     """Ask for one thing about an incident and say that it was done, or what the daemon answered."""
-    from watchdog.cli.daemon import talk
     from watchdog.cli.output import say, say_json
 
-    answer = talk(_post(where, "incidents", incident, what, body=_because(reason)))
-    say_json(answer) if as_json else say(f"{incident} {_DONE[what]}")
+    answer = link.post("incidents", incident, what, body=_because(reason))
+    say_json(answer) if link.json else say(f"{incident} {_DONE[what]}")
 
 
-def _about_services(
-    service: str | None,
-    everything: bool,
-    what: str,
-    reason: str | None,
-    daemon: tuple[Any, Any, Any],
-    *,
-    as_json: bool,
-) -> None:
-    from watchdog.cli.daemon import address, talk
+def _about_version(link: Link, service: str, version: str, what: str, reason: str) -> None:
+    from watchdog.cli.output import say, say_json
+
+    answer = link.post("services", service, what, body={"version": version, "reason": reason})
+    if link.json:
+        say_json(answer)
+        return
+    taint = answer["taint"]
+    told = [f"tainted by {taint['by']}: {taint['reason']}" if taint else "not tainted"]
+    told += [f"{state} on {variant}" for variant, state in answer["states"].items()]
+    say(f"{service} {answer['version']}: {', '.join(told)}")
+
+
+def _about_services(link: Link, service: str | None, everything: bool, what: str, reason: str | None) -> None:
     from watchdog.cli.output import note, say, say_json
 
     if (service is None) is not everything:
         raise Failure(f"name one service, or --all: watchdog {what} SERVICE", code=2)
-    where = address(*daemon)
-    names = [service] if service else [one["name"] for one in talk(_services(where))]
-    answers = []
+    names = [service] if service else [one["name"] for one in link.every("services")]
+    answers: list[Any] = []
     for name in names:
         try:
-            answers.append(talk(_post(where, "services", name, what, body=_because(reason))))
+            answers.append(link.post("services", name, what, body=_because(reason)))
         except Failure as failure:
             if not everything:
                 raise
             note(f"{name}: {failure}")
         else:
-            if not as_json:
+            if not link.json:
                 say(f"{name} {_DONE[what]}")
-    if as_json:
+    if link.json:
         say_json(answers if everything else answers[0])
     if failed := len(names) - len(answers):
         raise Failure(f"{failed} of {len(names)} services not {_DONE[what]}")
@@ -171,17 +154,3 @@ def _about_services(
 
 def _because(reason: str | None) -> dict[str, str]:
     return {"reason": reason} if reason else {}
-
-
-async def _post(where: Address, *path: str, body: dict[str, Any]) -> Any:
-    from watchdog.cli.daemon import Daemon
-
-    async with Daemon(where) as daemon:
-        return await daemon.post(*path, body=body)
-
-
-async def _services(where: Address) -> list[Any]:
-    from watchdog.cli.daemon import Daemon
-
-    async with Daemon(where) as daemon:
-        return await daemon.every("services")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from watchdog.cli.failure import Failure, PoliteGroup
+from watchdog.cli.help import CONFIG, epilog
 from watchdog.cli.options import ConfigFile, Json
 
 if TYPE_CHECKING:
@@ -24,7 +25,12 @@ audit = typer.Typer(
 
 
 @audit.command(
-    epilog="Example: watchdog audit verify -c /etc/watchdog/watchdog.yaml --head 9f2c…  (a head from a page or journal)"
+    epilog=epilog(
+        f"watchdog audit verify -c {CONFIG}",
+        f"watchdog audit verify -c {CONFIG} --head 9f2c",
+        done="the chain is whole (and holds the head)",
+        codes={1: "it is not"},
+    )
 )
 def verify(
     config: ConfigFile,
@@ -59,7 +65,7 @@ def verify(
     )
 
 
-@audit.command(epilog="Example: watchdog audit export -c /etc/watchdog/watchdog.yaml | gzip > audit.jsonl.gz")
+@audit.command(epilog=epilog(f"watchdog audit export -c {CONFIG} | gzip > audit.jsonl.gz", done="all of it"))
 def export(config: ConfigFile) -> None:
     """Print every audit record, oldest first, one JSON object a line."""
     import asyncio

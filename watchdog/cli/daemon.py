@@ -1,4 +1,4 @@
-"""Talking to a running daemon: where it is, which token to show, what its answers mean.
+"""Talking to a running daemon, and what its answers mean.
 
 This module must never send a token anywhere but to the address the user gave, nor print one.
 """
@@ -7,28 +7,24 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import uuid
 from collections.abc import Coroutine, Iterator, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Self, TypeVar
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import aiohttp
 from yarl import URL
 
+from watchdog.cli.address import Address
 from watchdog.cli.answers import is_outcome, is_page, is_record
 from watchdog.cli.failure import Failure
 
-DEFAULT_URL = "http://127.0.0.1:9911"
 #: Longest time for one answer that shows something (seconds).
 _LOOK_SECONDS = 10.0
 #: Longest time for one answer to a request: the daemon itself waits ten seconds for its reactor.
 _ASK_SECONDS = 15.0
 #: Longest time to come back for the answer to a request that was stored but not answered.
 _ANSWER_SECONDS = 30.0
-_ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - what a daemon that listens everywhere writes
 
 T = TypeVar("T")
 
@@ -43,58 +39,6 @@ class Refused(Failure):
 
 class Unreachable(Failure):
     """The daemon did not answer."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Address:
-    """Where a daemon is, and what to show it."""
-
-    url: str
-    token: str | None = field(default=None, repr=False)
-
-
-def address(
-    url: str | None, token: str | None, config: Path | None, *, environ: Mapping[str, str] | None = None
-) -> Address:
-    """The daemon that is meant: options first, then `-c FILE`, then WATCHDOG_URL and WATCHDOG_TOKEN."""
-    environ = os.environ if environ is None else environ
-    if config is not None:
-        listed = _configured(config, environ)
-    else:
-        listed = Address(
-            url=environ.get("WATCHDOG_URL") or DEFAULT_URL, token=environ.get("WATCHDOG_TOKEN") or None
-        )
-    found = (url or listed.url).rstrip("/")
-    if not _is_address(found):
-        raise Failure(f"{found!r} is not an address such as {DEFAULT_URL}")
-    return Address(url=found, token=_clean(token or listed.token))
-
-
-def _is_address(text: str) -> bool:
-    try:
-        parts = urlsplit(text)
-        # Asking for the port is what finds one that is none.
-        return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        return False
-
-
-def _clean(token: str | None) -> str | None:
-    """The token without what a file or a shell put around it."""
-    token = (token or "").strip()
-    if not token.isprintable():
-        raise Failure("the token holds control characters, which no token has; see where it comes from")
-    return token or None
-
-
-def _configured(config: Path, environ: Mapping[str, str]) -> Address:
-    from watchdog.config.load import load
-
-    server = load(config, environ=environ).server
-    host = _ANYWHERE.get(server.host, server.host)
-    by_role = sorted(server.tokens, key=lambda token: token.role != "operator")
-    token = by_role[0].token.get_secret_value() if by_role else None
-    return Address(url=f"http://{f'[{host}]' if ':' in host else host}:{server.port}", token=token)
 
 
 def talk(conversation: Coroutine[Any, Any, T]) -> T:

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from watchdog.cli import completing
 from watchdog.cli.failure import Failure
-from watchdog.cli.options import Json, MaybeConfigFile, Token, Url
+from watchdog.cli.link import Link, linked
+from watchdog.cli.options import ServiceName
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -17,12 +19,19 @@ STABLE, ROLLED_BACK, UNDECIDED = 0, 3, 4
 _ENDS = {"stable": STABLE, "rolled_back": ROLLED_BACK, "superseded": UNDECIDED, "failed": UNDECIDED}
 
 
+@linked
 def deploy(
-    service: Annotated[str, typer.Argument(metavar="SERVICE", help="The service's name.")],
+    service: ServiceName,
     version: Annotated[str, typer.Option(metavar="V", help="What was deployed: a tag, a digest, a commit.")],
     variant: Annotated[
-        str, typer.Option(metavar="X", help="Where it lives, as the traffic switch names it.")
+        str,
+        typer.Option(
+            metavar="X",
+            help="Where it lives, as the traffic switch names it.",
+            autocompletion=completing.variants,
+        ),
     ],
+    link: Link,
     started_at: Annotated[
         str | None, typer.Option(metavar="TIME", help="When it began (RFC 3339); now when left out.")
     ] = None,
@@ -40,13 +49,13 @@ def deploy(
         typer.Option(metavar="DURATION", help="Longest wait. [default: soak + 10m]", show_default=False),
     ] = None,
     every: Annotated[str, typer.Option(metavar="DURATION", help="How often --wait looks.")] = "2s",
-    url: Url = None,
-    token: Token = None,
-    config: MaybeConfigFile = None,
-    json: Json = False,
 ) -> None:
-    """Record a deployment. With --wait: exit 0 when it is stable, 3 when rolled back, 4 when undecided."""
-    from watchdog.cli.daemon import address, talk
+    """Record a deployment. With --wait: exit 0 when it is stable, 3 when rolled back, 4 when undecided.
+
+    Say it before traffic moves: then it is watched from the moment at which traffic arrives. What nobody announces is
+    seen, too, but under its variant's name where the switch tells no versions.
+    """
+    from watchdog.cli.daemon import talk
     from watchdog.cli.gate import record as record_deployment
     from watchdog.cli.gate import wait_for_end
     from watchdog.cli.output import note, say, say_json
@@ -56,11 +65,11 @@ def deploy(
     body: dict[str, Any] = {"service": service, "version": version, "variant": variant, "rollback": rollback}
     given = {"started_at": started_at, "source": source, "url": url_link, "labels": _labels(label or [])}
     body |= {name: value for name, value in given.items() if value}
-    where = address(url, token, config)
+    where = link.where
     record = talk(record_deployment(where, body))
     line = f"{record['id']}: {service} {record['version']} on {record['variant']} is {record['state']}"
     if not wait:
-        say_json(record) if json else say(line)
+        say_json(record) if link.json else say(line)
         return
 
     async def follow() -> dict[str, Any]:
@@ -68,7 +77,7 @@ def deploy(
         return await wait_for_end(where, record, limit=limit, every=pause)
 
     record = talk(follow())
-    say_json(record) if json else say(f"{record['id']} {record['state']}" + _reason(record))
+    say_json(record) if link.json else say(f"{record['id']} {record['state']}" + _reason(record))
     raise typer.Exit(_ENDS.get(record["state"], UNDECIDED))
 
 

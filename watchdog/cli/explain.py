@@ -5,13 +5,13 @@ Exit 0 when every replayed decision comes out as it was recorded, 1 when one doe
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import msgspec
 import typer
 
-from watchdog.cli.daemon import Address, Daemon, Refused, address, talk
+from watchdog.cli.address import Address
+from watchdog.cli.daemon import Daemon, Refused, talk
 from watchdog.cli.failure import Failure
 from watchdog.cli.output import say, say_json
 from watchdog.core.audit import AuditRecord
@@ -20,9 +20,9 @@ from watchdog.core.replay import Replayed, replay
 from watchdog.telemetry.redact import one_line
 
 
-def explain(identity: str, *, url: str | None, token: str | None, config: Path | None, as_json: bool) -> int:
+def explain(identity: str, where: Address, *, as_json: bool) -> int:
     """Show and replay everything the record has on an incident or a rollback."""
-    records = talk(_records(address(url, token, config), identity))
+    records = talk(_records(where, identity))
     if not records:
         raise Failure(f"the record has nothing on {identity!r}; see `watchdog incidents --all` for ids")
     replays = {record.seq: replayed for record in records if (replayed := replay(record)) is not None}

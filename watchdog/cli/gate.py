@@ -9,8 +9,9 @@ import asyncio
 from datetime import timedelta
 from typing import Any
 
+from watchdog.cli.address import Address
 from watchdog.cli.answers import is_record
-from watchdog.cli.daemon import Address, Daemon, Refused, Unreachable
+from watchdog.cli.daemon import Daemon, Refused, Unreachable
 from watchdog.cli.output import note
 from watchdog.core.units import format_duration
 

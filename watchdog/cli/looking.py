@@ -7,11 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from watchdog.cli.failure import PoliteGroup
-from watchdog.cli.options import Json, MaybeConfigFile, Reason, Token, Url
+from watchdog.cli import completing
+from watchdog.cli.asking import about_incident
+from watchdog.cli.failure import Failure, PoliteGroup
+from watchdog.cli.help import epilog
+from watchdog.cli.link import Link, linked
+from watchdog.cli.options import IncidentId, OneService, Reason
 
 if TYPE_CHECKING:
-    from watchdog.cli.daemon import Address, Daemon
+    from watchdog.cli.daemon import Daemon
 
 LIMIT = 20
 
@@ -28,50 +32,66 @@ class IncidentsGroup(PoliteGroup):
 incidents = typer.Typer(cls=IncidentsGroup, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 
+@linked
 def status(
-    service: Annotated[str | None, typer.Argument(help="Only this service, with its checks.")] = None,
-    url: Url = None,
-    token: Token = None,
-    config: MaybeConfigFile = None,
-    json: Json = False,
+    link: Link,
+    service: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[SERVICE]",
+            help="Only this service, with its checks.",
+            show_default=False,
+            autocompletion=completing.services,
+        ),
+    ] = None,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Keep showing it until Ctrl-C.")] = False,
+    interval: Annotated[str, typer.Option(metavar="DURATION", help="How often --watch looks.")] = "2s",
 ) -> None:
-    """Show every service now, and what is wrong with it."""
-    from watchdog.cli.daemon import address, talk
+    """Show every service now, and what is wrong with it.
+
+    CAN ROLL BACK answers "would a rollback work now?"; when it would not, the remark says why. With --watch, a
+    terminal shows it live; anywhere else, it is printed whenever something has changed.
+    """
+    from watchdog.cli.daemon import talk
     from watchdog.cli.output import say_json
 
-    where = address(url, token, config)
-    if service is None:
-        seen = talk(_overview(where))
-        say_json(seen) if json else _show_overview(seen)
+    if watch:
+        if link.json:
+            raise Failure("--watch shows a picture; for programs there is GET /api/v1/events", code=2)
+        from watchdog.cli.watching import watch as keep_watching
+
+        keep_watching(link.where, service, interval)
+    elif service is None:
+        seen = talk(_overview(link))
+        say_json(seen) if link.json else _show_overview(seen)
     else:
-        one = talk(_one(where, "services", service))
-        say_json(one) if json else _show_service(one)
+        one = link.get("services", service)
+        say_json(one) if link.json else _show_service(one)
 
 
 @incidents.callback(invoke_without_command=True)
+@linked
 def list_incidents(
     ctx: typer.Context,
-    service: Annotated[str | None, typer.Option(metavar="NAME", help="Only those of this service.")] = None,
+    link: Link,
+    service: OneService = None,
     everything: Annotated[bool, typer.Option("--all", help="Closed ones too.")] = False,
     limit: Annotated[int, typer.Option(min=1, max=200, help="At most so many, newest first.")] = LIMIT,
-    url: Url = None,
-    token: Token = None,
-    config: MaybeConfigFile = None,
-    json: Json = False,
 ) -> None:
-    """List open incidents, show one, or close one."""
+    """List open incidents, show one, or close one.
+
+    `watchdog incidents ID` shows the incident with that id.
+    """
     if ctx.invoked_subcommand is not None:
-        # What stands before the subcommand holds for it, too.
-        ctx.obj = {"url": url, "token": token, "config": config, "json": json}
+        ctx.obj = link  # what stands before the subcommand holds for it, too
         return
-    from watchdog.cli.daemon import address, talk
     from watchdog.cli.output import ago, say, say_json, table
 
     query = {"limit": str(limit), **({} if everything else {"open": "true"})}
     if service is not None:
         query["service"] = service
-    page = talk(_page(address(url, token, config), query))
-    if json:
+    page = link.get("incidents", **query)
+    if link.json:
         say_json(page)
         return
     if not page["items"]:
@@ -94,83 +114,49 @@ def list_incidents(
         say(f"more than {limit}: see --limit and --service")
 
 
-@incidents.command(epilog="Example: watchdog incidents show inc-1f3a")
-def show(
-    ctx: typer.Context,
-    incident: Annotated[str, typer.Argument(metavar="ID", help="The incident's id.")],
-    url: Url = None,
-    token: Token = None,
-    config: MaybeConfigFile = None,
-    json: Json = False,
-) -> None:
+@incidents.command(epilog=epilog("watchdog incidents show inc-1f3a", "watchdog incidents inc-1f3a --json"))
+@linked
+def show(incident: IncidentId, link: Link) -> None:
     """Show one incident with its breached rules and its rollbacks."""
     from watchdog.cli.daemon import talk
     from watchdog.cli.output import say_json
 
-    one = talk(_incident(_where(ctx, url, token, config), incident))
-    say_json(one) if _json(ctx, json) else _show_incident(one)
+    one = talk(_incident(link, incident))
+    say_json(one) if link.json else _show_incident(one)
 
 
-@incidents.command(epilog='Example: watchdog incidents close inc-1f3a --reason "false alarm: load test"')
-def close(
-    ctx: typer.Context,
-    incident: Annotated[str, typer.Argument(metavar="ID", help="The incident's id.")],
-    reason: Reason = None,
-    url: Url = None,
-    token: Token = None,
-    config: MaybeConfigFile = None,
-    json: Json = False,
-) -> None:
-    """Close an incident by hand."""
-    from watchdog.cli.asking import about_incident
+@incidents.command(
+    epilog=epilog('watchdog incidents close inc-1f3a --reason "false alarm: load test"', done="closed")
+)
+@linked
+def close(incident: IncidentId, link: Link, reason: Reason = None) -> None:
+    """Close an incident by hand.
 
-    about_incident(_where(ctx, url, token, config), incident, "close", reason, as_json=_json(ctx, json))
+    What is still wrong is told again once it has lasted as long as the first time.
+    """
+    about_incident(link, incident, "close", reason)
 
 
-def _where(ctx: typer.Context, url: str | None, token: str | None, config: Any) -> Address:
-    from watchdog.cli.daemon import address
-
-    before: dict[str, Any] = ctx.obj or {}
-    return address(url or before.get("url"), token or before.get("token"), config or before.get("config"))
-
-
-def _json(ctx: typer.Context, here: bool) -> bool:
-    return here or bool((ctx.obj or {}).get("json"))
-
-
-async def _page(where: Address, query: dict[str, str]) -> Any:
-    from watchdog.cli.daemon import Daemon
-
-    async with Daemon(where) as daemon:
-        return await daemon.get("incidents", **query)
-
-
-async def _incident(where: Address, name: str) -> Any:
+async def _incident(link: Link, name: str) -> Any:
     """An incident with the rollbacks it led to, newest first."""
     from watchdog.cli.daemon import Daemon
 
-    async with Daemon(where) as daemon:
+    async with Daemon(link.where) as daemon:
         one = await daemon.get("incidents", name)
         service = one["service"]
         known = await daemon.every("rollbacks", service=service) if service else []
     return {**one, "rollbacks": [rollback for rollback in known if rollback["incident"] == one["id"]]}
 
 
-async def _one(where: Address, noun: str, name: str) -> Any:
+async def _overview(link: Link) -> dict[str, Any]:
     from watchdog.cli.daemon import Daemon
 
-    async with Daemon(where) as daemon:
-        return await daemon.get(noun, name)
+    async with Daemon(link.where) as daemon:
+        return await gather(daemon)
 
 
-async def _overview(where: Address) -> dict[str, Any]:
-    from watchdog.cli.daemon import Daemon
-
-    async with Daemon(where) as daemon:
-        return await _gather(daemon)
-
-
-async def _gather(daemon: Daemon) -> dict[str, Any]:
+async def gather(daemon: Daemon) -> dict[str, Any]:
+    """Everything that the overview shows."""
     return {
         "daemon": await daemon.get("status"),
         "services": await daemon.every("services"),
@@ -194,7 +180,7 @@ def _show_overview(seen: dict[str, Any]) -> None:
         for one in seen["services"]
     ]
     table(["SERVICE", "ENVIRONMENT", "MODE", "LEVEL", "VERSION", "CAN ROLL BACK", "REMARKS"], rows)
-    for line in _alarms(seen["daemon"]):
+    for line in alarms(seen["daemon"]):
         say(line)
     if not seen["incidents"]:
         say("no open incidents")
@@ -206,7 +192,8 @@ def _show_overview(seen: dict[str, Any]) -> None:
         )
 
 
-def _alarms(daemon: dict[str, Any]) -> list[str]:
+def alarms(daemon: dict[str, Any]) -> list[str]:
+    """What concerns all services: nothing is switched, or a source is down."""
     found = []
     if daemon["paused_by_file"]:
         found.append("PAUSED by the pause file: nothing is switched")
@@ -304,6 +291,7 @@ def _show_incident(one: dict[str, Any]) -> None:
         ),
         ("closed", f"{one['closed_at']}: {one['closed_because']}" if one["closed_at"] else ""),
         ("services", ", ".join(one["services"])),
+        ("silenced", _silenced(one)),
     ]
     for name, value in facts:
         if value:
@@ -337,6 +325,12 @@ def _show_incident(one: dict[str, Any]) -> None:
         ]
         say("")
         table(["ROLLBACK", "STATE", "FROM", "TO", "SWITCHED", "PROOF"], rows)
+
+
+def _silenced(one: dict[str, Any]) -> str:
+    count = one["silenced_messages"]
+    by = f" by {', '.join(one['silenced_by'])}" if one["silenced_by"] else ""
+    return f"{count} message{'s'[: count != 1]} held back{by}" if count else ""
 
 
 def _place(place: dict[str, str]) -> str:

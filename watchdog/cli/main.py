@@ -10,11 +10,12 @@ from typing import Annotated
 import typer
 
 from watchdog import __version__
-from watchdog.cli import asking, local, looking
+from watchdog.cli import asking, completing, local, looking, silences
 from watchdog.cli.audit import audit
 from watchdog.cli.deploy import deploy
 from watchdog.cli.failure import PoliteGroup
-from watchdog.cli.options import Json, MaybeConfigFile, Token, Url
+from watchdog.cli.help import CONFIG, epilog
+from watchdog.cli.link import Link, linked
 
 app = typer.Typer(
     name="watchdog",
@@ -23,10 +24,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Example: watchdog demo",
+    epilog=epilog("watchdog demo", "watchdog status --url http://127.0.0.1:9911", "watchdog rollback --help"),
 )
-
-_CONFIG = "/etc/rollback-watchdog/watchdog.yaml"
 
 
 def main() -> None:
@@ -49,35 +48,117 @@ def _root(
     """Stands behind every deployment and moves traffic back when the new version is bad."""
 
 
+@linked
 def explain(
-    identity: Annotated[str, typer.Argument(metavar="ID", help="An incident's or a rollback's id.")],
-    url: Url = None,
-    token: Token = None,
-    config: MaybeConfigFile = None,
-    json: Json = False,
+    identity: Annotated[
+        str,
+        typer.Argument(
+            metavar="ID", help="An incident's or a rollback's id.", autocompletion=completing.decisions
+        ),
+    ],
+    link: Link,
 ) -> None:
-    """Replay a decision from its record, and say why."""
+    """Replay a decision from its record, and say why.
+
+    Every decision is taken once more from what was recorded, and must come out the same.
+    """
     from watchdog.cli.explain import explain as replay_decision
 
-    raise typer.Exit(replay_decision(identity, url=url, token=token, config=config, as_json=json))
+    raise typer.Exit(replay_decision(identity, link.where, as_json=link.json))
 
 
-app.command(epilog=f"Example: watchdog run -c {_CONFIG}")(local.run)
-app.command(epilog=f"Example: watchdog check -c {_CONFIG}")(local.check)
-app.command(epilog=f"Example: watchdog doctor -c {_CONFIG}")(local.doctor)
-app.command(epilog="Example: watchdog demo --json")(local.demo)
-app.command(epilog="Example: watchdog status trips --url http://127.0.0.1:9911")(looking.status)
+app.command(epilog=epilog(f"watchdog run -c {CONFIG}", done="stopped cleanly"))(local.run)
+app.command(
+    epilog=epilog(
+        f"watchdog check -c {CONFIG}",
+        f"watchdog check -c {CONFIG} --json",
+        done="no mistakes",
+        codes={1: "mistakes, one a line on standard output"},
+    )
+)(local.check)
+app.command(
+    epilog=epilog(
+        f"watchdog doctor -c {CONFIG}",
+        f"watchdog doctor -c {CONFIG} --json",
+        done="all would work",
+        codes={1: "something would not; the table says what to do"},
+    )
+)(local.doctor)
+app.command(
+    epilog=epilog("watchdog demo", "watchdog demo --json", "watchdog demo --keep", done="rolled back")
+)(local.demo)
+app.command(
+    epilog=epilog(
+        "watchdog status",
+        "watchdog status trips",
+        "watchdog status --watch --interval 5s",
+        f"watchdog status -c {CONFIG} --json",
+        done="shown, whatever it shows",
+    )
+)(looking.status)
+app.command(
+    epilog=epilog(
+        "watchdog explain rb-1f3a",
+        "watchdog explain inc-1f3a",
+        done="every decision came out as it was recorded",
+        codes={1: "one did not, or there is no such id"},
+    )
+)(explain)
+app.command(
+    epilog=epilog(
+        "watchdog deploy trips --version v1.4.2 --variant green",
+        "watchdog deploy trips --version v1.4.2 --variant green --wait --timeout 10s",
+        "watchdog deploy trips --version v1.4.2 --variant green --rollback forbidden --label commit=4f2c",
+        done="recorded; with --wait: stable",
+        codes={3: "rolled back", 4: "undecided at the timeout, or superseded"},
+    )
+)(deploy)
+app.command(
+    epilog=epilog(
+        'watchdog rollback trips --reason "checkout is broken"',
+        'watchdog rollback trips --to v1.4.1 --reason "checkout is broken"',
+        done="under way",
+    )
+)(asking.rollback)
+app.command(epilog=epilog("watchdog ack inc-1f3a", done="acknowledged"))(asking.ack)
+app.command(epilog=epilog("watchdog approve inc-1f3a", done="approved"))(asking.approve)
+app.command(epilog=epilog('watchdog reject inc-1f3a --reason "it is the load test"', done="rejected"))(
+    asking.reject
+)
+app.command(
+    epilog=epilog('watchdog pause trips --reason "database migration"', "watchdog pause --all", done="paused")
+)(asking.pause)
+app.command(epilog=epilog("watchdog resume trips", "watchdog resume --all", done="resumed"))(asking.resume)
+app.command(epilog=epilog('watchdog taint trips v1.4.1 --reason "leaks memory"', done="tainted"))(
+    asking.taint
+)
+app.command(
+    epilog=epilog('watchdog untaint trips v1.4.1 --reason "it was the database"', done="not tainted")
+)(asking.untaint)
+app.command(
+    name="mark-good",
+    epilog=epilog('watchdog mark-good trips v1.4.1 --reason "served for a year"', done="stable"),
+)(asking.mark_good)
+app.command(
+    epilog=epilog(
+        'watchdog silence --service trips --for 2h --reason "load test"',
+        'watchdog silence --service trips --rule latency --for 30m --reason "known, being repaired"',
+        'watchdog silence --match label.team=booking --severity medium --for 1d --reason "moving house"',
+        done="silent",
+    )
+)(silences.silence)
 app.add_typer(
     looking.incidents,
     name="incidents",
-    epilog="Example: watchdog incidents --service trips --all\n\nwatchdog incidents ID shows one.",
+    epilog=epilog(
+        "watchdog incidents",
+        "watchdog incidents --service trips --all --limit 50",
+        "watchdog incidents inc-1f3a",
+    ),
 )
-app.command(epilog="Example: watchdog explain rb-1f3a")(explain)
-app.command(epilog="Example: watchdog deploy trips --version v1.4.2 --variant green --wait")(deploy)
-app.command(epilog='Example: watchdog rollback trips --reason "checkout is broken"')(asking.rollback)
-app.command(epilog="Example: watchdog ack inc-1f3a")(asking.ack)
-app.command(epilog="Example: watchdog approve inc-1f3a")(asking.approve)
-app.command(epilog='Example: watchdog reject inc-1f3a --reason "it is the load test"')(asking.reject)
-app.command(epilog='Example: watchdog pause trips --reason "database migration"')(asking.pause)
-app.command(epilog="Example: watchdog resume --all")(asking.resume)
+app.add_typer(
+    silences.silences,
+    name="silences",
+    epilog=epilog("watchdog silences", "watchdog silences --all --json", "watchdog silences expire sil-1f3a"),
+)
 app.add_typer(audit, name="audit")
