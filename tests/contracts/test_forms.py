@@ -16,11 +16,12 @@ from datetime import UTC, datetime, timedelta
 from urllib.parse import quote
 
 import pytest
+from msgspec.structs import replace
 
 from tests.servers.process import http_get
 from tests.servers.prometheus import Prometheus
-from watchdog.core.measure import Measurable, measure
-from watchdog.core.promql import parts_of
+from watchdog.core.measure import measure
+from watchdog.core.promql import parts_of, with_matcher
 from watchdog.core.rule import Aggregate, Gauge, Quantile, Rate
 from watchdog.core.series import Memory, Scraped
 
@@ -78,9 +79,9 @@ class Both:
     memory: Memory
     at: float
 
-    def asked(self, form: Measurable) -> dict[tuple[str, str], float]:
+    def asked(self, form: Quantile | Rate | Gauge) -> dict[tuple[str, str], float]:
         """What Prometheus answers, by part and case."""
-        found = {}
+        found: dict[tuple[str, str], float] = {}
         for part, text in parts_of(form, WINDOW, by=("case",)).items():
             path = f"/api/v1/query?time={self.at}&query={quote(text)}"
             status, body = http_get(self.prometheus.port, path)
@@ -89,12 +90,13 @@ class Both:
                 found[part, series["metric"]["case"]] = float(series["value"][1])
         return found
 
-    def measured(self, form: Callable[[str], Measurable]) -> dict[tuple[str, str], float]:
+    def measured(self, form: Quantile | Rate | Gauge) -> dict[tuple[str, str], float]:
         """What the memory answers, by part and case."""
-        found = {}
+        found: dict[tuple[str, str], float] = {}
         for case in map(str, range(CASES)):
             after = self.at - WINDOW.total_seconds()
-            parts = measure(self.memory, form(f'{{case="{case}"}}'), after=after, until=self.at).parts
+            mine = replace(form, of=with_matcher(form.of, f'case="{case}"'))
+            parts = measure(self.memory, mine, after=after, until=self.at).parts
             found |= {(part, case): values[0] for part, values in parts.items() if values}
         return found
 
@@ -137,8 +139,9 @@ def _same(one: dict[tuple[str, str], float], other: dict[tuple[str, str], float]
 @pytest.mark.timeout(60)
 def test_what_we_measure_is_what_prometheus_answers_to_our_questions(both: Both) -> None:
     for q in (0.01, 0.5, 0.95, 0.999):
-        asked = both.asked(Quantile(of="seconds", q=q))
-        _same(both.measured(lambda which, q=q: Quantile(of=f"seconds{which}", q=q)), asked)
+        form = Quantile(of="seconds", q=q)
+        asked = both.asked(form)
+        _same(both.measured(form), asked)
         values = [value for (part, _), value in asked.items() if part == "value"]
         assert any(map(math.isnan, values))  # nothing happened
         highest = [
@@ -146,12 +149,9 @@ def test_what_we_measure_is_what_prometheus_answers_to_our_questions(both: Both)
         ]
         assert any(highest)  # beyond the last bucket
         assert not all(highest)
-    _same(
-        both.measured(lambda which: Rate(of=f'seconds_bucket{which[:-1]},le="+Inf"}}')),
-        both.asked(Rate(of='seconds_bucket{le="+Inf"}')),
-    )
-    for by in Aggregate:
-        _same(
-            both.measured(lambda which, by=by: Gauge(of=f"depth{which}", by=by)),
-            both.asked(Gauge(of="depth", by=by)),
-        )
+    others: list[Rate | Gauge] = [
+        Rate(of='seconds_bucket{le="+Inf"}'),
+        *(Gauge(of="depth", by=by) for by in Aggregate),
+    ]
+    for other in others:
+        _same(both.measured(other), both.asked(other))

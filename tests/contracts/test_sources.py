@@ -20,9 +20,10 @@ from tests.servers.process import http_get
 from tests.servers.prometheus import Prometheus, Target
 from tests.servers.raw import Behaviour, RawServer
 from tests.servers.versioned import VersionedApp
-from tests.sources.questions import ERRORS, parts, poll, question, running
+from tests.sources.questions import ERRORS, FORMS, parts, poll, question, running
 from watchdog.core.observation import Answer, Failed, FailReason, NoData, NoDataReason, Value
-from watchdog.core.rule import Query, Ratio
+from watchdog.core.promql import parts_of
+from watchdog.core.rule import Aggregate, Gauge, MetricForm, Quantile, Rate, Ratio
 from watchdog.sources.interface import Source
 from watchdog.sources.prometheus import PrometheusSettings, PrometheusSource
 from watchdog.sources.registry import KINDS
@@ -46,10 +47,10 @@ class Stage:
         for _ in range(count):
             http_get(self.app.port, "/")
 
-    async def seen(self, form: Ratio | Query = ERRORS) -> dict[str, Value | NoData | Failed]:
+    async def seen(self, form: MetricForm = ERRORS) -> dict[str, Value | NoData | Failed]:
         return {kind: await poll(source, form) for kind, source in self.sources.items()}
 
-    async def values(self, form: Ratio | Query = ERRORS) -> dict[str, Value]:
+    async def values(self, form: MetricForm = ERRORS) -> dict[str, Value]:
         """One poll of every source; fails unless all give a value."""
         found: dict[str, Value] = {}
         for kind, seen in (await self.seen(form)).items():
@@ -57,7 +58,7 @@ class Stage:
             found[kind] = seen
         return found
 
-    async def no_data(self, form: Ratio | Query = ERRORS) -> set[NoDataReason]:
+    async def no_data(self, form: MetricForm = ERRORS) -> set[NoDataReason]:
         """One poll of every source; fails unless none gives a value, or an error."""
         seen = await self.seen(form)
         assert all(isinstance(one, NoData) for one in seen.values()), seen
@@ -114,6 +115,64 @@ async def test_the_same_rule_says_the_same_whoever_is_asked(stage: Stage, eventu
     await eventually(silent, within=20, every=0.2)
 
 
+SLOW = Quantile(of='http_request_duration_seconds{version="v1"}', q=0.75)
+BUSY = Rate(of='http_requests_total{version="v1"}')
+
+
+@pytest.mark.timeout(90)
+async def test_quantiles_rates_and_gauges_say_the_same_whoever_is_asked(
+    stage: Stage, eventually: Eventually
+) -> None:
+    stage.app.control(delay=0.15, gauges={"queue_depth": 7, "other_depth": -2})
+
+    async def measured() -> dict[str, Value]:
+        stage.requests(2)
+        found = await stage.values(SLOW)
+        # Every request lies between 100 and 250 ms, evenly as far as buckets tell.
+        assert all(value.value == pytest.approx(0.2125, abs=0.005) for value in found.values()), found
+        # The one may have seen a scrape more than the other.
+        assert found["prometheus"].events == pytest.approx(found["scrape"].events, rel=0.35)
+        assert (found["scrape"].events or 0) >= 10
+        return found
+
+    await eventually(measured, within=25, every=0.2)
+
+    async def per_second() -> bool:
+        stage.requests(2)
+        rates = {kind: value.value for kind, value in (await stage.values(BUSY)).items()}
+        assert 1 <= rates["scrape"] <= 8
+        assert rates["prometheus"] == pytest.approx(rates["scrape"], rel=0.35)
+        return True
+
+    await eventually(per_second, within=15, every=0.2)
+    deep = Gauge(of='queue_depth{service="trips"}', by=Aggregate.AVG)
+    assert {value.value for value in (await stage.values(deep)).values()} == {7}
+    lowest = Gauge(of='other_depth{version="v1"}', by=Aggregate.MIN)
+    assert {value.value for value in (await stage.values(lowest)).values()} == {-2}
+
+    # Slower than every bucket: more than the last bound, and nobody knows how much.
+    stage.app.control(delay=0.6)
+
+    async def beyond() -> bool:
+        await asyncio.to_thread(stage.requests, 1)
+        found = await stage.values(Quantile(of=SLOW.of, q=0.01))
+        return all(value.more and value.value == pytest.approx(0.5) for value in found.values())
+
+    await eventually(beyond, within=40, every=0.1)
+
+    # What exists nowhere is no data for both. An app that nobody asks for anything has a rate of 0, and no quantile.
+    for form in (Quantile(of="nowhere", q=0.9), Rate(of="nowhere"), Gauge(of="nowhere", by=Aggregate.MAX)):
+        assert await stage.no_data(form) == {NoDataReason.EMPTY}
+
+    async def silent() -> bool:
+        rates = await stage.values(BUSY)
+        return {value.value for value in rates.values()} == {0} and bool(await stage.no_data(SLOW))
+
+    await eventually(silent, within=20, every=0.2)
+    assert await stage.no_data(SLOW) == {NoDataReason.EMPTY}
+    assert {value.value for value in (await stage.values(deep)).values()} == {7}
+
+
 @pytest.mark.timeout(90)
 async def test_a_restarted_app_begins_its_counters_anew_and_a_killed_one_is_no_value(
     stage: Stage, eventually: Eventually
@@ -164,13 +223,26 @@ class Rig:
     server: RawServer
     fine: Behaviour
 
-    async def ask(self) -> Answer | Failed:
-        return await self.source.ask(question(), now=datetime.now(UTC))
+    async def ask(self, form: MetricForm = ERRORS) -> Answer | Failed:
+        return await self.source.ask(question(form), now=datetime.now(UTC))
 
 
-async def _fine_api(_: raw.RawRequest, writer: asyncio.StreamWriter) -> None:
+#: What is answered of each form, and the value that is in it.
+ANSWERS: dict[str, tuple[dict[str, str], float]] = {
+    "ratio": ({"bad": "1", "total": "4"}, 0.25),
+    "quantile": ({"value": "0.1", "highest": "0.5", "events": "4"}, 0.1),
+    "rate": ({"value": "20"}, 20),
+    "gauge": ({"value": "7"}, 7),
+}
+
+
+async def _fine_api(request: raw.RawRequest, writer: asyncio.StreamWriter) -> None:
+    asked = request.form["query"]
+    (name,) = [
+        name for name, form in FORMS.items() if all(it in asked for it in parts_of(form, WINDOW).values())
+    ]
     now = datetime.now(UTC).timestamp()
-    writer.write(raw.packed(parts(bad="1", total="4", newest=str(now), samples="4")))
+    writer.write(raw.packed(parts(now, **ANSWERS[name][0], newest=str(now), samples="4")))
 
 
 def _fine_page() -> Behaviour:
@@ -181,11 +253,15 @@ def _fine_page() -> Behaviour:
         looks += 1
         labels = 'service="trips",status='
         page = f'http_requests_total{{{labels}"200"}} {3 * looks}\nhttp_requests_total{{{labels}"500"}} {looks}\n'
+        page += f'queue_depth{{{labels}"1"}} 3\nqueue_depth{{{labels}"2"}} 4\n'
+        for bound, share in (("0.1", 3), ("0.5", 4), ("+Inf", 4)):
+            page += f'http_request_duration_seconds_bucket{{service="trips",le="{bound}"}} {share * looks}\n'
         writer.write(raw.packed(page))
 
     return behave
 
 
+WINDOW = question().window
 TIMEOUT = timedelta(seconds=0.5)
 
 
@@ -203,14 +279,14 @@ async def rig(request: pytest.FixtureRequest) -> AsyncIterator[Rig]:
             yield Rig(source=source, server=server, fine=fine)
 
 
-async def _a_value(rig: Rig) -> Value:
-    seen = await poll(rig.source)
+async def _a_value(rig: Rig, form: MetricForm = ERRORS) -> Value:
+    seen = await poll(rig.source, form)
     assert isinstance(seen, Value), seen
     return seen
 
 
-async def _a_failure(rig: Rig) -> Failed:
-    answer = await rig.ask()
+async def _a_failure(rig: Rig, form: MetricForm = ERRORS) -> Failed:
+    answer = await rig.ask(form)
     assert isinstance(answer, Failed), answer
     return answer
 
@@ -231,18 +307,22 @@ FAULTS: dict[str, tuple[Behaviour, set[FailReason]]] = {
 }
 
 
+@pytest.mark.parametrize("name", FORMS)
 @pytest.mark.parametrize("fault", FAULTS)
 async def test_a_fault_outside_is_a_failure_in_words_and_passes(
-    rig: Rig, eventually: Eventually, fault: str
+    rig: Rig, eventually: Eventually, fault: str, name: str
 ) -> None:
-    await eventually(lambda: _a_value(rig))
+    form = FORMS[name]
+    await eventually(lambda: _a_value(rig, form))
     rig.server.behaviour, reasons = FAULTS[fault]
-    failure = await eventually(lambda: _a_failure(rig))
+    failure = await eventually(lambda: _a_failure(rig, form))
     assert failure.reason in reasons
     assert failure.detail
     assert failure.asked
     rig.server.behaviour = rig.fine
-    assert (await eventually(lambda: _a_value(rig))).value == pytest.approx(0.25)
+    seen = await eventually(lambda: _a_value(rig, form))
+    if name != "rate":  # which hangs on how often a page is looked at
+        assert seen.value == pytest.approx(ANSWERS[name][1])
 
 
 async def test_a_server_that_goes_away_is_unreachable_until_it_comes_back(
@@ -269,18 +349,32 @@ async def test_no_answer_comes_later_than_the_timeout(rig: Rig) -> None:
     assert clock() - began < TIMEOUT.total_seconds() + 0.3
 
 
-async def test_asking_twice_changes_nothing_but_time(rig: Rig, eventually: Eventually) -> None:
-    await eventually(lambda: _a_value(rig))
-    first, second = await asyncio.gather(rig.ask(), rig.ask())
+@pytest.mark.parametrize("name", FORMS)
+async def test_asking_twice_changes_nothing_but_time(rig: Rig, eventually: Eventually, name: str) -> None:
+    form = FORMS[name]
+    await eventually(lambda: _a_value(rig, form))
+    first, second = await asyncio.gather(rig.ask(form), rig.ask(form))
     assert isinstance(first, Answer)
     assert isinstance(second, Answer)
-    assert first.parts.keys() == second.parts.keys() == {"bad", "total", "newest", "samples"}
+    assert first.parts.keys() == second.parts.keys() == {*ANSWERS[name][0], "newest", "samples"}
     assert first.asked == second.asked
 
 
-async def test_a_value_says_what_was_asked_and_answered(rig: Rig, eventually: Eventually) -> None:
-    seen = await eventually(lambda: _a_value(rig))
-    assert ERRORS.total in seen.asked
+@pytest.mark.parametrize(
+    ("name", "metric"),
+    [
+        ("ratio", "http_requests_total"),
+        ("quantile", "http_request_duration_seconds"),
+        ("rate", "http_requests_total"),
+        ("gauge", "queue_depth"),
+    ],
+)
+async def test_a_value_says_what_was_asked_and_answered(
+    rig: Rig, eventually: Eventually, name: str, metric: str
+) -> None:
+    seen = await eventually(lambda: _a_value(rig, FORMS[name]))
+    assert metric in seen.asked
+    assert '{service="trips"' in seen.asked
     assert json.loads(seen.answered)
 
 

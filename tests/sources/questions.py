@@ -11,20 +11,27 @@ from typing import Any
 
 from watchdog.core.observation import Answer, Failed, NoData, Value
 from watchdog.core.observe import observe
-from watchdog.core.rule import Query, Ratio, Rule, Thresholds, Unit
+from watchdog.core.rule import Aggregate, Gauge, MetricForm, Quantile, Rate, Ratio, Rule, Thresholds, Unit
 from watchdog.sources.interface import Question, Source
 
 ERRORS = Ratio(
     bad='http_requests_total{service="trips",status=~"5.."}',
     total='http_requests_total{service="trips"}',
 )
+#: One question of every form that all sources can answer.
+FORMS: dict[str, MetricForm] = {
+    "ratio": ERRORS,
+    "quantile": Quantile(of='http_request_duration_seconds{service="trips"}', q=0.75),
+    "rate": Rate(of='http_requests_total{service="trips"}'),
+    "gauge": Gauge(of='queue_depth{service="trips"}', by=Aggregate.SUM),
+}
 
 
-def question(form: Ratio | Query = ERRORS, *, window: float = 10) -> Question:
+def question(form: MetricForm = ERRORS, *, window: float = 10) -> Question:
     return Question(form=form, window=timedelta(seconds=window))
 
 
-def rule(form: Ratio | Query = ERRORS, *, window: float = 10, unit: Unit = Unit.NONE) -> Rule:
+def rule(form: MetricForm = ERRORS, *, window: float = 10, unit: Unit = Unit.NONE) -> Rule:
     return Rule(
         name="error-rate",
         form=form,
@@ -34,9 +41,7 @@ def rule(form: Ratio | Query = ERRORS, *, window: float = 10, unit: Unit = Unit.
     )
 
 
-async def poll(
-    source: Source, form: Ratio | Query = ERRORS, *, window: float = 10
-) -> Value | NoData | Failed:
+async def poll(source: Source, form: MetricForm = ERRORS, *, window: float = 10) -> Value | NoData | Failed:
     """One poll as the collector does it, down to the observation."""
     answer = await source.ask(question(form, window=window), now=datetime.now(UTC))
     return observe(rule(form, window=window), answer, now=datetime.now(UTC))

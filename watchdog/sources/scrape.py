@@ -28,6 +28,7 @@ from watchdog.aio.clock import Clock, SystemClock
 from watchdog.aio.fetch import Page, Wanted, fetch, open_session
 from watchdog.aio.supervise import run_all
 from watchdog.core.baseline import reach_of
+from watchdog.core.dealing import Dealt
 from watchdog.core.measure import Measurable, measure, selectors_of
 from watchdog.core.observation import Answer, Failed, FailReason
 from watchdog.core.rule import Baseline, Gauge, Quantile, Query, Rate, Ratio
@@ -84,6 +85,42 @@ class _Target:
         if not self.tried:
             return f"{self.shown}: not scraped yet"
         return f"{self.shown}: {self.failed.detail}" if self.failed else ""
+
+
+class _Prepared(msgspec.Struct, frozen=True, kw_only=True):
+    """A question that can be answered from memory, and what is the same for everybody who asks it."""
+
+    form: Measurable
+    window: timedelta
+    now: datetime
+    selectors: tuple[Selector, ...]
+    since: datetime | None
+    asked: str
+
+    def answer(self, memory: Memory, troubled: list[_Target]) -> Answer:
+        """From all that is remembered, or from one service's share of it.
+
+        The trouble of the targets that belong to the answer makes it partial: they showed selected series, or nothing
+        ever.
+        """
+        concerned = frozenset[str]()
+        if troubled:
+            concerned = concerned.union(*(memory.origins(selector) for selector in self.selectors))
+        measured = measure(
+            memory, self.form, after=(self.now - self.window).timestamp(), until=self.now.timestamp()
+        )
+        return Answer(
+            parts=measured.parts,
+            evaluated_at=self.now,
+            warnings=tuple(
+                target.trouble
+                for target in troubled
+                if target.scraped_at == -math.inf or str(target.url) in concerned
+            ),
+            since=self.since,
+            asked=self.asked,
+            answered=msgspec.json.encode(measured.record).decode(),
+        )
 
 
 class ScrapeSource:
@@ -144,6 +181,22 @@ class ScrapeSource:
         return 100  # an answer comes from memory
 
     async def ask(self, question: Question, *, now: datetime) -> Answer | Failed:
+        prepared = self._prepared(question, now)
+        return prepared if isinstance(prepared, Failed) else prepared.answer(self._memory, self._troubled())
+
+    async def deal(self, question: Question, *, by: tuple[str, ...], now: datetime) -> Dealt | Failed:
+        prepared = self._prepared(question, now)
+        if isinstance(prepared, Failed):
+            return prepared
+        troubled = self._troubled()
+        shares = self._memory.dealt((selector.name for selector in prepared.selectors), by)
+        return Dealt(
+            hands={key: prepared.answer(memory, troubled) for key, memory in shares.items()},
+            nothing=prepared.answer(Memory(), troubled),
+        )
+
+    def _prepared(self, question: Question, now: datetime) -> _Prepared | Failed:
+        """What is the same for every answer to this question."""
         form, window = question.form, question.window
         if isinstance(form, Query):
             return Failed(
@@ -157,22 +210,20 @@ class ScrapeSource:
             selectors = tuple(selectors_of(form).values())
         except ValueError as error:
             return Failed(reason=FailReason.QUERY_ERROR, detail=str(error), asked=asked)
-        until = now.timestamp()
         for selector in selectors:
-            self._memory.want(selector.name, window=window.total_seconds(), now=until)
+            self._memory.want(selector.name, window=window.total_seconds(), now=now.timestamp())
         failures = [target.failed for target in self._targets if target.failed is not None]
         if len(failures) == len(self._targets):
             detail = one_line("; ".join(target.trouble for target in self._targets), limit=_ERROR_CHARS)
             return Failed(reason=failures[0].reason, detail=detail, asked=asked)
-        measured = measure(self._memory, form, after=(now - window).timestamp(), until=until)
         since = self._memory.reaches_back_to(selector.name for selector in selectors)
-        return Answer(
-            parts=measured.parts,
-            evaluated_at=now,
-            warnings=self._missing(*selectors),
+        return _Prepared(
+            form=form,
+            window=window,
+            now=now,
+            selectors=selectors,
             since=None if since is None else datetime.fromtimestamp(since, UTC),
             asked=asked,
-            answered=msgspec.json.encode(measured.record).decode(),
         )
 
     async def inspect(self) -> SourceReport:
@@ -193,19 +244,11 @@ class ScrapeSource:
         if session is not None:
             await session.close()
 
-    def _missing(self, *selectors: Selector) -> tuple[str, ...]:
-        """The trouble of the targets that belong to the answer: they showed selected series, or nothing ever.
-
-        Before the very first scrape there is no trouble, only no data.
-        """
+    def _troubled(self) -> list[_Target]:
+        """The targets whose newest page is missing. Before the very first scrape there is no trouble, only no data."""
         if not any(target.tried for target in self._targets):
-            return ()
-        concerned = frozenset[str]().union(*(self._memory.origins(selector) for selector in selectors))
-        return tuple(
-            target.trouble
-            for target in self._targets
-            if target.trouble and (target.scraped_at == -math.inf or str(target.url) in concerned)
-        )
+            return []
+        return [target for target in self._targets if target.trouble]
 
     async def _keep_scraping(self, target: _Target) -> None:
         due = self._clock.monotonic()
@@ -281,7 +324,7 @@ def _described(form: Measurable, window: timedelta) -> str:
         case Ratio():
             return f"increase {span} of bad: {form.bad} and total: {form.total}"
         case Quantile():
-            return f"quantile {form.q:g} {span} of {form.of}"
+            return f"quantile {form.q:g} {span} of the buckets of {form.of}"
         case Rate():
             return f"rate {span} of {form.of}"
         case Gauge():
