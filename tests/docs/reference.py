@@ -23,7 +23,7 @@ from watchdog.core.check import CheckId, Reason, Verdict
 from watchdog.core.rule import Level
 from watchdog.core.service import Mode
 from watchdog.core.view import CheckView, ServiceView, SourceView, View
-from watchdog.probes.http import Expected
+from watchdog.probes.expectations import Expected, ExpectedBody, ExpectedConnection, Matching
 from watchdog.probes.registry import KINDS as PROBES
 from watchdog.settings.access import BasicAuth
 from watchdog.settings.registry import load
@@ -55,6 +55,9 @@ _SHAPES: dict[str, type[BaseModel]] = {
     "severity": schema.SeverityShape,
     "basic_auth": BasicAuth,
     "expect": Expected,
+    "expect.header": Matching,
+    "expect.body": ExpectedBody,
+    "expect of a connection": ExpectedConnection,
 }
 #: What the validators of `watchdog.config.fields` and `watchdog.settings` make of a text.
 _VALIDATED = {

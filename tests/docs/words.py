@@ -51,12 +51,20 @@ KINDS = {
     ("gauge", "of"): "selector",
     ("evidence", "events"): "PromQL",
     ("expect", "status"): "`200`, `2xx` or a list of such",
+    ("expect", "header"): "mapping: name to text or `{matches: EXPRESSION}`",
+    ("expect", "body"): "mapping",
+    ("expect.header", "matches"): "regular expression",
+    ("expect.body", "matches"): "regular expression",
+    ("expect.body", "pointer"): "mapping: pointer to value",
     ("traffic haproxy", "socket"): "path or `tcp://HOST:PORT`",
     ("traffic haproxy", "variants"): "mapping: variant to server or list of servers",
     ("traffic nginx", "variants"): "mapping: variant to address or list of addresses",
     ("traffic nginx", "pid_file"): "path, or `none`",
     ("traffic command", "environment"): "mapping: name to text or secret",
     ("probe http", "headers"): "mapping: name to text or secret",
+    ("probe command", "environment"): "mapping: name to text or secret",
+    ("probe tcp", "address"): "`HOST:PORT`",
+    ("probe grpc", "address"): "`HOST:PORT`",
     ("channel webhook", "headers"): "mapping: name to text or secret",
     ("source prometheus", "headers"): "mapping: name to text or secret",
     ("source scrape", "headers"): "mapping: name to text or secret",
@@ -75,6 +83,8 @@ def written(value: Any) -> str:
             return f"`{format_duration(duration)}`"
         case float():
             return f"`{value * 100:g}%`"
+        case bool():
+            return f"`{str(value).lower()}`"
         case ():
             return "`none`"
         case _:
@@ -123,6 +133,7 @@ DEFAULTS = {
     ("threshold", "rollback"): "never rolls back",
     ("evidence", "events"): "required for a query",
     ("expect", "within"): "the timeout",
+    ("expect of a connection", "within"): "the timeout",
     ("traffic nginx", "reload"): "`[nginx, -s, reload]`",
     ("traffic nginx", "test"): "as `reload`, with `-t`; else `[nginx, -t]`",
     ("traffic nginx", "pid_file"): "what `reload` uses, else `/run/nginx.pid`",
