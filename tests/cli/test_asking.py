@@ -47,6 +47,33 @@ def test_incidents_are_asked_about_by_id(
     ]
 
 
+@pytest.mark.parametrize("command", ["taint", "untaint", "mark-good"])
+def test_a_word_on_a_version_is_handed_over_and_its_standing_told(
+    watchdog: Run, daemon: Daemon, command: str
+) -> None:
+    def answer(request: Request) -> Reply:
+        taint = {"version": "v1", "at": "", "by": request.by, "reason": request.body["reason"]}
+        body = {
+            "service": "trips",
+            "version": "v1",
+            "taint": taint if command == "taint" else None,
+            "states": {"blue": "stable"},
+        }
+        return Reply(request=request.id, status=200, body=body)
+
+    daemon.answer = answer
+    result = watchdog(command, "trips", "v1", "--reason", "leaks memory")
+    assert result.exit_code == 0
+    told = "tainted by ci: leaks memory" if command == "taint" else "not tainted"
+    assert result.stdout == f"trips v1: {told}, stable on blue\n"
+    assert [(r.kind.value, r.target, r.body) for r in daemon.asked] == [
+        (command.replace("-", "_"), "trips", {"version": "v1", "reason": "leaks memory"})
+    ]
+    in_json = json.loads(watchdog(command, "trips", "v1", "--reason", "leaks memory", "--json").stdout)
+    assert in_json["states"] == {"blue": "stable"}
+    assert watchdog(command, "trips", "v1").exit_code == 2, "a reason is needed"
+
+
 @pytest.mark.parametrize(("command", "told"), [("pause", "paused"), ("resume", "resumed")])
 def test_one_service_or_all_are_paused_and_resumed(
     watchdog: Run, daemon: Daemon, command: str, told: str

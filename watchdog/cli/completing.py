@@ -6,6 +6,7 @@ nothing and never raise: it runs in the middle of somebody's line.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -54,7 +55,7 @@ def decisions(ctx: typer.Context, incomplete: str) -> Offered:
 
 def versions(ctx: typer.Context, incomplete: str) -> Offered:
     """Versions of the service that the line names, with how they stand."""
-    service = ctx.params.get("service")
+    service = _service(ctx)
     if not service:
         return []
     return _offer(ctx, incomplete, "deployments", lambda one: (one["version"], one["state"]), service=service)
@@ -62,7 +63,7 @@ def versions(ctx: typer.Context, incomplete: str) -> Offered:
 
 def variants(ctx: typer.Context, incomplete: str) -> Offered:
     """Variants of the service that the line names, as its switch shows them."""
-    found = _asked(ctx, f"services/{ctx.params.get('service')}") or {}
+    found = _asked(ctx, f"services/{_service(ctx)}") or {}
     shown = (found.get("traffic") or {}).get("variants") or {}
     return [
         (name, f"weight {one.get('weight')}") for name, one in shown.items() if name.startswith(incomplete)
@@ -98,6 +99,16 @@ def _asked(ctx: typer.Context, path: str, **query: str) -> dict[str, Any] | None
         return _get(_given(ctx, "url"), _given(ctx, "token"), _given(ctx, "config"), path, query)
     except Exception:  # noqa: BLE001 - no daemon, no token, another program: nothing to offer
         return None
+
+
+def _service(ctx: typer.Context) -> str:
+    """The service that the line names. Behind an option that has no value yet, arguments are not parsed."""
+    if ctx.params.get("service"):
+        return str(ctx.params["service"])
+    line = os.environ.get("COMP_WORDS") or os.environ.get("_TYPER_COMPLETE_ARGS", "")
+    words = line.split()
+    behind = words[words.index(ctx.info_name) + 1 :] if ctx.info_name in words else []
+    return behind[0] if behind and not behind[0].startswith("-") else ""
 
 
 def _given(ctx: typer.Context, option: str) -> Any:
