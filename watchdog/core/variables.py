@@ -63,9 +63,7 @@ def fill_settings(
     `quoting` says for a place, its keys joined by dots and `*` for any one key, how values are written there. `url`
     is an address anyway; at all other places values are written plainly. A text stays one text: nothing splits it.
     """
-    places = {
-        tuple(place.split(".")): _QUOTES[how] for place, how in ({"url": Quoting.URL} | quoting).items()
-    }
+    places = {tuple(place.split(".")): _QUOTES[how] for place, how in {"url": Quoting.URL, **quoting}.items()}
     return _filled(settings, values, places, ())
 
 
