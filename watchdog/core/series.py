@@ -111,19 +111,30 @@ class Scraped(msgspec.Struct, frozen=True, kw_only=True):
     openmetrics: bool = False
 
 
+#: The series of one metric by target and labels.
+_Found = dict[tuple[str, tuple[tuple[str, str], ...]], Series]
+
+
 class Memory:
     """Series of all targets of one source, by metric."""
 
-    def __init__(self, *, max_series: int = MAX_SERIES) -> None:
+    def __init__(
+        self,
+        *,
+        max_series: int = MAX_SERIES,
+        metrics: dict[str, _Found] | None = None,
+        last_page: dict[str, float] | None = None,
+    ) -> None:
+        """Empty, or with `metrics` and the time of the last page of each target of another memory."""
         self._max_series = max_series
         self._keep = 0.0
-        self._metrics: dict[str, dict[tuple[str, tuple[tuple[str, str], ...]], Series]] = {}
+        self._metrics: dict[str, _Found] = {} if metrics is None else metrics
         self._written: dict[tuple[str, str, str], Series] = {}
         self._pages: deque[Scraped] = deque()
         self._pages_size = 0
         self._began: float | None = None
         self._reaches: dict[str, float] = {}
-        self._last_page: dict[str, float] = {}
+        self._last_page: dict[str, float] = {} if last_page is None else last_page
 
     @property
     def series(self) -> int:
@@ -203,6 +214,19 @@ class Memory:
     def selected(self, selector: Selector) -> Iterator[Series]:
         """The selected series in memory. Raises `ValueError` for a pattern that cannot be matched."""
         return (one for one in self._metrics.get(selector.name, {}).values() if selector.accepts(one.labels))
+
+    def dealt(self, metrics: Iterable[str], by: Sequence[str]) -> dict[tuple[str, ...], Memory]:
+        """What is remembered of these metrics, dealt out by labels: each hand a memory that may only be read.
+
+        A series that lacks one of the labels is in none of them.
+        """
+        hands: dict[tuple[str, ...], dict[str, _Found]] = {}
+        for metric in dict.fromkeys(metrics):
+            for key, series in self._metrics.get(metric, {}).items():
+                of = tuple(series.labels.get(label, "") for label in by)
+                if all(of):
+                    hands.setdefault(of, {}).setdefault(metric, {})[key] = series
+        return {of: Memory(metrics=found, last_page=self._last_page) for of, found in hands.items()}
 
     def shows(self, series: Series) -> bool:
         """Whether the newest page of its target still has the series."""
