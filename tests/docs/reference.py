@@ -50,6 +50,8 @@ _SHAPES: dict[str, type[BaseModel]] = {
     "quantile": schema.QuantileShape,
     "gauge": schema.GaugeShape,
     "threshold": schema.ThresholdShape,
+    "baseline": schema.BaselineShape,
+    "worse_by": schema.WorseByShape,
     "hold": schema.HoldShape,
     "evidence": schema.EvidenceShape,
     "severity": schema.SeverityShape,

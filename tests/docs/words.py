@@ -15,7 +15,7 @@ from watchdog.core.units import format_duration
 
 #: Keys that the loader knows only to say that this release does not have them; a test holds that it does.
 LATER = {
-    "rule": ("match", "baseline"),
+    "rule": ("match",),
     "main": ("escalations", "heartbeat", "kubernetes"),
     "route": ("escalation",),
 }
@@ -42,6 +42,11 @@ KINDS = {
     ("rule", "freshness"): "PromQL",
     ("rule", "probe"): "mapping with `kind`",
     ("rule", "threshold"): "mapping",
+    ("rule", "baseline"): "mapping",
+    ("baseline", "against"): "`before-deployment`, `previous-version` or a duration",
+    ("baseline", "worse_by"): "mapping",
+    **{("worse_by", level): "percentage, or a number such as `0.3`" for level in ("warning", "critical")},
+    ("worse_by", "rollback"): "percentage of critical's, or a number such as `0.75`",
     ("rule", "evidence"): "mapping, or `none`",
     ("rule", "runbook"): "address",
     ("rule", "tags"): "list of names",
@@ -122,12 +127,16 @@ DEFAULTS = {
     ("rule", "gauge"): "one form is required",
     ("rule", "query"): "one form is required",
     ("rule", "probe"): "one form is required",
-    ("rule", "threshold"): "required",
+    ("rule", "threshold"): "this or `baseline` is required",
+    ("rule", "baseline"): "this or `threshold` is required",
     ("rule", "evidence"): "for a ratio and a quantile as below, else none",
     ("rule", "blind_after"): "`3m`, or three intervals where that is longer",
     ("rule", "max_age"): "two scrape intervals as learnt, else `30s`",
     ("rule", "freshness"): "the evaluation time counts",
     ("rule", "clear"): written(Samples(_CLEAR)),
+    ("worse_by", "warning"): "never warns",
+    ("worse_by", "critical"): "never becomes critical",
+    ("worse_by", "rollback"): "never rolls back",
     ("threshold", "warning"): "never warns",
     ("threshold", "critical"): "never becomes critical",
     ("threshold", "rollback"): "never rolls back",
