@@ -1,6 +1,6 @@
 """`python -m tests.docs.rewrite`: puts what commands print now into README.md and docs/. Nothing is typed by hand.
 
-A page whose outputs still hold is left as it is.
+The schemas for editors are written anew. A page whose outputs still hold is left as it is.
 """
 
 from __future__ import annotations
@@ -16,9 +16,12 @@ from tests.docs.pages import PAGES, ROOT, tables_of, with_tables
 from tests.docs.player import Demo, Player, rewritten
 from tests.docs.reference import table
 from tests.docs.webhook import with_body
+from watchdog.config.json_schema import config_schema, rules_schema, written
 
 
 def main() -> None:
+    for name, schema in (("watchdog", config_schema()), ("rules", rules_schema())):
+        (ROOT / f"docs/schema/{name}.schema.json").write_text(written(schema))
     with ExitStack() as stack:
 
         @cache

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from watchdog import __version__
-from watchdog.cli import asking, completing, local, looking, silences
+from watchdog.cli import asking, completing, local, looking, schemas, silences
 from watchdog.cli.audit import audit
 from watchdog.cli.deploy import deploy
 from watchdog.cli.failure import PoliteGroup
@@ -162,3 +162,4 @@ app.add_typer(
     epilog=epilog("watchdog silences", "watchdog silences --all --json", "watchdog silences expire sil-1f3a"),
 )
 app.add_typer(audit, name="audit")
+app.add_typer(schemas.schema, name="schema")

@@ -6,9 +6,9 @@ This module must never know where a field stands.
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, Strict
+from pydantic import AfterValidator, BeforeValidator, Field, Strict, WithJsonSchema
 
 from watchdog.core.rule import Hold, Unit
 from watchdog.core.units import parse_hold, parse_number, parse_percentage, parse_rate, parse_samples
@@ -118,8 +118,15 @@ def _version(value: Any) -> int:
     return 1
 
 
+# What people write, for the JSON Schemas: never narrower than what is read.
+_Percentage = Annotated[str, Field(pattern=r"^[^%]*%\s*$")]
+_Samples = Annotated[str, Field(pattern=r"^\s*[0-9]+\s+samples?\s*$")]
+_Per = Annotated[str, Field(pattern=r"^.*\sper\s.*$")]
+
 #: A name that can stand in a URL's path, a metric's label and a file's name.
-Name = Annotated[str, AfterValidator(_name)]
+Name = Annotated[
+    str, AfterValidator(_name), WithJsonSchema({"type": "string", "pattern": f"^{NAME.pattern}$"})
+]
 #: The name of a label, as in `$label.NAME`.
 LabelName = Annotated[str, AfterValidator(_label)]
 #: What a label of a series must equal: `name`, the service's, or `label.NAME`, one of its labels.
@@ -127,20 +134,20 @@ MatchedBy = Annotated[str, AfterValidator(_matched_by)]
 #: A whole number from 0 on.
 Count = Annotated[int, Strict(), Field(ge=0, le=1_000_000_000)]
 #: `20%` as 0.2, not below 0 % and not above 100 %.
-Share = Annotated[float, BeforeValidator(_share)]
+Share = Annotated[float, BeforeValidator(_share, json_schema_input_type=_Percentage)]
 #: `99%` as 0.99. Below 50 % a bound proves nothing, at 100 % nothing passes.
-Confidence = Annotated[float, BeforeValidator(_confidence)]
+Confidence = Annotated[float, BeforeValidator(_confidence, json_schema_input_type=_Percentage)]
 #: `20%` of one window as 0.2. The excess is integrated over 15 windows, so 1500 % can never be exceeded.
-Excess = Annotated[float, BeforeValidator(_excess)]
+Excess = Annotated[float, BeforeValidator(_excess, json_schema_input_type=_Percentage)]
 #: A quantile between 0 and 1, such as `0.95` or `95%`.
-QuantileNumber = Annotated[float, BeforeValidator(_quantile)]
+QuantileNumber = Annotated[float, BeforeValidator(_quantile, json_schema_input_type=str | float)]
 #: `3 samples` as 3.
-SampleCount = Annotated[int, BeforeValidator(_samples)]
+SampleCount = Annotated[int, BeforeValidator(_samples, json_schema_input_type=_Samples)]
 #: `2 samples` or `1m`: a `watchdog.core.rule.Hold`.
-HoldField = Annotated[Any, BeforeValidator(_hold)]
+HoldField = Annotated[Any, BeforeValidator(_hold, json_schema_input_type=str)]
 #: `3 per 10m` as `(3, timedelta)`.
-Rate = Annotated[Any, BeforeValidator(_rate)]
+Rate = Annotated[Any, BeforeValidator(_rate, json_schema_input_type=_Per)]
 #: A number with or without a unit, as it was written; what it means depends on the rule.
-Written = Annotated[str, BeforeValidator(_written)]
+Written = Annotated[str, BeforeValidator(_written, json_schema_input_type=str | float)]
 #: The version of the file's format.
-FormatVersion = Annotated[int, BeforeValidator(_version)]
+FormatVersion = Annotated[int, BeforeValidator(_version, json_schema_input_type=Literal[1])]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, SecretStr
 
@@ -30,14 +30,22 @@ def _secret(value: Any) -> SecretStr:
     raise ValueError("a secret is not written here; use `!env NAME` or `!file PATH`")
 
 
+# For the JSON Schemas: never narrower than what is read. `0` needs no unit.
+_WrittenDuration = (
+    Annotated[str, Field(pattern=r"^\s*(0|([0-9]+(\.[0-9]+)?(ms|s|m|h|d|w))+)\s*$")] | Literal[0]
+)
+
 #: A duration as people write it (`30s`); `0` is allowed.
 Duration = Annotated[
-    timedelta, BeforeValidator(_duration), PlainSerializer(format_duration, return_type=str, when_used="json")
+    timedelta,
+    BeforeValidator(_duration, json_schema_input_type=_WrittenDuration),
+    PlainSerializer(format_duration, return_type=str, when_used="json"),
 ]
 #: A duration above zero.
 PositiveDuration = Annotated[Duration, Field(gt=timedelta())]
+_LookedUp = Annotated[str, Field(description="`!env NAME` or `!file PATH`, never in the open.")]
 #: A secret; only `!env NAME` and `!file PATH` make one.
-Secret = Annotated[SecretStr, BeforeValidator(_secret)]
+Secret = Annotated[SecretStr, BeforeValidator(_secret, json_schema_input_type=_LookedUp)]
 
 
 class Settings(BaseModel):

@@ -65,7 +65,10 @@ def _servers(value: Any) -> Any:
 
 
 Name = Annotated[str, Field(pattern=_NAME)]
-Servers = Annotated[tuple[Name, ...], BeforeValidator(_servers), Field(min_length=1)]
+_OneOrMore = Name | Annotated[list[Name], Field(min_length=1)]
+Servers = Annotated[
+    tuple[Name, ...], BeforeValidator(_servers, json_schema_input_type=_OneOrMore), Field(min_length=1)
+]
 
 
 class HAProxySettings(ProviderSettings):

@@ -42,7 +42,12 @@ def _one_or_more(value: Any) -> Any:
 
 Argv = Annotated[list[str], Field(min_length=1), AfterValidator(_argv)]
 ServerAddress = Annotated[str, AfterValidator(_server_address)]
-Addresses = Annotated[tuple[ServerAddress, ...], BeforeValidator(_one_or_more), Field(min_length=1)]
+_OneOrMore = str | Annotated[list[str], Field(min_length=1)]
+Addresses = Annotated[
+    tuple[ServerAddress, ...],
+    BeforeValidator(_one_or_more, json_schema_input_type=_OneOrMore),
+    Field(min_length=1),
+]
 
 
 class NginxSettings(ProviderSettings):
