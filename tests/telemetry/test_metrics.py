@@ -28,6 +28,7 @@ NAMES = {
     "watchdog_loop_lag_seconds",
     "watchdog_is_leader",
     "watchdog_config_last_reload_successful",
+    "watchdog_config_last_reload_success_timestamp_seconds",
     "watchdog_build_info",
 }
 
@@ -77,7 +78,8 @@ def test_what_happened_is_counted(metrics: Metrics) -> None:
     metrics.count_notification("ops", "ok")
     metrics.set_outbox(3)
     metrics.set_loop_lag(0.25)
-    metrics.set_config_reloaded(successful=False)
+    metrics.config_taken(NOW)
+    metrics.config_refused()
     assert value(metrics, "watchdog_source_query_seconds_count", source="prometheus") == 1
     assert value(metrics, "watchdog_source_query_seconds_sum", source="prometheus") == 0.002
     assert value(metrics, "watchdog_decision_seconds_bucket", le="0.05") == 1
@@ -89,6 +91,10 @@ def test_what_happened_is_counted(metrics: Metrics) -> None:
     assert value(metrics, "watchdog_outbox_pending") == 3
     assert value(metrics, "watchdog_loop_lag_seconds") == 0.25
     assert value(metrics, "watchdog_config_last_reload_successful") == 0
+    taken = value(metrics, "watchdog_config_last_reload_success_timestamp_seconds")
+    assert taken == NOW.timestamp()
+    metrics.config_taken(NOW)
+    assert value(metrics, "watchdog_config_last_reload_successful") == 1
 
 
 def test_the_view_becomes_samples(metrics: Metrics) -> None:

@@ -62,6 +62,18 @@ class Supervisor:
         body = self._critical(name, work) if critical else self._restarting(name, work)
         self._tasks[name] = asyncio.create_task(body, name=name)
 
+    def end(self, name: str) -> None:
+        """Cancel one task that is not critical, and forget it when it has ended. Unknown names are nothing."""
+        task = self._tasks.get(name)
+        if task is None:
+            return
+        task.add_done_callback(lambda done: self._forget(name, done))
+        task.cancel()
+
+    def _forget(self, name: str, task: asyncio.Task[None]) -> None:
+        if self._tasks.get(name) is task and not self._stopping:
+            del self._tasks[name]
+
     @property
     def running(self) -> tuple[str, ...]:
         """Names of the tasks that have not ended, in the order of their start."""

@@ -22,7 +22,7 @@ from watchdog.api.interface import Desk, Live
 from watchdog.api.openapi import document
 from watchdog.api.problem import HEADERS, Problem, title_of
 from watchdog.api.reading import Reading
-from watchdog.api.routes import ROUTES
+from watchdog.api.routes import ROUTES, Route
 from watchdog.config.loaded import Server
 from watchdog.core.rule import Rule
 from watchdog.store.interface import Reader
@@ -30,6 +30,9 @@ from watchdog.telemetry.metrics import CONTENT_TYPE
 
 #: Largest body anybody has a reason to send (bytes).
 BODY_LIMIT = 64 * 1024
+
+#: Who may ask what can be changed while the application serves.
+GUARD = web.AppKey("guard", Guard)
 
 Handler = Callable[[Call], Awaitable[web.StreamResponse]]
 
@@ -58,11 +61,11 @@ def make_app(  # noqa: PLR0913 - the one place where the API's parts meet, all o
     events = Events(keep_alive)
     desk.on_commit(events.publish)
     handlers = _handlers(context, events, metrics)
-    guard = Guard(server.tokens)
+    guard = Guard(server.tokens, open_metrics=server.metrics == "open")
     app = web.Application(middlewares=[_problems], client_max_size=BODY_LIMIT)
+    app[GUARD] = guard
     for route in ROUTES:
-        open_to_all = route.role is None or (route.handler == "metrics" and server.metrics == "open")
-        handler = _bind(handlers[route.handler], guard, None if open_to_all else route.role)
+        handler = _bind(handlers[route.handler], guard, route)
         if route.method == "GET":
             # A HEAD of an endless stream would never end.
             app.router.add_get(route.path, handler, allow_head=route.handler != "events")
@@ -123,10 +126,11 @@ def _handlers(context: Context, events: Events, metrics: Callable[[], bytes]) ->
 
 
 def _bind(
-    handler: Handler, guard: Guard, role: Role | None
+    handler: Handler, guard: Guard, route: Route
 ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     async def handle(request: web.Request) -> web.StreamResponse:
-        caller = _ANYBODY if role is None else guard.admit(request, role)
+        open_to_all = route.handler == "metrics" and guard.open_metrics
+        caller = _ANYBODY if route.role is None or open_to_all else guard.admit(request, route.role)
         return await handler(Call(request=request, caller=caller))
 
     return handle

@@ -44,7 +44,13 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
 class Guard:
     """Answers who is asking, or raises the `Problem` that says why not."""
 
-    def __init__(self, tokens: Iterable[Token]) -> None:
+    def __init__(self, tokens: Iterable[Token], *, open_metrics: bool = False) -> None:
+        """`open_metrics`: whether everybody may read the metrics page."""
+        self.change(tokens, open_metrics=open_metrics)
+
+    def change(self, tokens: Iterable[Token], *, open_metrics: bool) -> None:
+        """Let in those who have one of these tokens, and nobody else, from the next request on."""
+        self.open_metrics = open_metrics
         self._known = [
             (_fingerprint(token.token.get_secret_value()), Caller(name=token.name, role=_ROLES[token.role]))
             for token in tokens

@@ -14,22 +14,25 @@ import structlog
 from msgspec.structs import replace
 
 from watchdog.aio.clock import Clock
-from watchdog.aio.supervise import Supervisor
-from watchdog.api.app import make_app
+from watchdog.aio.supervise import Supervisor, Work
+from watchdog.api.app import GUARD, make_app
+from watchdog.api.auth import Guard
 from watchdog.api.listener import Listener, listen
-from watchdog.app.build import build_channels, build_probes, build_sources, build_switches
+from watchdog.app.changeover import Changeover, Engine, look_interval
+from watchdog.app.parts import Parts
 from watchdog.config.loaded import Configuration
 from watchdog.core.checks import Poll
-from watchdog.core.errors import ConfigError, StoreError, StoreLocked
+from watchdog.core.errors import StoreError, StoreLocked
 from watchdog.core.events import Asked, ChannelDead, Event
 from watchdog.core.facts import facts_before_write
 from watchdog.core.guards import GuardFacts
 from watchdog.core.message import MessageKind, Outgoing
 from watchdog.core.orphans import orphans
+from watchdog.core.reconfigure import Change
 from watchdog.core.restore import restore_service, restore_sources
 from watchdog.core.rollback import Rollback
 from watchdog.core.telling import store_failed
-from watchdog.core.traffic import Tier, TrafficState
+from watchdog.core.traffic import TrafficState
 from watchdog.core.view import View
 from watchdog.core.world import World
 from watchdog.engine.collector import Collector
@@ -46,7 +49,6 @@ from watchdog.leader.single import SingleLeadership
 from watchdog.store.interface import Saved
 from watchdog.store.registry import make_store
 from watchdog.telemetry.metrics import Metrics
-from watchdog.traffic.lock import HostLock
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -63,6 +65,7 @@ class Daemon:
     def __init__(self, configuration: Configuration, *, clock: Clock, seed: int) -> None:
         self._configuration = configuration
         self._clock = clock
+        self._guard: Guard | None = None
         self._closing = AsyncExitStack()
         self._supervisor = Supervisor()
         self._listener: Listener | None = None
@@ -71,13 +74,10 @@ class Daemon:
         self._store = make_store(configuration.store_url)
         self._leadership = SingleLeadership()
         self._pause = PauseFile(configuration.pause_file)
-        self._sources = build_sources(configuration, clock=clock)
-        self._probes = build_probes(configuration)
-        self._switches = build_switches(configuration, self._probes, clock=clock)
-        self._channels = build_channels(configuration, clock=clock)
+        self._parts = Parts(configuration, clock=clock)
         self._dispatcher = Dispatcher(
             self._store,
-            self._channels,
+            self._parts.channels,
             clock=clock,
             rng=random.Random(seed),
             on_dead=self._channel_dead,
@@ -89,6 +89,7 @@ class Daemon:
         self._collector: Collector | None = None
         self._watcher: Watcher | None = None
         self._executor: Executor | None = None
+        self._changeover: Changeover | None = None
 
     @property
     def url(self) -> str:
@@ -114,12 +115,10 @@ class Daemon:
             raise
 
     async def _start(self) -> None:
-        for parts in (self._channels, self._switches, self._probes, self._sources):
-            for part in parts.values():
-                self._closing.push_async_callback(part.aclose)
+        self._closing.push_async_callback(self._parts.aclose)
         self._closing.push_async_callback(self._store.aclose)
         saved = await self._open_store()
-        self._lock_switches()
+        self._parts.lock()
         await self._leadership.acquire()
         self._closing.push_async_callback(self._leadership.release)
         self._reactor = self._wire(saved)
@@ -136,10 +135,11 @@ class Daemon:
             desk=self._store,
             live=self,
             server=server,
-            rules=lambda: self._configuration.rules,
+            rules=lambda: self._parts.configuration.rules,
             metrics=self._metrics.render,
             clock=self._clock,
         )
+        self._guard = app[GUARD]
         self._listener = await listen(app, host=server.host, port=server.port)
         _log.info("started", url=self.url, services=len(self._configuration.services))
 
@@ -154,25 +154,10 @@ class Daemon:
             await self._dispatcher.emergency(store_failed(str(error), error.advice, now=self._clock.now()))
             raise
 
-    def _lock_switches(self) -> None:
-        """One service a switch; and a target that cannot refuse a stale write has one writer on this host."""
-        owners: dict[str, str] = {}
-        for name, switch in self._switches.items():
-            owner = owners.setdefault(switch.identity, name)
-            if owner != name:
-                raise ConfigError(
-                    f"the services {owner} and {name} have the same traffic switch {switch.identity}: "
-                    "each would undo what is done for the other; make them one service, or two targets"
-                )
-            if switch.tier is Tier.B:
-                lock = HostLock(switch.identity)
-                lock.acquire()
-                self._closing.callback(lock.release)
-
     def _wire(self, saved: Saved) -> Reactor:
         world = self._restore(saved)
         self._executor = Executor(
-            switches=self._switches,
+            switches=self._parts.switches,
             facts=self._facts,
             paused=self._pause.look,
             leadership=self._leadership,
@@ -180,7 +165,6 @@ class Daemon:
             clock=self._clock,
         )
         self._closing.push_async_callback(self._executor.crew.stop)
-        intervals = self._configuration.intervals
         effects = Effects(
             executor=self._executor,
             checks=self._checks,
@@ -188,19 +172,41 @@ class Daemon:
             dispatcher=self._dispatcher,
             metrics=self._metrics,
             clock=self._clock,
-            look_interval=min(intervals.recheck, intervals.critical),
+            look_interval=look_interval(self._configuration.intervals),
         )
         self._closing.push_async_callback(effects.aclose)
-        reactor = Reactor(store=self._store, world=world, head=saved.head, effects=effects, clock=self._clock)
-        self._collector = Collector(
-            sources=self._sources,
-            probes=self._probes,
+        reactor = Reactor(
+            store=self._store,
+            world=world,
+            head=saved.head,
+            effects=effects,
+            clock=self._clock,
+            on_change=self._on_change,
+        )
+        self._collector = collector = Collector(
+            sources=self._parts.sources,
+            probes=self._parts.probes,
             world=lambda: reactor.world,
             deliver=reactor.deliver,
             clock=self._clock,
             metrics=self._metrics,
         )
-        self._watcher = Watcher(switches=self._switches, deliver=reactor.deliver)
+        self._watcher = Watcher(
+            switches=self._parts.switches, deliver=reactor.deliver, edition=lambda: reactor.world.edition
+        )
+        self._engine = Engine(
+            parts=self._parts,
+            store=self._store,
+            reactor=reactor,
+            dispatcher=self._dispatcher,
+            collector=collector,
+            effects=effects,
+            supervisor=self._supervisor,
+            pause=self._pause,
+            metrics=self._metrics,
+            guard=lambda: self._guard,
+            clock=self._clock,
+        )
         return reactor
 
     def _restore(self, saved: Saved) -> World:
@@ -242,10 +248,33 @@ class Daemon:
         start("dispatcher", self._dispatcher.run, critical=True)
         start("reactor", reactor.run, critical=True)
         start("ticker", ticker.run, critical=True)
-        for name, source in self._sources.items():
-            start(f"source {name}", source.run, critical=False)
+        self._changeover = Changeover(self._engine, self._configuration)
         start("checks", self._checks.run, critical=True)
         start("traffic", self._traffic.run, critical=True)
+
+    def beside(self, name: str, work: Work) -> None:
+        """Run something beside the engine until the stop; when it fails it is started again."""
+        self._supervisor.start(name, work, critical=False)
+
+    async def take(self, configuration: Configuration) -> bool:
+        """Put another configuration in force (`Changeover.take`). After `start` only."""
+        return await self._started().take(configuration)
+
+    async def refuse(self, problems: tuple[str, ...]) -> bool:
+        """Tell people that a changed configuration cannot be used (`Changeover.refuse`)."""
+        return await self._started().refuse(problems)
+
+    async def settle(self) -> None:
+        """Take what had to wait (`Changeover.settle`)."""
+        await self._started().settle()
+
+    def _started(self) -> Changeover:
+        if self._changeover is None:
+            raise RuntimeError("the daemon was not started")
+        return self._changeover
+
+    def _on_change(self, change: Change, before: World | None) -> None:
+        self._started().on_change(change, before)
 
     async def wait(self) -> None:
         """Run until `stop`, or until a part the daemon cannot do without has ended (`TaskEnded`)."""

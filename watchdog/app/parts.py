@@ -19,7 +19,7 @@ from watchdog.aio.crew import Crew
 from watchdog.app.build import build_channel, build_probe, build_source, build_switch, probe_kinds
 from watchdog.channels.interface import Channel
 from watchdog.config.loaded import Configuration, Provider
-from watchdog.core.errors import ConfigError
+from watchdog.core.errors import ConfigError, WatchdogError
 from watchdog.core.traffic import Tier
 from watchdog.probes.interface import Probe
 from watchdog.sources.interface import Source
@@ -31,6 +31,10 @@ _BEYOND = timedelta(seconds=5)
 
 Family = Literal["source", "channel", "switch"]
 Key = tuple[Family, str]
+
+
+class NotYet(WatchdogError):
+    """The configuration can be taken once a rollback is over."""
 
 
 class Part(Protocol):
@@ -65,6 +69,11 @@ class Built:
     probes: Mapping[str, Probe]
     locks: Mapping[str, HostLock]
 
+    @property
+    def empty(self) -> bool:
+        """Whether everything is there already."""
+        return not self.made
+
     def names(self, family: Family) -> frozenset[str]:
         """The names of a family's new parts."""
         return frozenset(name for of, name in self.made if of == family)
@@ -97,15 +106,17 @@ class Parts:
         """Take the host locks. Raises `ConfigError` for two services on one switch, `StoreError` for a lock."""
         self._locks |= self._lock(self.switches)
 
-    def prepare(self, configuration: Configuration) -> Built:
+    def prepare(self, configuration: Configuration, *, busy: frozenset[str] = frozenset()) -> Built:
         """Build and lock what is new or different. Raises `WatchdogError`; then all is as it was.
 
+        `busy` are services whose switch stays until a rollback is over; `NotYet` when another wants the same object.
         To be followed by `admit`, or `discard`.
         """
         built = self._build(configuration)
         made = {name: one.part for (family, name), one in built.made.items() if family == "switch"}
         switches = {name: made.get(name) or self.switches[name] for name in configuration.services}
         try:
+            self._wait_for(busy, switches)
             locks = self._lock(switches)
         except BaseException:
             self.discard(built)
@@ -157,15 +168,6 @@ class Parts:
                 found.add(name)
         return frozenset(found)
 
-    def unlike(self, configuration: Configuration) -> frozenset[Key]:
-        """What is not as a configuration says, because something else must end first."""
-        wanted = dict(self._plans(configuration, self.probes))
-        return frozenset(
-            key
-            for key in wanted.keys() | self._made.keys()
-            if key not in wanted or key not in self._made or self._made[key].plan.mark != wanted[key].mark
-        )
-
     async def aclose(self) -> None:
         """Close everything, and let go of the locks. Idempotent."""
         await self._closing.stop()
@@ -201,6 +203,13 @@ class Parts:
             build = partial(build_switch, name, entry, probes, clock=clock)
             mark = _mark(configuration, entry.traffic) + _mark(configuration, entry.ready)
             yield ("switch", name), _Plan(mark, _longest(entry.traffic), build)
+
+    def _wait_for(self, busy: frozenset[str], switches: Mapping[str, TrafficSwitch]) -> None:
+        owners = {self.switches[name].identity: name for name in busy & self.switches.keys()}
+        for name, switch in switches.items():
+            owner = owners.get(switch.identity, name)
+            if owner != name:
+                raise NotYet(f"the switch of {name} is that of {owner}, whose rollback is under way")
 
     def _lock(self, switches: Mapping[str, TrafficSwitch]) -> dict[str, HostLock]:
         """One service a switch; and a target that cannot refuse a stale write has one writer on this host."""

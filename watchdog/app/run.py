@@ -21,6 +21,7 @@ from watchdog.aio.supervise import Supervisor, TaskEnded
 from watchdog.app.daemon import Daemon
 from watchdog.app.environment import conflicting_distribution
 from watchdog.app.notify import Notifier, Pulse
+from watchdog.app.reload import Reloader
 from watchdog.config.load import load
 from watchdog.config.loaded import Configuration
 from watchdog.core.errors import StoreError, WatchdogError
@@ -61,15 +62,24 @@ async def serve(configuration: Configuration) -> int:
     loop = asyncio.get_running_loop()
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, stop.set)
-    loop.add_signal_handler(signal.SIGHUP, _no_reload)
     clock = SystemClock()
     daemon = Daemon(configuration, clock=clock, seed=random.SystemRandom().getrandbits(32))
     notifier = Notifier.of(os.environ, clock=clock)
+    reloader = Reloader(
+        daemon,
+        configuration,
+        environ=os.environ,
+        clock=clock,
+        on_begin=notifier.reloading,
+        on_end=notifier.ready,
+    )
+    loop.add_signal_handler(signal.SIGHUP, reloader.ask)
     pulse = Pulse(notifier, progress=daemon.progress_at, view=daemon.view, clock=clock)
     tasks = Supervisor()
     tasks.start("service manager", pulse.run, critical=False)
     try:
         await daemon.start()
+        daemon.beside("reloader", reloader.run)
         pulse.started()
         return await _until(daemon, stop, notifier)
     except WatchdogError as error:
@@ -97,7 +107,3 @@ async def _until(daemon: Daemon, stop: asyncio.Event, notifier: Notifier) -> int
     notifier.stopping()
     await daemon.stop()
     return code
-
-
-def _no_reload() -> None:
-    _log.warning("reload_not_available", advice="restart the daemon to take a changed configuration in")

@@ -26,6 +26,8 @@ def view_of(
         paused_by_file=bool(world.paused_by_file),
         breaker=world.breaker,
         store_error=store_error,
+        config_fault=world.config_fault,
+        config_fault_at=world.config_fault_at,
         services={
             name: service_view(world, service, now=now, census=census)
             for name, service in world.services.items()

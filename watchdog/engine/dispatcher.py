@@ -72,7 +72,7 @@ class Dispatcher:
         self._store = store
         self._lanes = {name: Lane(channel) for name, channel in channels.items()}
         self._leaving: list[Lane] = []  # of channels that are gone, until what they are sending has ended
-        self._workers: asyncio.TaskGroup | None = None
+        self._group: asyncio.TaskGroup | None = None
         self._clock = clock
         self._rng = rng
         self._on_dead = on_dead
@@ -95,21 +95,21 @@ class Dispatcher:
     async def run(self) -> None:
         """Send until cancelled. A message whose sending is cancelled stays pending."""
         try:
-            async with asyncio.TaskGroup() as workers:
-                self._workers = workers
+            async with asyncio.TaskGroup() as group:
+                self._group = group
                 for name, lane in self._lanes.items():
                     self._put_to_work(name, lane)
-                workers.create_task(self._watch(), name="outbox")
+                group.create_task(self._watch(), name="outbox")
         finally:
-            self._workers = None
+            self._group = None
             self._leaving.clear()
             for lane in self._lanes.values():
                 lane.waiting = asyncio.Queue()
                 lane.in_hand.clear()
 
     def _put_to_work(self, name: str, lane: Lane) -> None:
-        if self._workers is not None:
-            lane.worker = self._workers.create_task(self._serve(name, lane), name=f"send:{name}")
+        if self._group is not None:
+            lane.worker = self._group.create_task(self._serve(name, lane), name=f"send:{name}")
 
     def use(self, name: str, channel: Channel) -> None:
         """Send through this channel from now on; what is being sent through another of that name goes on there."""

@@ -105,6 +105,11 @@ class Metrics:
             registry=self._registry,
         )
         self._reloaded.set(1)
+        self._reloaded_at = Gauge(
+            "watchdog_config_last_reload_success_timestamp_seconds",
+            "When a configuration was last taken in, at the start or while running (Unix seconds).",
+            registry=self._registry,
+        )
         Gauge(
             "watchdog_build_info",
             "Always 1; the labels say what runs.",
@@ -149,9 +154,14 @@ class Metrics:
         """The event loop woke up so late."""
         self._lag.set(seconds)
 
-    def set_config_reloaded(self, successful: bool) -> None:  # noqa: FBT001 - a gauge of one bit has one argument
-        """The newest configuration is in force, or was refused."""
-        self._reloaded.set(1 if successful else 0)
+    def config_taken(self, at: datetime) -> None:
+        """The newest configuration is in force since then."""
+        self._reloaded.set(1)
+        self._reloaded_at.set(at.timestamp())
+
+    def config_refused(self) -> None:
+        """The newest configuration was refused; the one before is in force."""
+        self._reloaded.set(0)
 
     def render(self) -> bytes:
         """The page, in the text format of `CONTENT_TYPE`."""
