@@ -1,7 +1,7 @@
 # Every target makes what it needs first: the virtual environment from the lock file, and as root Debian's servers.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test lint fmt docs bench clean packages
+.PHONY: help demo test lint fmt docs bench image clean packages
 
 # Debian keeps haproxy in /usr/sbin, which is not on every user's PATH.
 export PATH := $(PATH):/usr/sbin:/sbin
@@ -23,6 +23,7 @@ demo: $(READY)  ## a bad deployment, seen and rolled back, in under a minute (AR
 	$(BIN)/watchdog demo $(ARGS)
 
 test: lint packages  ## everything that must hold: format, lint, types, import rules, tests on real servers
+	@.ci/packages systemd podman buildah runc debootstrap
 	$(BIN)/python -m pytest --numprocesses=$(JOBS) --dist=worksteal $(ARGS)
 
 lint: $(READY)  ## format, lint, types and import rules, nothing changed
@@ -40,6 +41,9 @@ docs: $(READY) packages  ## write into README and docs/ what the commands print 
 
 bench: $(READY) packages  ## how fast a bad version is switched away, beside Prometheus rules and Alertmanager
 	$(BIN)/python -m benchmarks $(ARGS)
+
+image:  ## the container image, with docker, podman or buildah, whichever is there
+	@.ci/image rollback-watchdog
 
 clean:  ## remove the virtual environment, caches and builds
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage

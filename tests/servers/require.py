@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from typing import NoReturn
 
 import pytest
 
@@ -19,7 +20,12 @@ def require(binary: str, *, package: str | None = None) -> str:
     found = shutil.which(binary, path=_PLACES)
     if found is not None:
         return found
-    reason = f"{MISSING}: {binary} (apt install {package or binary})"
+    do_without(f"{binary} (apt install {package or binary})")
+
+
+def do_without(what: str) -> NoReturn:
+    """Skip the test, loudly, because `what` is not to be had here; fail where real components are required."""
+    reason = f"{MISSING}: {what}"
     if os.environ.get(REQUIRE_REAL) == "1":
         pytest.fail(f"{reason}, and {REQUIRE_REAL}=1", pytrace=False)
     pytest.skip(reason)
