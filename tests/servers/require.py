@@ -18,9 +18,9 @@ _PLACES = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/local/sbin"
 def require(binary: str, *, package: str | None = None) -> str:
     """The path of `binary`. Without it the test is skipped, and fails where real components are required."""
     found = shutil.which(binary, path=_PLACES)
-    if found is not None:
-        return found
-    do_without(f"{binary} (apt install {package or binary})")
+    if found is None:
+        do_without(f"{binary} (apt install {package or binary})")
+    return found
 
 
 def do_without(what: str) -> NoReturn:
