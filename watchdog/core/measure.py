@@ -45,8 +45,11 @@ def selectors_of(form: Measurable) -> dict[str, Selector]:
     return {part: _readable(text) for part, text in texts.items()}
 
 
-def measure(memory: Memory, form: Measurable, *, after: float, until: float) -> Measured:
-    """The form's parts in the window (`after`, `until`] (Unix seconds). Raises `ValueError` as `selectors_of` does."""
+def measure(memory: Memory, form: Measurable, *, after: float, until: float, past: bool = False) -> Measured:
+    """The form's parts in the window (`after`, `until`] (Unix seconds). Raises `ValueError` as `selectors_of` does.
+
+    In the `past`, a gauge counts that has a sample in the window, be it shown still or not.
+    """
     selectors = selectors_of(form)
     match form:
         case Ratio():
@@ -62,7 +65,11 @@ def measure(memory: Memory, form: Measurable, *, after: float, until: float) -> 
             value = None if risen is None else risen / (until - after)
             return _measured(value=value, **_sampled(memory, found, after=after, until=until))
         case Gauge():
-            found = [one for one in memory.selected(selectors["value"]) if memory.shows(one)]
+            found = [
+                one
+                for one in memory.selected(selectors["value"])
+                if (one.window(after=after, until=until) if past else memory.shows(one))
+            ]
             values = [value for one in found if (value := one.latest(until=until)) is not None]
             number = _aggregated(form.by, values)
             return _measured(value=number, **_sampled(memory, found, after=after, until=until))

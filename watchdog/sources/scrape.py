@@ -27,10 +27,11 @@ from yarl import URL
 from watchdog.aio.clock import Clock, SystemClock
 from watchdog.aio.fetch import Page, Wanted, fetch, open_session
 from watchdog.aio.supervise import run_all
-from watchdog.core.baseline import reach_of
+from watchdog.core.baseline import Earlier, reach_of
 from watchdog.core.dealing import Dealt
 from watchdog.core.measure import Measurable, measure, selectors_of
 from watchdog.core.observation import Answer, Failed, FailReason
+from watchdog.core.recalling import recalled
 from watchdog.core.rule import Baseline, Gauge, Quantile, Query, Rate, Ratio
 from watchdog.core.selector import Selector
 from watchdog.core.series import Memory, Scraped
@@ -182,7 +183,36 @@ class ScrapeSource:
 
     async def ask(self, question: Question, *, now: datetime) -> Answer | Failed:
         prepared = self._prepared(question, now)
-        return prepared if isinstance(prepared, Failed) else prepared.answer(self._memory, self._troubled())
+        if isinstance(prepared, Failed):
+            return prepared
+        answer = prepared.answer(self._memory, self._troubled())
+        return (
+            answer
+            if question.reference is None
+            else self._with_reference(answer, question, question.reference)
+        )
+
+    def _with_reference(self, answer: Answer, question: Question, asked: Earlier) -> Answer | Failed:
+        """The answer with the parts of the reference, as far back as the memory has no hole."""
+        if isinstance(asked.form, Query):
+            detail = "raw PromQL needs a source of kind prometheus"
+            return Failed(reason=FailReason.QUERY_ERROR, detail=detail, asked=answer.asked)
+        try:
+            parts = recalled(
+                self._memory,
+                asked,
+                window=question.window.total_seconds(),
+                since=None if answer.since is None else answer.since.timestamp(),
+                now=answer.evaluated_at.timestamp(),
+            )
+        except ValueError as error:
+            return Failed(reason=FailReason.QUERY_ERROR, detail=str(error), asked=answer.asked)
+        return msgspec.structs.replace(
+            answer,
+            parts=answer.parts | parts,
+            asked=f"{answer.asked}; to compare with {_moment(asked)}: {_described(asked.form, question.window)}",
+            answered=f"{answer.answered} {msgspec.json.encode(parts).decode()}",
+        )
 
     async def deal(self, question: Question, *, by: tuple[str, ...], now: datetime) -> Dealt | Failed:
         prepared = self._prepared(question, now)
@@ -210,8 +240,9 @@ class ScrapeSource:
             selectors = tuple(selectors_of(form).values())
         except ValueError as error:
             return Failed(reason=FailReason.QUERY_ERROR, detail=str(error), asked=asked)
+        keep = max(window, question.remember).total_seconds()
         for selector in selectors:
-            self._memory.want(selector.name, window=window.total_seconds(), now=now.timestamp())
+            self._memory.want(selector.name, window=keep, now=now.timestamp())
         failures = [target.failed for target in self._targets if target.failed is not None]
         if len(failures) == len(self._targets):
             detail = one_line("; ".join(target.trouble for target in self._targets), limit=_ERROR_CHARS)
@@ -315,6 +346,13 @@ class ScrapeSource:
         if not page.framed and not page.body.endswith(b"\n"):
             return Failed(reason=FailReason.MALFORMED, detail="the page was cut short")
         return page
+
+
+def _moment(asked: Earlier) -> str:
+    """When a reference is measured, in words."""
+    if asked.median_over is not None and asked.at is not None:
+        return f"the median of {format_duration(asked.median_over)} up to {asked.at:%Y-%m-%dT%H:%M:%SZ}"
+    return f"{format_duration(asked.ago)} earlier" if asked.ago else "the same time"
 
 
 def _described(form: Measurable, window: timedelta) -> str:
