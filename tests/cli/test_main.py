@@ -38,6 +38,8 @@ COMMANDS = [
     ["silences", "expire"],
     ["audit", "verify"],
     ["audit", "export"],
+    ["schema", "config"],
+    ["schema", "rules"],
 ]
 #: What takes long to import and is not needed to explain a command.
 HEAVY = {
