@@ -1,10 +1,13 @@
-"""Other rules than shares: a probe through the front door, and a query with its own evidence and freshness."""
+"""Other rules than shares: a probe through the front door, latencies, and a query with its own evidence."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import pytest
 
 from tests.e2e.stage import Stage
+from tests.eventually import Eventually
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -50,3 +53,71 @@ async def test_a_query_with_evidence_and_freshness_rolls_back(stage: Stage) -> N
     assert rollback["rules"] == ["queue"]
     assert "31" in rollback["reason"]
     assert stage.live() == {"blue"}
+
+
+@pytest.mark.parametrize("numbers", ["prometheus", "scrape"])
+async def test_a_slow_version_is_rolled_back_by_its_histogram(
+    stage: Stage, eventually: Eventually, numbers: str
+) -> None:
+    labels = '{service="$service",version="$version"}'
+    at_once = {
+        "window": "3s",
+        "hold": dict.fromkeys(("warning", "critical", "rollback"), "2 samples"),
+        "clear": "2 samples",
+    }
+    stage.rules = [
+        {
+            "name": "latency-p95",
+            "unit": "seconds",
+            "quantile": {"of": f"http_request_duration_seconds{labels}", "q": 0.95},
+            "threshold": {"warning": "50ms", "critical": "100ms", "rollback": "150%"},
+            "evidence": {"min_events": 10},
+            **at_once,
+        },
+        {
+            "name": "requests",
+            "unit": "count",
+            "rate": 'http_requests_total{service="$service"}',
+            "direction": "below",
+            "threshold": {"critical": 0.1},
+            **at_once,
+            "hold": {"critical": "2 samples"},
+        },
+        {
+            "name": "queue",
+            "unit": "count",
+            "gauge": {"of": 'queue_depth{service="$service"}', "by": "sum"},
+            "threshold": {"warning": 10},
+            **at_once,
+            "hold": {"warning": "2 samples"},
+        },
+    ]
+    stage.service["rules"] = [rule["name"] for rule in stage.rules]
+    await stage.open(numbers=numbers, begin=False)
+    for depth, app in enumerate(stage.apps.values(), 3):
+        app.control(gauges={"queue_depth": depth})
+    await stage.begin()
+
+    async def well() -> list[dict[str, Any]]:
+        checks: list[dict[str, Any]] = (await stage.daemon.get("services/trips"))["checks"]
+        levels = {check["rule"]: check["level"] for check in checks}
+        assert levels == dict.fromkeys(stage.service["rules"], "ok")
+        return checks
+
+    checks = await eventually(well, within=15, every=0.1)
+    (queue,) = [check for check in checks if check["rule"] == "queue"]
+    assert queue["value"] == 3 + 4
+
+    stage.apps["green"].control(delay=0.3)
+    await stage.deploy("green", "v2")
+    rollback = await stage.rollback("completed", within=25)
+    assert rollback["rules"] == ["latency-p95"]
+    assert "events in" in rollback["reason"]
+    assert "above 150ms" in rollback["reason"]
+    assert stage.live() == {"blue"}
+    shown = {rule["name"]: rule["form"] for rule in await stage.daemon.get("rules")}
+    assert shown["latency-p95"] == {"quantile": stage.rules[0]["quantile"]}
+    assert shown["requests"] == {"rate": stage.rules[1]["rate"]}
+    assert shown["queue"] == {"gauge": stage.rules[2]["gauge"]}
+    said = await stage.daemon.says("explain", rollback["id"], config=True)
+    assert said.code == 0, said
