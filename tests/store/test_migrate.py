@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import sqlite3
 from collections.abc import Iterator
@@ -39,9 +40,10 @@ def scripts() -> Config:
     return config
 
 
-def test_the_migrated_schema_is_the_one_of_the_tables(connection: Connection, database: Path) -> None:
+def test_the_migrated_schema_is_the_one_of_the_tables(connection: Connection, scripts: Config) -> None:
     with connection.begin():
-        migrate(connection, database)
+        scripts.attributes["connection"] = connection
+        command.upgrade(scripts, "head")
     with connection.begin():
         assert set(inspect(connection).get_table_names()) == {*metadata.tables, "alembic_version"}
         context = MigrationContext.configure(connection, opts={"compare_type": True})
@@ -53,14 +55,15 @@ def test_the_migrated_schema_is_the_one_of_the_tables(connection: Connection, da
 
 
 def test_the_tables_and_the_migrations_name_the_same_constraints(
-    connection: Connection, database: Path
+    connection: Connection, database: Path, scripts: Config
 ) -> None:
     def schema(of: sqlite3.Connection) -> set[tuple[str, str]]:
         found = of.execute("SELECT type, name FROM sqlite_master WHERE name NOT LIKE 'sqlite_%'")
         return set(found) - {("table", "alembic_version")}
 
     with connection.begin():
-        migrate(connection, database)
+        scripts.attributes["connection"] = connection
+        command.upgrade(scripts, "head")
     made = connect_writer(database.with_name("made.db"))
     with made.begin():
         metadata.create_all(made)
@@ -97,6 +100,29 @@ def test_the_migrations_run_on_an_address_too(scripts: Config, database: Path) -
     with sqlite3.connect(database) as connection:
         assert connection.execute("SELECT version_num FROM alembic_version").fetchall() == [(HEAD,)]
     connection.close()
+
+
+def test_a_new_store_is_made_as_the_migrations_would_make_it(scripts: Config, tmp_path: Path) -> None:
+    migrated, made = tmp_path / "migrated.db", tmp_path / "made.db"
+    scripts.set_main_option("sqlalchemy.url", f"sqlite:///{migrated}")
+    command.upgrade(scripts, "head")
+    with connect_writer(made) as connection, connection.begin():
+        migrate(connection, made)
+    assert schema(made) == schema(migrated)
+
+
+def schema(path: Path) -> list[tuple[str, ...]]:
+    """Everything that a database is made of, and its revision, whatever the order of columns and the layout."""
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        parts = connection.execute("SELECT type, name, tbl_name, coalesce(sql, '') FROM sqlite_master")
+        found = [
+            (kind, name, table, *sorted("".join(sql.split()).partition("(")[2].split(",")))
+            if kind == "table"
+            else (kind, name, table, "".join(sql.split()))
+            for kind, name, table, sql in parts
+        ]
+        found += connection.execute("SELECT 'revision', version_num, '', '' FROM alembic_version").fetchall()
+    return sorted(found)
 
 
 @pytest.mark.parametrize("release", REVISIONS[:-1])

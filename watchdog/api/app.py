@@ -6,6 +6,7 @@ reader.
 
 from __future__ import annotations
 
+import functools
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
@@ -82,13 +83,15 @@ def make_app(  # noqa: PLR0913 - the one place where the API's parts meet, all o
 
 def _handlers(context: Context, events: Events, metrics: Callable[[], bytes]) -> dict[str, Handler]:
     reading, asking = Reading(context), Asking(context)
-    described = document()
+    described = functools.cache(
+        document
+    )  # made when somebody asks: it takes longer than all the rest of this
 
     async def show_metrics(_: Call) -> web.Response:
         return web.Response(body=metrics(), headers={hdrs.CONTENT_TYPE: CONTENT_TYPE})
 
     async def show_document(_: Call) -> web.Response:
-        return reply_json(described)
+        return reply_json(described())
 
     return {
         "health": reading.health,

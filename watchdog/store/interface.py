@@ -28,7 +28,7 @@ class Saved(msgspec.Struct, frozen=True, kw_only=True):
 
     `deployments`, per service: every one that is not ended, every stable one, and the newest 50. `incidents`: open
     ones. `rollbacks`: not ended, those decided in the last 24 hours, and the one that a deployment which has not ended
-    had already: there is never a second. `silences`: those that were not ended. `requests`: stored but not yet answered.
+    had already: there is never a second. `silences`: those that were not ended. `requests`: stored, not yet answered.
     """
 
     services: tuple[ServiceRecord, ...] = ()

@@ -10,12 +10,18 @@ from pathlib import Path
 from sqlalchemy import Connection, inspect, text
 
 from watchdog.core.errors import StoreError
+from watchdog.store.tables import metadata
 
 #: The newest revision in `watchdog/store/migrations/versions`.
 HEAD = "0002"
 #: Every revision that this release knows, oldest first.
 REVISIONS = ("0001", "0002")
 
+#: Alembic's own table, as Alembic makes it.
+_STAMP = (
+    "CREATE TABLE IF NOT EXISTS alembic_version "
+    "(version_num VARCHAR(32) NOT NULL, CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num))"
+)
 _NEWER = "install that release again, or put a backup from before its first start in place of the file"
 
 
@@ -24,7 +30,10 @@ def migrate(connection: Connection, path: Path) -> None:
     current = revision(connection, path)
     if current == HEAD:
         return
-    # Imported late: it is slow to import, and a store that is up to date does not need it.
+    if current is None:
+        _create(connection)
+        return
+    # Imported late: it is slow to import, and a store that is new or up to date does not need it.
     from alembic import command  # noqa: PLC0415
     from alembic.config import Config  # noqa: PLC0415
     from alembic.util import CommandError  # noqa: PLC0415
@@ -36,6 +45,13 @@ def migrate(connection: Connection, path: Path) -> None:
         command.upgrade(config, HEAD)
     except CommandError as error:
         raise StoreError(f"store {path}: cannot be migrated: {error}", advice="restore a backup") from error
+
+
+def _create(connection: Connection) -> None:
+    """Make a new store as it is after all migrations (a test compares both)."""
+    metadata.create_all(connection)
+    connection.execute(text(_STAMP))
+    connection.execute(text("INSERT INTO alembic_version VALUES (:head)"), {"head": HEAD})
 
 
 def require_head(connection: Connection, path: Path) -> None:
