@@ -49,7 +49,8 @@ def of_sample(rule: Rule, value: Value, judgement: Judgement) -> str:
     if judgement.reason is Reason.WITHIN:
         return f"{text}, within {limit}"
     # Rounding must not make a breach look like an equality, which is none.
-    text = f"{text}, {'just ' if number == limit else ''}{side} {limit}"
+    just = "just " if number == limit and not value.more else ""
+    text = f"{text}, {just}{side} {limit}"
     if judgement.reason is Reason.NOT_SIGNIFICANT:
         return f"{text}, which is not significant: {judgement.lacking}"
     if judgement.worse is not None:
