@@ -33,7 +33,7 @@ def test_the_sample_is_good_with_the_real_providers() -> None:
 
     assert checked.problems == ()
     assert checked.notes == ()
-    assert checked.summary == Summary(rules=2, armed_rules=2, services=1, sources=1, channels=2, routes=2)
+    assert checked.summary == Summary(rules=5, armed_rules=3, services=1, sources=1, channels=2, routes=2)
 
 
 def test_the_sample_without_its_secrets_says_which_are_missing() -> None:
@@ -70,6 +70,7 @@ def _keys(node: yaml.Node, path: str = "") -> Iterator[tuple[yaml.Mark, str, str
             yield from _keys(item, f"{path}.{index}")
 
 
+@pytest.mark.timeout(60)
 @pytest.mark.parametrize("registries", [TINY, Registries()], ids=["tiny", "real"])
 @pytest.mark.parametrize("name", ["config/watchdog.yaml", "rules/web.yaml"])
 def test_no_key_of_the_sample_can_be_misspelt_unnoticed(
