@@ -27,6 +27,7 @@ from watchdog.app import reload
 from watchdog.app.daemon import Daemon
 from watchdog.app.reload import Reloader
 from watchdog.config.load import load
+from watchdog.config.loaded import Configuration
 from watchdog.core.view import View
 
 pytestmark = pytest.mark.timeout(60)
@@ -461,7 +462,7 @@ async def test_a_thousand_reloads_leave_nothing_behind(
     await eventually(lambda: live.view.services["trips"].deployment is not None, within=10)
     base = json.dumps(home.settings)
 
-    async def turn(number: int) -> None:
+    def wanted(number: int) -> Configuration:
         home.settings = json.loads(base)
         home.settings["services"][0]["rollback"] = {"cooldown": f"{number % 5 + 1}m"}
         if number % 2:
@@ -470,8 +471,12 @@ async def test_a_thousand_reloads_leave_nothing_behind(
             home.settings["routes"] = [{"to": ["log", "more"]}]
         home.settings["sources"]["app"]["interval"] = f"{number % 3 + 4}s"
         live.write()
-        configuration = load(live.path, environ={})
-        assert await live.daemon.take(configuration)
+        return load(live.path, environ={})
+
+    configurations = [wanted(number) for number in range(30)]
+
+    async def turn(number: int) -> None:
+        assert await live.daemon.take(configurations[number % 30])
 
     for number in range(20):
         await turn(number)

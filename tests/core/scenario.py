@@ -184,11 +184,12 @@ class Scenario:
 
     def traffic(self, name: str = "", /, **weights: int) -> Scenario:
         """The switch was read."""
-        self.feed(TrafficSeen(service=name or self.name, state=self.state(**weights)))
+        state = self.state(**weights)
+        self.feed(TrafficSeen(service=name or self.name, state=state, edition=self.world.edition))
         return self
 
     def unreadable(self, why: str = "connection refused") -> Scenario:
-        self.feed(TrafficUnseen(service=self.name, error=why))
+        self.feed(TrafficUnseen(service=self.name, error=why, edition=self.world.edition))
         return self
 
     def check(self, rule: str = "", on: str = "", name: str = "") -> CheckId:
@@ -203,7 +204,8 @@ class Scenario:
         return fitting[0]
 
     def sees(self, check: CheckId, observation: Observation) -> Scenario:
-        self.feed(Observed(check=check, observation=observation, arrived_at=self.now))
+        edition = self.world.edition
+        self.feed(Observed(check=check, observation=observation, arrived_at=self.now, edition=edition))
         return self
 
     def observe(
