@@ -17,6 +17,7 @@ from watchdog.core.incident import Breach, Incident, IncidentKind
 from watchdog.core.rollback import Rollback, Veto
 from watchdog.core.rule import (
     BREACH_LEVELS,
+    Baseline,
     Evidence,
     Form,
     Gauge,
@@ -29,6 +30,7 @@ from watchdog.core.rule import (
     Ratio,
     Rule,
     Samples,
+    Thresholds,
 )
 from watchdog.core.service import RollbackPolicy
 from watchdog.core.silence import Silence
@@ -270,7 +272,6 @@ def _between(start: datetime | None, end: datetime | None) -> float | None:
 
 def present_rule(rule: Rule, services: tuple[str, ...]) -> shapes.Rule:
     """One rule, with the services that use it."""
-    limits = {level.value: rule.thresholds.of(level) for level in BREACH_LEVELS}
     return shapes.Rule(
         name=rule.name,
         summary=rule.summary,
@@ -281,7 +282,8 @@ def present_rule(rule: Rule, services: tuple[str, ...]) -> shapes.Rule:
         direction=rule.direction,
         interval_seconds=rule.interval.total_seconds(),
         window_seconds=rule.window.total_seconds(),
-        thresholds={level: limit for level, limit in limits.items() if limit is not None},
+        thresholds=_limits(rule.thresholds),
+        baseline=_baseline(rule.baseline) if rule.baseline else None,
         hold={} if rule.is_probe else {level.value: _hold(rule.hold.of(level)) for level in BREACH_LEVELS},
         clear_samples=rule.clear,
         evidence=_evidence(rule.evidence) if rule.evidence else None,
@@ -291,6 +293,19 @@ def present_rule(rule: Rule, services: tuple[str, ...]) -> shapes.Rule:
         tags=rule.tags,
         runbook=rule.runbook,
         services=services,
+    )
+
+
+def _limits(limits: Thresholds) -> dict[str, float]:
+    found = {level.value: limits.of(level) for level in BREACH_LEVELS}
+    return {level: limit for level, limit in found.items() if limit is not None}
+
+
+def _baseline(baseline: Baseline) -> shapes.Baseline:
+    return shapes.Baseline(
+        against=baseline.against,
+        ago_seconds=_seconds(baseline.ago),
+        worse_by=_limits(baseline.margins),
     )
 
 

@@ -15,7 +15,7 @@ from watchdog.core.check import Reason
 from watchdog.core.deployment import DeploymentState, Origin
 from watchdog.core.incident import IncidentKind, IncidentState
 from watchdog.core.rollback import RollbackState
-from watchdog.core.rule import Direction, Level, Severity, Unit
+from watchdog.core.rule import Against, Direction, Level, Severity, Unit
 from watchdog.core.service import Mode
 
 
@@ -324,6 +324,17 @@ class Evidence(Shape, frozen=True, kw_only=True):
     excess: float | None
 
 
+class Baseline(Shape, frozen=True, kw_only=True):
+    """What a rule compares with, and by how much it may be worse (`worse_by`: shares of the reference).
+
+    `against` is `before-deployment`, `previous-version` or `earlier`, which is `ago_seconds` before.
+    """
+
+    against: Against
+    ago_seconds: float | None
+    worse_by: dict[str, float]
+
+
 class Rule(Shape, frozen=True, kw_only=True):
     """One compiled rule; numbers are in the base unit (seconds, bytes, ratio 0..1)."""
 
@@ -337,6 +348,7 @@ class Rule(Shape, frozen=True, kw_only=True):
     interval_seconds: float
     window_seconds: float
     thresholds: dict[str, float]
+    baseline: Baseline | None
     hold: dict[str, Hold]
     clear_samples: int
     evidence: Evidence | None
