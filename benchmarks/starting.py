@@ -1,4 +1,4 @@
-"""`python -m benchmarks.starting`: the time of `watchdog --help`, and from the start of `watchdog run` to its first poll.
+"""`python -m benchmarks.starting`: how long `watchdog --help` takes, and `watchdog run` until its first poll.
 
 Real processes, timed from outside; nothing is judged. The first poll is what reaches a page of metrics on loopback.
 """

@@ -245,7 +245,7 @@ def test_long_names_stay_in_their_columns(width: int) -> None:
 
 def test_escape_sequences_from_elsewhere_are_shown_and_not_obeyed() -> None:
     evil = service("trips", traffic_error="\x1b[2Jgone", deployment={"version": "v\x1b[31m"})
-    incident = {
+    incident: dict[str, Any] = {
         "id": "i1",
         "severity": "high",
         "subject": "trips",
@@ -270,7 +270,7 @@ def test_lines_for_a_pipe_do_not_change_with_the_clock() -> None:
 )
 def test_how_long_something_lasts_is_told_in_two_units(seconds: int, shown: str) -> None:
     opened = (NOW - timedelta(seconds=seconds)).isoformat()
-    incident = {
+    incident: dict[str, Any] = {
         "id": "i1",
         "severity": "low",
         "subject": "trips",
