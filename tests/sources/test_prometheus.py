@@ -18,10 +18,22 @@ from tests.eventually import Eventually
 from tests.servers import raw
 from tests.servers.certificates import Certificate
 from tests.servers.raw import Behaviour, RawRequest, RawServer
-from tests.sources.questions import api_error, failed, good, parts, poll, question, rule, running, vector
+from tests.sources.questions import (
+    FORMS,
+    api_error,
+    failed,
+    good,
+    parts,
+    poll,
+    question,
+    rule,
+    running,
+    vector,
+)
 from watchdog.core.observation import Answer, Failed, FailReason, NoData, NoDataReason, Value
 from watchdog.core.observe import observe
-from watchdog.core.rule import Query, Ratio
+from watchdog.core.promql import parts_of
+from watchdog.core.rule import MetricForm, Query, Ratio
 from watchdog.sources.prometheus import PrometheusSettings, PrometheusSource
 
 ONE = Query(query="up")
@@ -59,11 +71,11 @@ async def connect() -> AsyncIterator[Open]:
             stack.push_async_callback(source.aclose)
 
 
-async def ask(source: PrometheusSource, form: Ratio | Query = ONE) -> Answer | Failed:
+async def ask(source: PrometheusSource, form: MetricForm = ONE) -> Answer | Failed:
     return await source.ask(question(form), now=datetime.now(UTC))
 
 
-async def asked_once(source: PrometheusSource, form: Ratio | Query = ONE) -> Failed:
+async def asked_once(source: PrometheusSource, form: MetricForm = ONE) -> Failed:
     return failed(await ask(source, form))
 
 
@@ -87,6 +99,19 @@ async def test_a_rule_of_many_parts_is_one_request(serve: Serve, connect: Open) 
     assert 'sum(increase(a{status=~"5.."}[10s]))' in text
     assert "max(timestamp(a))" in text
     assert answer.asked == text
+
+
+@pytest.mark.parametrize("name", FORMS)
+async def test_every_form_is_one_request_of_all_its_parts(serve: Serve, connect: Open, name: str) -> None:
+    server = await serve(raw.answer(vector()))
+    answer = good(await ask(connect(server), FORMS[name]))
+    parts_asked = parts_of(FORMS[name], question().window)
+    assert answer.parts == dict.fromkeys(parts_asked, ())
+    (request,) = server.requests
+    assert all(text in request.form["query"] for text in parts_asked.values())
+    seen = observe(rule(FORMS[name]), answer, now=datetime.now(UTC))
+    assert isinstance(seen, NoData)
+    assert seen.reason is NoDataReason.EMPTY
 
 
 async def test_parts_without_series_are_empty_and_not_missing(serve: Serve, connect: Open) -> None:
@@ -151,6 +176,20 @@ async def test_only_a_finite_number_becomes_a_value(
     server = await serve(raw.answer(vector(({}, number))))
     seen = await poll(connect(server), ONE)
     assert (seen.reason if isinstance(seen, NoData) else None) == reason, seen
+    assert isinstance(seen, Value) is (reason is None)
+
+
+@pytest.mark.parametrize("name", ["quantile", "rate", "gauge"])
+@pytest.mark.parametrize(("number", "reason"), NUMBERS)
+async def test_only_a_finite_number_becomes_a_value_of_any_form(
+    serve: Serve, connect: Open, number: str, reason: NoDataReason | None, name: str
+) -> None:
+    now = str(datetime.now(UTC).timestamp())
+    server = await serve(raw.answer(parts(value=number, highest="99", events="5", newest=now, samples="9")))
+    if name != "quantile":
+        server.behaviour = raw.answer(parts(value=number, newest=now, samples="9"))
+    seen = await poll(connect(server), FORMS[name])
+    assert (seen.reason if isinstance(seen, NoData) else None) == reason or isinstance(seen, Failed), seen
     assert isinstance(seen, Value) is (reason is None)
 
 
