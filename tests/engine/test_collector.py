@@ -10,11 +10,21 @@ from msgspec.structs import replace
 from structlog.testing import capture_logs
 
 from tests.engine.worlds import ALIVE, BAD, DEPTH, ERRORS, service, world
-from watchdog.core.check import CheckId
+from watchdog.core.baseline import Earlier, reach
+from watchdog.core.check import CheckId, CheckState
 from watchdog.core.events import Observed
 from watchdog.core.incident import Breach, Incident, IncidentKind, IncidentState
-from watchdog.core.observation import Answer, Failed, FailReason, NoData, NoDataReason, Pulse, Value
-from watchdog.core.rule import Level, ProbeForm, Query, Ratio, Severity
+from watchdog.core.observation import (
+    Answer,
+    Failed,
+    FailReason,
+    NoData,
+    NoDataReason,
+    Pulse,
+    Reference,
+    Value,
+)
+from watchdog.core.rule import Against, Baseline, Level, ProbeForm, Query, Ratio, Severity, Thresholds
 from watchdog.core.world import ServiceWorld
 from watchdog.engine.collector import AT_ONCE, LIMIT, Collector
 from watchdog.sources.interface import Question, SourceReport
@@ -131,6 +141,35 @@ async def test_the_question_has_every_variable_filled_in_and_the_rules_window(ri
         window=ERRORS.window,
     )
     assert now == BASE
+
+
+async def test_a_reference_is_asked_for_in_the_same_question_until_it_is_known(rig: Rig) -> None:
+    margins = Baseline(against=Against.BEFORE_DEPLOYMENT, margins=Thresholds(rollback=1.0))
+    relative = replace(ERRORS, thresholds=Thresholds(), baseline=margins)
+    rig.service = service(relative)
+    found = {"reference": (0.01,), "reference_samples": (120.0,), "reference_points": (30.0,)}
+    rig.source.answer = lambda: replace(ratio(3, 100), parts=ratio(3, 100).parts | found)
+    await rig.collector.poll(ERRORS_V2)
+    question, _ = rig.source.asked[0]
+    before = Ratio(
+        bad='requests_total{service="trips",version="v1",status=~"5.."}',
+        total='requests_total{service="trips",version="v1"}',
+    )
+    assert question.reference == Earlier(
+        form=before, at=BAD.started_at, median_over=timedelta(minutes=30), version="v1"
+    )
+    assert question.remember == reach(relative)
+    assert isinstance(rig.observation, Value)
+    known = rig.observation.reference
+    assert known == Reference(value=0.01, samples=30.0, at=BAD.started_at, learnt_at=BASE, version="v1")
+
+    rig.service = replace(rig.service, checks={ERRORS_V2: CheckState(reference=known)})
+    await rig.collector.poll(ERRORS_V2)
+    question, _ = rig.source.asked[1]
+    assert question.reference is None
+    second = rig.seen[1].observation
+    assert isinstance(second, Value)
+    assert second.reference == known
 
 
 async def test_what_goes_into_promql_is_quoted(rig: Rig) -> None:
