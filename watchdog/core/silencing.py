@@ -198,7 +198,7 @@ def _again(world: World, incident: Incident, now: datetime) -> Message:
     count = incident.silenced_messages
     return replace(
         message,
-        key=f"{message.key}:silence over:{now.isoformat()}",
+        key=f"{message.key}:unsilenced:{now.isoformat()}",
         facts=(*message.facts, ("silenced", f"until now; {count} message{'s'[: count != 1]} held back")),
     )
 
