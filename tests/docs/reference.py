@@ -15,6 +15,7 @@ from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from tests.docs import packs
 from tests.docs.words import DEFAULTS, KINDS, LATER, written
 from watchdog.api.routes import ROUTES, Route
 from watchdog.channels.registry import KINDS as CHANNELS
@@ -91,7 +92,8 @@ def model_of(name: str) -> type[BaseModel]:
 def tables() -> list[str]:
     """The names of all tables that the pages must show."""
     providers = [f"{family} {kind}" for family, kinds in FAMILIES.items() for kind in kinds]
-    return [*_SHAPES, *providers, "endpoints", "metrics"]
+    rules = [f"pack {name}" for name in packs.packs()]
+    return [*_SHAPES, *providers, *rules, "endpoints", "metrics"]
 
 
 def table(name: str) -> str:
@@ -101,6 +103,8 @@ def table(name: str) -> str:
             return _markdown(("", "path", "answers", "role"), (_endpoint(route) for route in ROUTES))
         case "metrics":
             return _markdown(("metric", "labels", "meaning"), _metrics())
+        case _ if name.startswith("pack "):
+            return _markdown(packs.HEAD, packs.rows(name.removeprefix("pack ")))
         case _:
             return _markdown(("key", "value", "default", "meaning"), _keys(name))
 

@@ -95,7 +95,7 @@ def web(now: float) -> Iterator[str]:
 
 def hosts(now: float) -> Iterator[str]:
     """Two hosts of trips and a full one of somebody else."""
-    loads = {"trips-1:9100": 0.25, "trips-2:9100": 0.75, "hotels-1:9100": 0.99}
+    loads = {"trips-1:9100": 0.35, "trips-2:9100": 0.75, "hotels-1:9100": 0.99}
     yield "# TYPE node_cpu_seconds counter"
     for host, load in loads.items():
         for cpu in ("0", "1"):
