@@ -122,6 +122,23 @@ def test_a_total_outage_is_a_rate_of_zero_and_known() -> None:
     assert verdict(outage, value=0.0).level is Level.CRITICAL
 
 
+@pytest.mark.parametrize(
+    ("form", "unit", "said"),
+    [
+        (REQUESTS, Unit.COUNT, "12.5 a second in 1m, above 10"),
+        (REQUESTS, Unit.BYTES, "12.5B a second in 1m, above 10B"),
+        (REQUESTS, Unit.NONE, "12.5 a second in 1m, above 10"),
+        (REQUESTS, Unit.SECONDS, "12.5s, above 10s"),
+        (QUEUE, Unit.COUNT, "12.5, above 10"),
+        (QUEUE, Unit.BYTES, "12.5B, above 10B"),
+    ],
+)
+def test_a_number_is_said_in_its_unit(form: Form, unit: Unit, said: str) -> None:
+    which = msgspec.structs.replace(rule(form, unit=unit), thresholds=Thresholds(critical=10.0))
+
+    assert verdict(which, value=12.5).explanation == said
+
+
 # -- quantiles
 
 

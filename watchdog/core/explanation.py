@@ -13,11 +13,14 @@ from watchdog.core.check import Reason
 from watchdog.core.judge import Judgement
 from watchdog.core.observation import Reference, Value
 from watchdog.core.quantity import format_count, format_quantity
-from watchdog.core.rule import Direction, Ratio, Rule, Unit
+from watchdog.core.rule import Direction, Rate, Ratio, Rule, Unit
 from watchdog.core.units import format_duration
 
 #: From here on `12 times` reads better than `1100% above`.
 _TIMES = 10
+
+#: Units in which a rate has no time left in it: seconds a second are a share of time.
+_SHARES = frozenset({Unit.RATIO, Unit.SECONDS})
 
 _UNKNOWN = {
     Reason.EMPTY: "there is no data",
@@ -113,6 +116,8 @@ def _measured(rule: Rule, value: Value, number: str) -> str:
     window = format_duration(rule.window)
     if value.more:
         number = f"more than {number}"
+    if isinstance(rule.form, Rate) and rule.unit not in _SHARES and value.reference is None:
+        return f"{number} a second in {window}"
     if value.events is None:
         return number
     if isinstance(rule.form, Ratio):
