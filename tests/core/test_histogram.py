@@ -64,9 +64,10 @@ def test_counts_that_fall_are_read_as_if_they_stayed() -> None:
     assert quantile(0.5, {0.1: 10.0, 0.2: 8.0, 0.4: 20.0, INF: 20.0}) == quantile(
         0.5, {0.1: 10.0, 0.2: 10.0, 0.4: 20.0, INF: 20.0}
     )
-    # Rounding alone puts nothing beyond the last bucket.
-    assert quantile(1, {0.1: 1.0, 0.5: 3.0, INF: 3.0 + 1e-13}) == 0.5
-    assert quantile(0.999999, {0.1: 1.0, 0.5: 3.0, INF: 3.0 * (1 + 1e-13)}) < 0.5
+    # Rounding alone puts nothing into a bucket.
+    rounded = 3.0 * (1 + 1e-13)
+    assert quantile(1, {0.1: 3.0, 0.5: rounded, INF: rounded}) == pytest.approx(0.1)
+    assert quantile(1, {0.1: 3.0, 0.5: 3.1, INF: 3.1}) == pytest.approx(0.5)
 
 
 def test_the_order_of_buckets_does_not_matter() -> None:
