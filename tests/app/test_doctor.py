@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -16,6 +17,8 @@ from tests.servers.versioned import VersionedApp
 from watchdog.aio.clock import SystemClock
 from watchdog.app.doctor import Parts, examine, examine_parts
 from watchdog.app.finding import Finding, Health, worst
+from watchdog.app.holdings import rights, room
+from watchdog.app.machine import kernel_status
 from watchdog.channels.interface import Delivered
 from watchdog.config.loaded import (
     Configuration,
@@ -25,11 +28,12 @@ from watchdog.config.loaded import (
     Server,
     ServiceEntry,
 )
-from watchdog.core.deployment import Deployment
+from watchdog.core.dealing import Dealt
+from watchdog.core.deployment import Deployment, DeploymentState
 from watchdog.core.errors import StoreError, SwitchUnreachable
 from watchdog.core.message import Message
 from watchdog.core.observation import Answer, Failed, FailReason
-from watchdog.core.rule import Query, Ratio, Rule, Thresholds
+from watchdog.core.rule import Match, Query, Ratio, Rule, Thresholds
 from watchdog.core.service import Intervals, Limits, Mode, Service
 from watchdog.core.traffic import Tier, VariantState
 from watchdog.core.turn import Turn
@@ -50,6 +54,8 @@ RATE = Rule(
     source="numbers",
 )
 QUEUE = Rule(name="queue", form=Query(query="queue"), thresholds=Thresholds(critical=5), source="numbers")
+SERVED = replace_struct(GOOD, live_at=GOOD.started_at)
+LIVE = replace_struct(BAD, live_at=BAD.started_at)
 BLUE_READY = VariantState(weight=0, version="v1", ready=2, total=2)
 GREEN_LIVE = VariantState(weight=100, version="v2", ready=2, total=2)
 
@@ -70,10 +76,26 @@ class Source:
         self._report = report or SourceReport(ok=True, detail="answers")
         self._hangs = hangs
         self.asked: list[Question] = []
+        #: What was asked about selectors, and its answers: has there been anything, how often is it scraped.
+        self.looked: list[str] = []
+        self.known: Callable[[str], bool] = lambda _: True
+        self.every: float | None = 15.0
 
     async def ask(self, question: Question, *, now: datetime) -> Answer | Failed:
+        if isinstance(question.form, Query) and "_over_time(" in question.form.query:
+            self.looked.append(question.form.query)
+            if "[10m:" in question.form.query:
+                return parts(value=() if self.every is None else (self.every,))
+            selector = question.form.query.removeprefix("count(last_over_time(").removesuffix("[1d]))")
+            return parts(value=(3.0,) if self.known(selector) else ())
         self.asked.append(question)
         return self._answer(len(self.asked))
+
+    async def deal(self, question: Question, *, by: tuple[str, ...], now: datetime) -> Dealt | Failed:
+        answer = await self.ask(question, now=now)
+        if isinstance(answer, Failed):
+            return answer
+        return Dealt(hands={("booking",): answer}, nothing=parts(bad=(), total=()))
 
     async def inspect(self) -> SourceReport:
         if self._hangs:
@@ -150,7 +172,8 @@ class Clinic:
         self.switch = FakeSwitch({"blue": BLUE_READY, "green": GREEN_LIVE})
         self.switches: dict[str, TrafficSwitch] | None = None
         self.configuration = configuration(tmp_path)
-        self.deployments: tuple[Deployment, ...] = (GOOD, BAD)
+        self.kernel: int | None = 0
+        self.deployments: tuple[Deployment, ...] = (SERVED, LIVE)
 
     async def examine(self, *, patience: float = 0.0) -> list[Finding]:
         (self.tmp_path / "watchdog.db").touch()
@@ -164,6 +187,7 @@ class Clinic:
             ),
             clock=SystemClock(),
             patience=timedelta(seconds=patience),
+            kernel=lambda: self.kernel,
         )
         assert self.switch.writes == 0
         return found
@@ -186,8 +210,11 @@ async def test_a_healthy_installation_has_nothing_but_good_findings(clinic: Clin
     assert worst(found) is Health.OK, found
     assert [one.what for one in found] == [
         "environment",
+        "clock",
         "configuration",
+        "rights",
         "store",
+        "disk",
         "pause file",
         "source numbers",
         "channel ops",
@@ -249,8 +276,8 @@ async def test_a_switch_that_may_be_read_but_not_changed_is_bad(clinic: Clinic) 
 @pytest.mark.parametrize(
     ("blue", "told"),
     [
-        (VariantState(weight=0, ready=0, total=2), "blue: 0 of 2 ready, 1.6 needed"),
-        (VariantState(weight=0, ready=1, total=2), "blue: 1 of 2 ready, 1.6 needed"),
+        (VariantState(weight=0, ready=0, total=2), "blue: 0 of 2 ready, 2 needed"),
+        (VariantState(weight=0, ready=1, total=2), "blue: 1 of 2 ready, 2 needed"),
         (VariantState(weight=0, ready=None, note="no check"), "blue: readiness unknown (no check)"),
         (VariantState(weight=100, ready=2, total=2), "every variant takes traffic"),
     ],
@@ -302,9 +329,13 @@ async def test_before_the_first_start_no_version_is_known_good(tmp_path: Path) -
         ),
         clock=SystemClock(),
         patience=timedelta(),
+        kernel=lambda: 0,
     )
     assert [(one.what, one.detail) for one in found if one.health is Health.WARN] == [
-        ("rollback of trips", "no version on a variant without traffic is known good yet")
+        (
+            "rollback of trips",
+            "no version on a variant without traffic is known good yet: nothing is known of what blue carries",
+        )
     ]
 
 
@@ -458,6 +489,175 @@ async def test_a_real_page_is_scraped_until_it_has_data(
     await asyncio.gather(visiting, return_exceptions=True)
     assert found["source numbers"].health is Health.OK
     assert found["data of trips"].health is Health.OK, found["data of trips"]
+
+
+# Selectors and windows
+
+
+async def rule_findings(clinic: Clinic) -> dict[str, str]:
+    return {what: detail for what, _, detail in await clinic.troubles() if what.startswith("rule ")}
+
+
+@pytest.mark.parametrize(
+    ("unknown", "said"),
+    [
+        ("requests{", 'no series of requests has version="v2"'),
+        ("requests", "no series is named requests"),
+        ('requests{team!=""}', "no series of requests has a label team"),
+        ('requests{team="booking"}', 'no series of requests has team="booking"'),
+        (",team=", "no series fits all its conditions together"),
+    ],
+)
+async def test_a_selector_that_never_matched_is_told_with_the_part_that_is_to_blame(
+    clinic: Clinic, unknown: str, said: str
+) -> None:
+    clinic.source = Source(lambda _: parts(bad=(), total=()))
+    whole = 'requests{version="v2",team="booking"}'
+    absent = {
+        "requests{": {whole, 'requests{version="v2"}'},
+        "requests": {whole, "requests"},
+        ",team=": {whole},
+    }.get(unknown, {whole, unknown})
+    clinic.source.known = lambda selector: selector not in absent
+    found = await rule_findings(clinic)
+    assert found == {"rule error-rate of trips": f"{said}, so {whole} never matched"}
+
+
+async def test_that_nothing_bad_ever_happened_is_no_news_but_a_label_that_nothing_has_is(
+    clinic: Clinic,
+) -> None:
+    never = {'errors{version="v2"}'}
+    clinic.source.known = lambda selector: selector not in never
+    assert await clinic.troubles() == []
+    never.add('errors{version!=""}')
+    found = await rule_findings(clinic)
+    assert found == {
+        "rule error-rate of trips": 'no series of errors has a label version, so errors{version="v2"} never matched'
+    }
+
+
+async def test_a_source_that_does_not_say_what_there_was_blames_nobody(clinic: Clinic) -> None:
+    failed = Failed(reason=FailReason.TIMEOUT, detail="no answer")
+
+    class Silent(Source):
+        async def ask(self, question: Question, *, now: datetime) -> Answer | Failed:
+            return failed if isinstance(question.form, Query) else parts(bad=(), total=())
+
+    clinic.source = Silent()
+    assert [what for what, _, _ in await clinic.troubles()] == ["data of trips"]
+
+
+async def test_a_window_shorter_than_four_scrapes_is_told_with_what_to_write(clinic: Clinic) -> None:
+    for every, told in ((15.5, []), (16.0, ["1m4s"]), (30.0, ["2m"]), (None, [])):
+        clinic.source.every = every
+        found = list((await rule_findings(clinic)).values())
+        assert [f"write window: {better} " in detail for better, detail in zip(told, found, strict=True)] == [
+            True for _ in told
+        ]
+    clinic.source.every = 30.0
+    ((_, health, detail),) = await clinic.troubles()
+    assert health is Health.WARN
+    assert detail.startswith("its window of 1m is shorter than four scrape intervals of 30s;")
+
+
+async def test_a_rule_with_match_is_looked_at_for_this_services_series(clinic: Clinic) -> None:
+    shared = Rule(
+        name="error-rate",
+        form=Ratio(bad="errors", total='requests{path=~"/.*"}'),
+        match=Match(labels={"team": "label.team"}),
+        thresholds=Thresholds(critical=0.01),
+        source="numbers",
+    )
+    clinic.configuration = replace(clinic.configuration, rules={"error-rate": shared})
+    assert await clinic.troubles() == []
+    other = Service(name="trips", labels={"team": "hotels"}, rules=("error-rate",))
+    clinic.configuration = configuration(clinic.tmp_path, services=(other,), rules={"error-rate": shared})
+    clinic.source.known = lambda selector: "hotels" not in selector
+    found = await rule_findings(clinic)
+    assert found == {
+        "rule error-rate of trips": (
+            'no series of requests has team="hotels", so requests{path=~"/.*",team="hotels"} never matched'
+        )
+    }
+
+
+# Rights, room, clock
+
+
+async def test_a_known_good_version_that_is_not_ready_is_bad_when_only_another_standby_is(
+    clinic: Clinic,
+) -> None:
+    clinic.switch = FakeSwitch(
+        {"blue": replace_struct(BLUE_READY, ready=0), "green": GREEN_LIVE, "red": BLUE_READY}
+    )
+    assert await clinic.troubles() == [
+        ("rollback of trips", Health.BAD, "v1 is known good, but not ready: blue: 0 of 2 ready, 2 needed")
+    ]
+
+
+async def test_a_variant_that_carries_a_later_deployment_is_no_target_for_its_earlier_version(
+    clinic: Clinic,
+) -> None:
+    later = replace_struct(SERVED, id="d9", version="v3", state=DeploymentState.PENDING, live_at=None)
+    later = replace_struct(later, started_at=BAD.started_at, recorded_at=BAD.recorded_at)
+    clinic.deployments = (SERVED, LIVE, later)
+    clinic.switch = FakeSwitch({"blue": replace_struct(BLUE_READY, version=None), "green": GREEN_LIVE})
+    ((_, health, detail),) = await clinic.troubles()
+    assert health is Health.WARN
+    assert detail.endswith("version v3 on blue was never stable (pending)")
+
+
+async def test_a_clock_that_nobody_keeps_right_is_a_warning(clinic: Clinic) -> None:
+    clinic.kernel = 0x2041
+    assert [(what, health) for what, health, _ in await clinic.troubles()] == [("clock", Health.WARN)]
+    clinic.kernel = None
+    assert await clinic.troubles() == []
+
+
+def test_the_kernel_says_whether_its_clock_is_kept() -> None:
+    status = kernel_status()
+    assert status is None or 0 <= status < 0x10000
+
+
+async def test_a_configuration_that_everybody_may_change_is_bad(clinic: Clinic) -> None:
+    file = clinic.configuration.path
+    file.touch()
+    file.chmod(0o646)
+    ((what, health, detail),) = await clinic.troubles()
+    assert (what, health) == ("rights", Health.BAD)
+    assert detail == f"everybody on this machine may change {file}, and so what the daemon runs"
+
+
+def test_a_secret_that_everybody_may_read_is_a_warning() -> None:
+    # pytest's own folders let nobody else in, which is the other half of the answer.
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        Path(folder).chmod(0o755)
+        secret = Path(folder) / "token"
+        secret.write_text("s3cret")
+        secret.chmod(0o644)
+        (found,) = rights(configuration(Path(folder)), [secret])
+        assert (found.health, found.detail) == (
+            Health.WARN,
+            f"everybody on this machine may read the secret in {secret}",
+        )
+        assert found.advice == f"chmod o-rwx {secret}"
+        Path(folder).chmod(0o700)
+        (found,) = rights(configuration(Path(folder)), [secret])
+        assert found.health is Health.OK
+
+
+async def test_little_room_for_the_store_is_told(clinic: Clinic, tmp_path: Path) -> None:
+    (tmp_path / "watchdog.db").touch()
+    told = [
+        [(one.health, one.detail) for one in room(tmp_path / "watchdog.db", free=free, files=files)]
+        for free, files in ((5 * 2**20, 10**6), (100 * 2**20, 10**6), (10 * 2**30, 50), (10 * 2**30, 10**6))
+    ]
+    assert told == [
+        [(Health.BAD, f"only 5 MiB are free in {tmp_path}")],
+        [(Health.WARN, f"only 100 MiB are free in {tmp_path}")],
+        [(Health.WARN, f"only 50 more files fit into {tmp_path}")],
+        [(Health.OK, f"10.0 GiB are free in {tmp_path}")],
+    ]
 
 
 async def visit(url: str) -> None:

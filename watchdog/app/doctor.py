@@ -6,9 +6,7 @@ It acts on nothing: no switch is written, no message sent, no store migrated or 
 from __future__ import annotations
 
 import asyncio
-import os
-import shutil
-from collections.abc import Awaitable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -17,17 +15,15 @@ from typing import Protocol
 import structlog
 
 from watchdog.aio.clock import Clock, SystemClock
+from watchdog.app import holdings, machine, outlook
 from watchdog.app.build import build_channels, build_probes, build_sources, build_switches
-from watchdog.app.environment import conflicting_distribution
 from watchdog.app.finding import Finding, Health, worst
-from watchdog.app.samples import collecting, data_of
+from watchdog.app.samples import collecting, data_of, world_of
 from watchdog.channels.interface import Channel
 from watchdog.config.loaded import Configuration, ServiceEntry
-from watchdog.core.deployment import Deployment, DeploymentState
+from watchdog.core.deployment import Deployment
 from watchdog.core.errors import StoreError, SwitchError
 from watchdog.core.service import Mode
-from watchdog.core.traffic import Tier, TrafficState
-from watchdog.engine.pause import PauseFile
 from watchdog.probes.interface import Probe
 from watchdog.sources.interface import Source
 from watchdog.store.interface import Reader
@@ -42,8 +38,8 @@ _GRACE = timedelta(seconds=5)
 PATIENCE = timedelta(seconds=7)
 #: Parts examined at the same time.
 _AT_ONCE = 20
-#: Less free space than this is worth a warning (bytes): the store grows by some kilobytes a decision.
-_LITTLE_SPACE = 200 * 2**20
+#: Questions a rule, at most, that may each take a source's whole timeout: for its data, then about its selectors.
+_QUESTIONS = 4
 #: Deployments of a service that are looked through for the live and for a known good one.
 _LOOK_BACK = 200
 
@@ -85,16 +81,24 @@ async def examine(configuration: Configuration, *, clock: Clock | None = None) -
 
 
 async def examine_parts(
-    configuration: Configuration, parts: Parts, *, clock: Clock, patience: timedelta = PATIENCE
+    configuration: Configuration,
+    parts: Parts,
+    *,
+    clock: Clock,
+    patience: timedelta = PATIENCE,
+    kernel: Callable[[], int | None] = machine.kernel_status,
 ) -> list[Finding]:
-    """The same with parts that were built already. `patience` is how long a rule may stay without data."""
+    """The same with parts that were built already. `patience` is how long a rule may stay without data.
+
+    `kernel` gives the status of the machine's clock.
+    """
     gate = asyncio.Semaphore(_AT_ONCE)
 
     async def within(what: str, timeout: timedelta, looking: Awaitable[list[Finding]]) -> list[Finding]:
         async with gate:
             return await _bounded(what, timeout + _GRACE, looking)
 
-    store = await within("store", timedelta(seconds=10), _store(configuration, parts.reader))
+    store = await within("store", timedelta(seconds=10), holdings.store(configuration, parts.reader))
     sources = await asyncio.gather(
         *(
             within(f"source {name}", configuration.sources[name].settings.timeout, _source(name, source))
@@ -115,7 +119,7 @@ async def examine_parts(
     surgery = _Surgery(
         configuration=configuration,
         reader=parts.reader,
-        store=_file_of(configuration.store_url),
+        store=holdings.file_of(configuration.store_url),
         known=worst(store) is not Health.BAD,
         sources=answering,
         clock=clock,
@@ -133,12 +137,15 @@ async def examine_parts(
             )
         )
     return [
-        *_environment(),
+        machine.environment(),
+        machine.clock(kernel),
         *_configuration(configuration),
+        *holdings.rights(configuration, configuration.trail.secrets()),
         *store,
-        *await _pause(configuration),
+        *await holdings.pause(configuration),
         *(finding for findings in (*sources, *channels, *services) for finding in findings),
-        *_shared(parts.switches),
+        *outlook.shared(parts.switches),
+        *holdings.locks(parts.switches.values()),
     ]
 
 
@@ -154,19 +161,6 @@ async def _bounded(what: str, limit: timedelta, looking: Awaitable[list[Finding]
         return [Finding(what=what, health=Health.BAD, detail=f"{type(error).__name__} while looking at it")]
 
 
-def _environment() -> list[Finding]:
-    conflict = conflicting_distribution()
-    if conflict is None:
-        return [
-            Finding(what="environment", health=Health.OK, detail="nothing else installs a package 'watchdog'")
-        ]
-    return [
-        Finding(
-            what="environment", health=Health.BAD, detail=conflict, advice="use an environment of its own"
-        )
-    ]
-
-
 def _configuration(configuration: Configuration) -> list[Finding]:
     whole = Finding(
         what="configuration",
@@ -176,72 +170,6 @@ def _configuration(configuration: Configuration) -> list[Finding]:
     return [whole] + [
         Finding(what="configuration", health=Health.WARN, detail=str(note)) for note in configuration.notes
     ]
-
-
-async def _store(configuration: Configuration, reader: Reader) -> list[Finding]:
-    path = _file_of(configuration.store_url)
-    if path is not None and not path.exists():
-        return [_store_to_be(path)]
-    try:
-        page = await reader.audit(limit=1)
-    except StoreError as error:
-        return [Finding(what="store", health=Health.BAD, detail=str(error), advice=error.advice)]
-    count = page.items[0].seq if page.items else 0
-    found = [Finding(what="store", health=Health.OK, detail=f"readable, {count} audit records")]
-    if path is not None:
-        found += _room(path)
-    return found
-
-
-def _file_of(url: str) -> Path | None:
-    scheme, _, rest = url.partition(":///")
-    return Path(rest) if scheme == "sqlite" else None
-
-
-def _store_to_be(path: Path) -> Finding:
-    folder = path.parent
-    if not folder.is_dir():
-        advice = f"make it, owned by the watchdog's user: install -d {folder}"
-        return Finding(
-            what="store", health=Health.BAD, detail=f"the folder {folder} does not exist", advice=advice
-        )
-    if not os.access(folder, os.W_OK | os.X_OK):
-        advice = "give the folder to the watchdog's user, or run the doctor as that user"
-        return Finding(
-            what="store", health=Health.BAD, detail=f"this user may not write to {folder}", advice=advice
-        )
-    detail = f"{path} does not exist yet; the daemon makes it at its first start"
-    return Finding(what="store", health=Health.OK, detail=detail)
-
-
-def _room(path: Path) -> list[Finding]:
-    found = []
-    if not os.access(path, os.W_OK) or not os.access(path.parent, os.W_OK | os.X_OK):
-        advice = "give file and folder to the watchdog's user, or run the doctor as that user"
-        found.append(
-            Finding(what="store", health=Health.WARN, detail=f"this user may not write {path}", advice=advice)
-        )
-    free = shutil.disk_usage(path.parent).free
-    if free < _LITTLE_SPACE:
-        detail = f"only {free // 2**20} MiB are free in {path.parent}"
-        found.append(
-            Finding(
-                what="store",
-                health=Health.WARN,
-                detail=detail,
-                advice="free some space: without it no switch",
-            )
-        )
-    return found
-
-
-async def _pause(configuration: Configuration) -> list[Finding]:
-    why = await PauseFile(configuration.pause_file).look()
-    if not why:
-        return [Finding(what="pause file", health=Health.OK, detail="not there: the watchdog may act")]
-    health = Health.WARN if why.endswith("exists") else Health.BAD
-    advice = "nothing will be switched; remove it when that is not wanted"
-    return [Finding(what="pause file", health=health, detail=why, advice=advice)]
 
 
 async def _source(name: str, source: Source) -> list[Finding]:
@@ -272,14 +200,14 @@ class _Surgery:
     until: float
 
     def limit(self, entry: ServiceEntry) -> timedelta:
-        """A read, a readiness probe and a look at its rights of as long again, and each rule asked once."""
+        """A read, a readiness probe and a look at its rights of as long again, and each rule asked some questions."""
         asked = [self.configuration.rules[name].source for name in entry.service.rules]
         questions = [
             self.configuration.sources[name].settings.timeout
             for name in asked
             if name in self.sources and name
         ]
-        return entry.traffic.settings.timeout * 3 + sum(questions, timedelta())
+        return entry.traffic.settings.timeout * 3 + sum(questions, timedelta()) * _QUESTIONS
 
     async def service(self, entry: ServiceEntry, switch: TrafficSwitch) -> list[Finding]:
         """Its switch, whether a rollback would work now, whether its rules have data."""
@@ -301,7 +229,7 @@ class _Surgery:
         if trouble := await switch.inspect():
             advice = "it can be looked at, but nothing can be rolled back"
             found.append(Finding(what=what, health=Health.BAD, detail=trouble, advice=advice))
-        found.append(_readiness(entry, state))
+        found.append(outlook.readiness(entry.service, state))
         deployments: tuple[Deployment, ...] = ()
         if self.known:
             try:
@@ -311,7 +239,8 @@ class _Surgery:
                 found.append(Finding(what=what, health=Health.WARN, detail=why, advice=error.advice))
             else:
                 if entry.service.mode is not Mode.OBSERVE:
-                    found.append(_known_good(name, state, deployments))
+                    world = world_of(entry, {}, state, deployments, clock=self.clock)
+                    found.append(outlook.target(world, state))
         return found + await data_of(
             entry, state, deployments, self.configuration, self.sources, clock=self.clock, until=self.until
         )
@@ -321,77 +250,3 @@ class _Surgery:
         if self.store is not None and not self.store.exists():
             return ()
         return (await self.reader.deployments(service=name, limit=_LOOK_BACK)).items
-
-
-def _known_good(name: str, state: TrafficState, deployments: Iterable[Deployment]) -> Finding:
-    """Whether the store knows a version, on a variant without traffic, that was healthy for a whole soak."""
-    what = f"rollback of {name}"
-    for one in deployments:
-        if _is_target(one, state):
-            detail = f"{one.version} on {one.variant} is known good"
-            return Finding(what=what, health=Health.OK, detail=detail)
-    return Finding(
-        what=what,
-        health=Health.WARN,
-        detail="no version on a variant without traffic is known good yet",
-        advice="a version becomes one after its `soak` in traffic; until then bad deployments page",
-    )
-
-
-def _readiness(entry: ServiceEntry, state: TrafficState) -> Finding:
-    """Whether there is a variant that a rollback could move traffic to now, as far as the switch says."""
-    what = f"rollback of {entry.service.name}"
-    dangerous = Health.WARN if entry.service.mode is Mode.OBSERVE else Health.BAD
-    if not state.live:
-        return Finding(
-            what=what, health=dangerous, detail="no variant takes traffic", advice="see the switch"
-        )
-    standby = [name for name, variant in state.variants.items() if not variant.live]
-    if not standby:
-        return Finding(
-            what=what,
-            health=dangerous,
-            detail="every variant takes traffic: there is none to go back to",
-            advice="keep the version before on a variant without traffic",
-        )
-    serving = sum(state.variants[name].ready or 0 for name in state.live)
-    needed = max(1.0, entry.service.rollback.min_ready * serving)
-    troubles = []
-    for name in standby:
-        variant = state.variants[name]
-        if variant.ready is None:
-            troubles.append(f"{name}: readiness unknown" + (f" ({variant.note})" if variant.note else ""))
-        elif variant.ready < needed:
-            troubles.append(f"{name}: {variant.ready} of {variant.total} ready, {needed:g} needed")
-        else:
-            detail = f"{name} could take over: {variant.ready} of {variant.total} ready"
-            return Finding(what=what, health=Health.OK, detail=detail)
-    unknown = any(state.variants[name].ready is None for name in standby)
-    advice = "give the switch a `ready` probe" if unknown else "start the standby, or see why it is not ready"
-    return Finding(
-        what=what, health=dangerous, detail=f"no rollback now: {'; '.join(troubles)}", advice=advice
-    )
-
-
-def _is_target(deployment: Deployment, state: TrafficState) -> bool:
-    variant = state.variants.get(deployment.variant)
-    standby = variant is not None and not variant.live
-    return deployment.state is DeploymentState.STABLE and deployment.rollback_allowed and standby
-
-
-def _shared(switches: Mapping[str, TrafficSwitch]) -> list[Finding]:
-    """Services whose switches are one and the same object: they would undo each other's changes."""
-    owners: dict[str, list[str]] = {}
-    for name, switch in switches.items():
-        if switch.tier is Tier.B:
-            owners.setdefault(switch.identity, []).append(name)
-    return [
-        Finding(
-            what="switches",
-            health=Health.BAD,
-            detail=f"{' and '.join(names)} move traffic of the same object: {identity}",
-            advice="one service for each switched object",
-        )
-        for identity, names in owners.items()
-        if len(names) > 1
-    ]

@@ -11,21 +11,29 @@ from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from functools import partial
 
 from watchdog.aio.clock import Clock
 from watchdog.app.finding import Finding, Health
+from watchdog.app.selectors import has_window, never_matched, quoted, scraped_every, selectors_of, too_short
 from watchdog.config.loaded import Configuration, ServiceEntry
 from watchdog.core.checks import checks_of, filled_form, values_for
 from watchdog.core.deployment import Deployment
 from watchdog.core.draft import Draft
-from watchdog.core.observation import Failed, NoData
+from watchdog.core.observation import Answer, Failed, NoData
 from watchdog.core.observe import observe
-from watchdog.core.rule import ProbeForm, Rule
+from watchdog.core.promql import with_matcher, with_selectors
+from watchdog.core.rule import Form, ProbeForm, Query, Rule
+from watchdog.core.service import Service
 from watchdog.core.sightings import see
 from watchdog.core.traffic import TrafficState
 from watchdog.core.world import ServiceWorld, World
 from watchdog.sources.interface import Question, Source
 
+#: By check: its rule and the values of its variables.
+Questions = Mapping[str, tuple[Rule, dict[str, str]]]
+
+_MISSPELT = "compare its name and labels with what the service exposes"
 #: Between two questions to a source that has no data yet.
 _EVERY = timedelta(milliseconds=500)
 
@@ -52,7 +60,7 @@ async def data_of(
     clock: Clock,
     until: float,
 ) -> list[Finding]:
-    """One finding: how many rules of the service have data, and which do not, and why.
+    """How many rules of the service have data, which do not, and why; then selectors and windows that are in the way.
 
     `deployments` are those the store knows of the service: where the switch tells no version, they name the live one.
     A rule without data is asked again until `until` (of `clock.monotonic`): a source that collects by itself begins
@@ -62,33 +70,69 @@ async def data_of(
     asked = {name: rule for name, rule in rules.items() if rule.source in sources and not rule.is_probe}
     if not asked:
         return []
-    questions = _questions(_world(entry, asked, state, deployments, clock))
-    trouble = await _troubles(questions, sources, clock)
+    questions = _questions(world_of(entry, asked, state, deployments, clock=clock))
+    trouble = await _troubles(questions, entry.service, sources, clock)
     while trouble and clock.monotonic() < until:
         await clock.sleep(_EVERY.total_seconds())
         left = {name: questions[name] for name in trouble}
-        trouble = await _troubles(left, sources, clock)
-    what = f"data of {entry.service.name}"
+        trouble = await _troubles(left, entry.service, sources, clock)
+    told = await _told_apart(entry, configuration, questions, trouble, sources, clock)
+    return [_data(entry.service.name, len(asked), questions, trouble), *told]
+
+
+def _data(name: str, asked: int, questions: Questions, trouble: Mapping[str, tuple[str, bool]]) -> Finding:
+    what = f"data of {name}"
     if not trouble:
-        return [
-            Finding(what=what, health=Health.OK, detail=f"all {len(asked)} rules that ask a source have data")
-        ]
-    told = "; ".join(f"{name}: {why}" for name, (why, _) in trouble.items())
-    return [
-        Finding(
-            what=what,
-            health=Health.BAD if any(broken for _, broken in trouble.values()) else Health.WARN,
-            detail=f"{len({questions[name][0].name for name in trouble})} of {len(asked)} rules have none: {told}",
-            advice="compare selectors and labels with the source; a service without requests has no ratio",
-        )
-    ]
+        return Finding(what=what, health=Health.OK, detail=f"all {asked} rules that ask a source have data")
+    told = "; ".join(f"{check}: {why}" for check, (why, _) in trouble.items())
+    return Finding(
+        what=what,
+        health=Health.BAD if any(broken for _, broken in trouble.values()) else Health.WARN,
+        detail=f"{len({questions[check][0].name for check in trouble})} of {asked} rules have none: {told}",
+        advice="compare selectors and labels with the source; a service without requests has no ratio",
+    )
 
 
-def _world(
+async def _told_apart(
+    entry: ServiceEntry,
+    configuration: Configuration,
+    questions: Questions,
+    trouble: Mapping[str, tuple[str, bool]],
+    sources: Mapping[str, Source],
+    clock: Clock,
+) -> list[Finding]:
+    """What about selectors and windows keeps data away, or will: for each check, as the source tells it."""
+    found = []
+    for check, (rule, values) in questions.items():
+        form = _of_service(rule, filled_form(rule, values), entry.service)
+        if isinstance(form, ProbeForm):
+            continue
+        name = str(rule.source)
+        source, every = sources[name], getattr(configuration.sources[name].settings, "interval", None)
+        for selector, spared in selectors_of(form):
+            if spared or check in trouble:
+                why = await never_matched(selector, source, spared=spared, now=clock.now())
+                if why is not None:
+                    found.append(_finding(entry, check, f"{why}, so {selector} never matched", _MISSPELT))
+        if not isinstance(every, timedelta):
+            every = await scraped_every(form, source, now=clock.now())
+        short = too_short(rule.window, every) if every is not None and has_window(form) else None
+        if short is not None:
+            found.append(_finding(entry, check, short, "with one scrape lost it has no data"))
+    return found
+
+
+def _finding(entry: ServiceEntry, check: str, detail: str, advice: str) -> Finding:
+    what = f"rule {check} of {entry.service.name}"
+    return Finding(what=what, health=Health.WARN, detail=detail, advice=advice)
+
+
+def world_of(
     entry: ServiceEntry,
     rules: dict[str, Rule],
     state: TrafficState,
     deployments: Iterable[Deployment],
+    *,
     clock: Clock,
 ) -> ServiceWorld:
     """The service as the daemon would know it after its next look at the switch."""
@@ -99,7 +143,7 @@ def _world(
     return draft.service
 
 
-def _questions(service: ServiceWorld) -> dict[str, tuple[Rule, dict[str, str]]]:
+def _questions(service: ServiceWorld) -> Questions:
     """Every check by the name to tell it by, with its rule and the values of its variables."""
     checks = checks_of(service)
     often = Counter(check.rule for check in checks)
@@ -112,8 +156,30 @@ def _questions(service: ServiceWorld) -> dict[str, tuple[Rule, dict[str, str]]]:
     }
 
 
+async def _answer(
+    question: Question, rule: Rule, service: Service, source: Source, clock: Clock
+) -> Answer | Failed:
+    """As the daemon asks: once for all, and dealt out, where the rule says whose a series is."""
+    if rule.match is None:
+        return await source.ask(question, now=clock.now())
+    dealt = await source.deal(question, by=tuple(rule.match.labels), now=clock.now())
+    if isinstance(dealt, Failed):
+        return dealt
+    return dealt.of(rule.match.values(service.name, service.labels))
+
+
+def _of_service(rule: Rule, form: Form, service: Service) -> Form:
+    """The form for the series of this service only, where the rule says whose a series is."""
+    if rule.match is None or isinstance(form, ProbeForm | Query):
+        return form
+    values = rule.match.values(service.name, service.labels)
+    for label, value in zip(rule.match.labels, values, strict=True):
+        form = with_selectors(form, partial(with_matcher, matcher=f"{label}={quoted(value)}"))
+    return form
+
+
 async def _troubles(
-    questions: Mapping[str, tuple[Rule, dict[str, str]]], sources: Mapping[str, Source], clock: Clock
+    questions: Questions, service: Service, sources: Mapping[str, Source], clock: Clock
 ) -> dict[str, tuple[str, bool]]:
     """By check: what keeps its data away, and whether that is an error rather than silence."""
     found: dict[str, tuple[str, bool]] = {}
@@ -122,7 +188,7 @@ async def _troubles(
         if isinstance(form, ProbeForm):
             continue
         question = Question(form=form, window=rule.window)
-        answer = await sources[str(rule.source)].ask(question, now=clock.now())
+        answer = await _answer(question, rule, service, sources[str(rule.source)], clock)
         match observe(rule, answer, now=clock.now()):
             case Failed() as failed:
                 found[name] = failed.detail or failed.reason, True

@@ -44,6 +44,10 @@ class Trail:
         """A pattern of files was looked up."""
         self._patterns[os.fspath(base), pattern] = tuple(names)
 
+    def secrets(self) -> tuple[Path, ...]:
+        """The files of `!file`, sorted."""
+        return tuple(Path(path) for path in sorted(path for path, one in self._files.items() if one.secret))
+
     def mark(self, path: Path) -> str:
         """The mark of a file's content as it was read; empty for a file that was not."""
         found = self._files.get(os.fspath(path))
