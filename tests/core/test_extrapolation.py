@@ -3,7 +3,10 @@ from __future__ import annotations
 import math
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from tests.core.series import ALWAYS_THE_SAME
 from watchdog.core.extrapolation import extrapolated
 
 WINDOW = {"after": 0.0, "until": 60.0}
@@ -43,3 +46,11 @@ def test_fewer_than_two_samples_say_nothing(times: list[float]) -> None:
 
 def test_nan_stays_nan() -> None:
     assert math.isnan(extrapolated([5.0, 15.0, 25.0], [1.0, math.nan, 2.0], **WINDOW) or 0)
+
+
+@ALWAYS_THE_SAME
+@given(values=st.lists(st.floats(), min_size=2, max_size=8))
+def test_whatever_a_page_says_there_is_an_answer(values: list[float]) -> None:
+    times = [1.0 + 7 * index for index in range(len(values))]
+
+    assert isinstance(extrapolated(times, values, **WINDOW), float)

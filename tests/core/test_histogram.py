@@ -51,10 +51,20 @@ def test_a_lowest_bucket_without_a_lower_end_gives_its_bound() -> None:
         {0.1: 10.0},
         {0.1: 5.0, 0.5: 10.0},
         {0.1: 0.0, INF: 0.0},
+        {0.1: 0.0, INF: 5e-324},
         {0.1: 1.0, INF: math.nan},
         {0.1: math.nan, 0.5: 2.0, INF: 3.0},
     ],
-    ids=["nothing", "only +Inf", "one", "no +Inf", "no observations", "NaN in all", "NaN inside"],
+    ids=[
+        "nothing",
+        "only +Inf",
+        "one",
+        "no +Inf",
+        "no observations",
+        "next to none",
+        "NaN in all",
+        "NaN inside",
+    ],
 )
 def test_where_no_quantile_can_be_told_there_is_none(buckets: dict[float, float]) -> None:
     assert math.isnan(quantile(0.5, buckets))
@@ -88,6 +98,16 @@ def test_a_quantile_lies_in_the_bucket_of_the_true_one(observed: list[float], q:
     lower = max([0.0, *(bound for bound in bounds if bound < upper)])
 
     assert lower - 1e-9 <= quantile(q, buckets) <= upper + 1e-9
+
+
+@ALWAYS_THE_SAME
+@given(
+    buckets=st.dictionaries(st.floats(allow_nan=False) | st.just(INF), st.floats(), max_size=6),
+    q=st.floats(min_value=0, max_value=1, exclude_min=True),
+)
+def test_whatever_a_page_says_there_is_an_answer(buckets: dict[float, float], q: float) -> None:
+    assert isinstance(quantile(q, buckets), float)
+    assert isinstance(quantile(q, {**buckets, INF: 5.0}), float)
 
 
 @pytest.mark.parametrize(

@@ -47,9 +47,9 @@ def quantile(q: float, buckets: Mapping[float, float]) -> float:
     if len(bounds) < 2 or bounds[-1] != math.inf:
         return math.nan
     counts = _monotonic([buckets[bound] for bound in bounds])
-    if any(math.isnan(count) for count in counts) or counts[-1] == 0:
-        return math.nan
     rank = q * counts[-1]
+    if rank == 0 or any(math.isnan(count) for count in counts):
+        return math.nan
     found = bisect_left(counts, rank, hi=len(counts) - 1)
     if found == len(bounds) - 1:
         return bounds[-2]

@@ -120,7 +120,7 @@ def _risen(found: list[Series], *, after: float, until: float) -> float | None:
         for one in found
         if (rise := extrapolated(*one.span(after=after, until=until), after=after, until=until)) is not None
     ]
-    return math.fsum(rises) if rises else None
+    return sum(rises) if rises else None
 
 
 def _aggregated(by: Aggregate, values: list[float]) -> float | None:
