@@ -53,9 +53,11 @@ class Live:
             on_end=lambda: self.reloads.append("end"),
         )
 
-    async def start(self) -> None:
+    async def start(self, *, watching: bool = True) -> None:
+        """Not `watching`: nobody looks at the files."""
         await self.daemon.start()
-        self.daemon.beside("reloader", self.reloader.run)
+        if watching:
+            self.daemon.beside("reloader", self.reloader.run)
 
     @property
     def path(self) -> Path:
@@ -100,17 +102,17 @@ class Live:
         await eventually(lambda: self.reloads.count("end") > before, within=20, what="the end of a reload")
 
 
-Start = Callable[[], Awaitable[Live]]
+Start = Callable[..., Awaitable[Live]]
 
 
 @pytest.fixture
 async def start(home: Home) -> AsyncIterator[Start]:
     lives: list[Live] = []
 
-    async def make() -> Live:
+    async def make(*, watching: bool = True) -> Live:
         live = Live(home)
         lives.append(live)
-        await live.start()
+        await live.start(watching=watching)
         return live
 
     yield make
@@ -458,7 +460,7 @@ async def test_a_thousand_reloads_leave_nothing_behind(
     home: Home, start: Start, eventually: Eventually
 ) -> None:
     """Each one different: a policy, a channel, a source and a service that comes and goes."""
-    live = await start()
+    live = await start(watching=False)
     await eventually(lambda: live.view.services["trips"].deployment is not None, within=10)
     base = json.dumps(home.settings)
 

@@ -135,6 +135,8 @@ class Reloader:
         for _ in range(TRIES):
             trail = Trail()
             found = await asyncio.to_thread(self._load, trail)
+            if not isinstance(found, Configuration):  # perhaps it is being written just now
+                await self._clock.sleep(TRY_AGAIN_AFTER.total_seconds())
             if await asyncio.to_thread(trail.again) == trail:
                 return trail, found
             await self._clock.sleep(TRY_AGAIN_AFTER.total_seconds())

@@ -26,7 +26,7 @@ from watchdog.core.orphans import orphans
 from watchdog.core.rollback import VERIFYING, RollbackState
 from watchdog.core.routing import Route
 from watchdog.core.rule import Rule
-from watchdog.core.same import same_judgement, speaks_for
+from watchdog.core.same import same_judgement, same_question
 from watchdog.core.service import Limits, Service
 from watchdog.core.step import Stepped
 from watchdog.core.world import ServiceWorld, SourceWorld, World
@@ -201,7 +201,7 @@ def _same(before: Rule | None, after: Rule) -> bool:
 
 
 def _keep_logs(draft: Draft, known: ServiceWorld) -> None:
-    """Verdicts of before a deployment go on to count where the new rule would have said the same of critical."""
+    """What was known before a deployment goes on to count where the same is asked, whatever is critical now."""
     service = draft.service
     held = {check.rule for check in checks_of(service)}
     logs: dict[str, KnownLog] = {}
@@ -210,7 +210,7 @@ def _keep_logs(draft: Draft, known: ServiceWorld) -> None:
         if after is None or name in {check.rule for check in service.stale}:
             kept = name in held
         else:
-            kept = before is not None and speaks_for(before, after)
+            kept = before is not None and same_question(before, after)
         if kept:
             logs[name] = log
     if logs != known.known:

@@ -11,7 +11,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from watchdog.core.rule import Direction, Holds, Rule, Severities, Thresholds
+from watchdog.core.rule import Holds, Rule, Severities, Thresholds
 
 #: What says how often, to whom and in which words, but not what; each with one value to compare the rest by.
 _WORDS: dict[str, Any] = {
@@ -22,8 +22,14 @@ _WORDS: dict[str, Any] = {
     "severity": Severities(),
     "blind_after": timedelta(),
 }
-#: What decides when a level counts, but not which level one sample shows.
-_HOLDING: dict[str, Any] = {"hold": Holds(), "clear": 1, "max_age": None, "thresholds": Thresholds()}
+#: What decides which level an answer means, and from when on; but not what is asked.
+_LIMITS: dict[str, Any] = {
+    "hold": Holds(),
+    "clear": 1,
+    "max_age": None,
+    "thresholds": Thresholds(),
+    "evidence": None,
+}
 
 
 def same_judgement(before: Rule, after: Rule) -> bool:
@@ -31,16 +37,9 @@ def same_judgement(before: Rule, after: Rule) -> bool:
     return before == after or replace(before, **_WORDS) == replace(after, **_WORDS)
 
 
-def speaks_for(before: Rule, after: Rule) -> bool:
-    """Whether a sample that was below critical by the first rule is so by the second, too.
+def same_question(before: Rule, after: Rule) -> bool:
+    """Whether the same is asked, whatever is called critical.
 
-    That is what `not_already_bad` wants to know of the time before a deployment.
+    Then what was known before a deployment is still known (`not_already_bad`), by the limits of that time.
     """
-    if same_judgement(before, after):
-        return True
-    if replace(before, **_WORDS, **_HOLDING) != replace(after, **_WORDS, **_HOLDING):
-        return False
-    was, now = before.thresholds.critical, after.thresholds.critical
-    if now is None or was is None:
-        return now is was
-    return now >= was if after.direction is Direction.ABOVE else now <= was
+    return replace(before, **_WORDS, **_LIMITS) == replace(after, **_WORDS, **_LIMITS)
