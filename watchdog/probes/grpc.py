@@ -1,16 +1,18 @@
 """The probe `grpc`: the standard health service (`grpc.health.v1`) answers SERVING.
 
 The connection is tried first by ourselves, because gRPC tells a refused connection, a resolver that is down and our own
-lack of descriptors in one word. grpcio is an extra and is imported by the first check. This module must never ask
-without a deadline, keep a channel, or go through a proxy.
+lack of descriptors in one word. grpcio is an extra and slow to import: the first check does that, in a thread. This
+module must never ask without a deadline, keep a channel, or go through a proxy.
 """
 
 from __future__ import annotations
 
 import asyncio
 import errno
+import importlib
 import os
 import ssl
+import sys
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, ClassVar
@@ -34,6 +36,8 @@ from watchdog.settings.model import PositiveDuration, ProviderSettings
 
 #: Longest answer, in bytes; a health status takes two.
 _ANSWER_BYTES = 4096
+#: What brings everything else along; it takes a fifth of a second.
+_SLOW = "grpc_health.v1.health_pb2_grpc"
 
 
 class GrpcProbeSettings(ProviderSettings):
@@ -70,6 +74,7 @@ class GrpcProbe:
     def __init__(self, *, resolver: AbstractResolver | None = None) -> None:
         """`resolver` finds the addresses of names, the system's by default. Opens nothing."""
         self._connector = Connector(resolver=resolver)
+        self._roots: dict[Path | None, bytes] = {}
         self._closed = False
 
     async def check(self, settings: dict[str, Any], *, now: datetime) -> Pulse | Failed:
@@ -83,6 +88,11 @@ class GrpcProbe:
         asked = f"grpc.health.v1.Health/Check {wanted.service!r} at {address}"
         if self._closed:
             return Failed(reason=FailReason.UNABLE, detail="the probe was closed", asked=asked)
+        try:
+            async with asyncio.timeout(wanted.timeout.total_seconds()):
+                await _loaded()
+        except TimeoutError:
+            return Failed(reason=FailReason.UNABLE, detail="grpcio was not imported in time", asked=asked)
         judged = await self._judged(wanted, address, now)
         if isinstance(judged, Failed):
             return msgspec.structs.replace(judged, asked=asked)
@@ -102,7 +112,7 @@ class GrpcProbe:
             connected = await self._connector.connect(
                 address, tls=wanted.tls, ca_file=wanted.ca_file, alpn="h2", timeout=timeout
             )
-            trust = self._connector.trust(wanted.ca_file) if wanted.tls else None
+            roots = self._roots_of(wanted.ca_file) if wanted.tls else None
         except NotConnected as fault:
             if fault.ours:
                 return Failed(reason=FailReason.UNABLE, detail=str(fault))
@@ -110,7 +120,7 @@ class GrpcProbe:
         left = timeout - (clock() - began)
         try:
             async with asyncio.timeout(left):
-                wrong = await _ask(wanted.service, connected, address, trust, left)
+                wrong = await _ask(wanted.service, connected, address, roots, left)
         except TimeoutError:
             wrong = f"no answer within {timeout:g} s"
         if isinstance(wrong, Failed):
@@ -119,14 +129,26 @@ class GrpcProbe:
         wrong = wrong or expiring(wanted.expect, connected.certificate, now) or late(wanted.expect, took)
         return not wrong, wrong or f"SERVING after {took * 1000:.0f} ms"
 
+    def _roots_of(self, ca_file: Path | None) -> bytes:
+        """The authorities that the connection was verified by: gRPC would bring its own instead of the system's."""
+        if ca_file not in self._roots:
+            known = self._connector.trust(ca_file).get_ca_certs(binary_form=True)
+            self._roots[ca_file] = "".join(map(ssl.DER_cert_to_PEM_cert, known)).encode()
+        return self._roots[ca_file]
+
+
+async def _loaded() -> None:
+    if _SLOW not in sys.modules:
+        # Its C library writes to stderr by itself, a line for every target that is down.
+        os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+        await asyncio.to_thread(importlib.import_module, _SLOW)
+
 
 async def _ask(
-    service: str, connected: Connected, address: Address, trust: ssl.SSLContext | None, timeout: float
+    service: str, connected: Connected, address: Address, roots: bytes | None, timeout: float
 ) -> str | Failed:
-    """What is wrong with the server's answer; nothing when it serves."""
-    # Its C library writes to stderr by itself, a line for every target that is down.
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
-    import grpc  # noqa: PLC0415 - an extra, and slow to import
+    """What is wrong with the server's answer; nothing when it serves. `roots` are for TLS."""
+    import grpc  # noqa: PLC0415 - an extra
     from grpc_health.v1 import health_pb2, health_pb2_grpc  # noqa: PLC0415 - the same
 
     host = f"ipv6:[{connected.host}]" if ":" in connected.host else f"ipv4:{connected.host}"
@@ -139,12 +161,11 @@ async def _ask(
         ("grpc.service_config_disable_resolution", 1),
     ]
     target = f"{host}:{connected.port}"
-    if trust is None:
+    if roots is None:
         channel = grpc.aio.insecure_channel(target, options=options)
     else:
         options.append(("grpc.ssl_target_name_override", address.host))
-        roots = "".join(ssl.DER_cert_to_PEM_cert(one) for one in trust.get_ca_certs(binary_form=True))
-        credentials = grpc.ssl_channel_credentials(root_certificates=roots.encode() or None)
+        credentials = grpc.ssl_channel_credentials(root_certificates=roots or None)
         channel = grpc.aio.secure_channel(target, credentials, options=options)
     try:
         request = health_pb2.HealthCheckRequest(service=service)
