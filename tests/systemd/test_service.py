@@ -35,8 +35,11 @@ async def test_it_is_ready_says_how_it_goes_reloads_and_stops(
     shown = "PAUSED by file, watching 1 service, no incident"
     await eventually(lambda: service.state["StatusText"] == shown, within=15, every=0.2, what="a new status")
 
+    service.settings["intervals"]["critical"] = "400ms"
+    service.write()
     done = await asyncio.to_thread(manager.systemctl, "reload", NAME)
     assert done.returncode == 0, done.stderr
+    await eventually(lambda: '"config_reloaded"' in service.output(), what="a reload")
     await eventually(lambda: service.state["ActiveState"] == "active", what="the end of the reload")
     good = service.config.read_text()
     service.config.write_text(good.replace('"routes"', '"rotues"'))

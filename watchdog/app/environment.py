@@ -25,7 +25,7 @@ def conflicting_distribution(found: Iterable[Distribution] | None = None) -> str
             return (
                 f"the distribution 'watchdog' {distribution.version} (a file-watching library) is installed in this "
                 "Python environment and uses the same package name; give rollback-watchdog an environment of its "
-                "own: python3 -m venv /opt/rollback-watchdog && /opt/rollback-watchdog/bin/pip install "
+                "own: python3 -m venv /opt/rollback-watchdog/venv && /opt/rollback-watchdog/venv/bin/pip install "
                 "rollback-watchdog"
             )
     return None
