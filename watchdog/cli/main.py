@@ -107,7 +107,7 @@ app.command(
 app.command(
     epilog=epilog(
         "watchdog deploy trips --version v1.4.2 --variant green",
-        "watchdog deploy trips --version v1.4.2 --variant green --wait --timeout 10s",
+        "watchdog deploy trips --version v1.4.2 --variant green --wait --timeout 40m",
         "watchdog deploy trips --version v1.4.2 --variant green --rollback forbidden --label commit=4f2c",
         done="recorded; with --wait: stable",
         codes={3: "rolled back", 4: "undecided at the timeout, or superseded"},
@@ -142,7 +142,7 @@ app.command(
 app.command(
     epilog=epilog(
         'watchdog silence --service trips --for 2h --reason "load test"',
-        'watchdog silence --service trips --rule latency --for 30m --reason "known, being repaired"',
+        'watchdog silence --service trips --rule error-rate --for 30m --reason "known, being repaired"',
         'watchdog silence --match label.team=booking --severity medium --for 1d --reason "moving house"',
         done="silent",
     )

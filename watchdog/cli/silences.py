@@ -62,7 +62,7 @@ def silence(
     if link.json:
         say_json(made)
     else:
-        end_at = f" until {made['ends_at']}" if "ends_at" in made else ""
+        end_at = f" until {_moment(made['ends_at'])}" if "ends_at" in made else ""
         say(f"{made['id']}: {_written(matchers)} is silent{end_at}")
 
 
@@ -90,7 +90,7 @@ def list_silences(
         [
             one["id"],
             "in force" if one["active"] else "over",
-            one["ended_at"] or one["ends_at"],
+            _moment(one["ended_at"] or one["ends_at"]),
             str(one["held_back"]),
             one["by"],
             _written(one["matchers"]),
@@ -134,6 +134,12 @@ def _seconds(text: str) -> float:
         return parse_duration(text).total_seconds()
     except ValueError as error:
         raise Failure(f"--for: {error}", code=2) from None
+
+
+def _moment(written: str) -> str:
+    """A time of the API to the second."""
+    head, point, _ = written.partition(".")
+    return f"{head}Z" if point else head
 
 
 def _written(matchers: dict[str, Any]) -> str:
