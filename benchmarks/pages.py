@@ -6,6 +6,7 @@ So the moment at which a metric crosses, and the moment at which Alertmanager te
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 from aiohttp import web
 
@@ -72,3 +73,20 @@ class Receiver(_Served):
             if alert["status"] == "firing":
                 self.arrived.setdefault(alert["labels"]["version"], arrived)
         return web.Response()
+
+
+class Page(_Served):
+    """Serves whatever `text` answers at `/metrics`."""
+
+    def __init__(self, text: Callable[[], str]) -> None:
+        super().__init__()
+        self._text = text
+
+    def app(self) -> web.Application:
+        """The page to scrape."""
+        app = web.Application()
+        app.router.add_get("/metrics", self._page)
+        return app
+
+    async def _page(self, _: web.Request) -> web.Response:
+        return web.Response(text=self._text(), content_type="text/plain")
