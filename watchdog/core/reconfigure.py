@@ -91,8 +91,37 @@ def sources_of(world: World) -> frozenset[str]:
 
 
 def _in_use(service: ServiceWorld) -> list[Rule]:
+    """The configured rules, and those that something holds its checks to."""
+    if not service.incidents and not service.rollbacks:
+        return list(service.rules.values())
     held = (rule_of(service, check) for check in checks_of(service))
     return [*service.rules.values(), *(rule for rule in held if rule is not None)]
+
+
+class _Compared:
+    """Which rules are the same. A thousand services share a few rules: each two are compared once."""
+
+    def __init__(self) -> None:
+        self._equal: dict[tuple[int, int], bool] = {}
+        self._same: dict[tuple[int, int], bool] = {}
+
+    def kept(self, before: Rule | None, after: Rule) -> Rule:
+        """The object that was there before when it is equal, else the new one."""
+        if before is None or before is after:
+            return after
+        key = id(before), id(after)
+        if key not in self._equal:
+            self._equal[key] = before == after
+        return before if self._equal[key] else after
+
+    def same(self, before: Rule | None, after: Rule) -> bool:
+        """Whether there was a rule that made the same of the same answers."""
+        if before is None or before is after:
+            return before is not None
+        key = id(before), id(after)
+        if key not in self._same:
+            self._same[key] = same_judgement(before, after)
+        return self._same[key]
 
 
 def _refused(world: World, change: ConfigBroken, now: datetime) -> Stepped:
@@ -109,8 +138,9 @@ def _refused(world: World, change: ConfigBroken, now: datetime) -> Stepped:
 def _taken(world: World, change: Reconfigured, now: datetime) -> Stepped:
     edition = world.edition + 1
     world = replace(world, edition=edition)
+    compared = _Compared()
     drafts = {
-        name: _goes_on(Draft(world=world, now=now, service=known), change)
+        name: _goes_on(Draft(world=world, now=now, service=known), change, compared)
         for name, known in world.services.items()
         if name in change.services or busy(known)
     }
@@ -166,49 +196,45 @@ def _new(name: str, change: Reconfigured) -> ServiceWorld:
     return change.restored.get(name) or ServiceWorld(service=service, rules=rules)
 
 
-def _goes_on(draft: Draft, change: Reconfigured) -> Draft:
+def _goes_on(draft: Draft, change: Reconfigured, compared: _Compared) -> Draft:
     """A service under the new configuration; one that is gone from it keeps what it has while it is busy."""
     known = draft.service
     service = change.services.get(known.name, known.service)
     offered = change.rules if known.name in change.services else known.rules
-    rules = {name: _same_object(known.rules.get(name), offered[name]) for name in service.rules}
+    rules = {name: compared.kept(known.rules.get(name), offered[name]) for name in service.rules}
     draft.service = replace(known, service=service, rules=rules)
-    anew = {name for name, rule in rules.items() if not _same(known.rules.get(name), rule)}
+    anew = {name for name, rule in rules.items() if not compared.same(known.rules.get(name), rule)}
     stale: set[CheckId] = set()
     for check in list(known.checks):
         rule = rule_of(draft.service, check)
-        if rule is None or rule.source in change.new_sources or not _same(rule_of(known, check), rule):
+        if (
+            rule is None
+            or rule.source in change.new_sources
+            or not compared.same(rule_of(known, check), rule)
+        ):
             draft.forget(check)
             anew.add(check.rule)
-        elif check.rule in rules and not same_judgement(rule, rules[check.rule]):
+        elif check.rule in rules and not compared.same(rule, rules[check.rule]):
             stale.add(check)
-    in_use = {rule.name for rule in _in_use(draft.service)}
-    anew |= {rule.name for rule in _in_use(draft.service) if rule.source in change.new_sources}
+    used = _in_use(draft.service)
+    in_use = {rule.name for rule in used}
+    anew |= {rule.name for rule in used if rule.source in change.new_sources}
     editions = {name: at for name, at in known.editions.items() if name in in_use or name == SWITCH}
     editions |= dict.fromkeys(sorted(anew & in_use), draft.world.edition)
     draft.service = replace(draft.service, editions=editions, stale=frozenset(stale))
-    _keep_logs(draft, known)
+    _keep_logs(draft, known, in_use)
     _change_switch(draft, change)
     return draft
 
 
-def _same_object(before: Rule | None, after: Rule) -> Rule:
-    return before if before is not None and before == after else after
-
-
-def _same(before: Rule | None, after: Rule) -> bool:
-    return before is not None and (before is after or same_judgement(before, after))
-
-
-def _keep_logs(draft: Draft, known: ServiceWorld) -> None:
+def _keep_logs(draft: Draft, known: ServiceWorld, in_use: set[str]) -> None:
     """What was known before a deployment goes on to count where the same is asked, whatever is critical now."""
     service = draft.service
-    held = {check.rule for check in checks_of(service)}
     logs: dict[str, KnownLog] = {}
     for name, log in known.known.items():
         before, after = known.rules.get(name), service.rules.get(name)
-        if after is None or name in {check.rule for check in service.stale}:
-            kept = name in held
+        if after is before or after is None or name in {check.rule for check in service.stale}:
+            kept = name in in_use
         else:
             kept = before is not None and same_question(before, after)
         if kept:
