@@ -33,7 +33,7 @@ def test_the_text_of_the_error_is_one_line_a_mistake_in_order(draft: Draft) -> N
         ),
         (
             f"{draft.folder}/watchdog.yaml:10:13: unknown traffic kind 'hap'; did you mean 'haproxy'? "
-            "(known: command, haproxy, lost)"
+            "(known: command, haproxy, lost, nginx)"
         ),
     ]
 

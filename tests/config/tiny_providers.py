@@ -89,6 +89,7 @@ TINY = Registries(
     traffic={
         "haproxy": _HERE + "TinySwitch",
         "command": _HERE + "BlindSwitch",
+        "nginx": "watchdog.traffic.nginx:NginxSwitch",
         "lost": "no_such_package.switch:Switch",
     },
     channels={"log": _HERE + "TinyLog", "webhook": _HERE + "TinyHook"},
