@@ -142,7 +142,6 @@ def test_variables_are_quoted_in_the_selector_of_every_form(form: Form, expected
         (Quantile(of="seconds", q=0.5), False),
         (Rate(of='x{v="$variant"}'), True),
         (Rate(of='x{v="$service"}'), False),
-        (Gauge(of='x{v="${version}"}', by=Aggregate.SUM), False),
         (Gauge(of='x{v="$version"}', by=Aggregate.SUM), True),
     ],
 )
