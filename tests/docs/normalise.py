@@ -34,7 +34,8 @@ _RULES: tuple[tuple[str, str], ...] = (
 _COMPILED = tuple((re.compile(pattern, re.MULTILINE), word) for pattern, word in _RULES)
 #: Names that a run gives, by how they begin; `0000000000` stands for the first one that no page shows yet.
 _GIVEN = {
-    kind: re.compile(rf"\b{kind}-[0-9a-z_]{{8,10}}\b") for kind in ("inc", "rb", "dep", "watchdog-demo")
+    kind: re.compile(rf"\b{kind}-[0-9a-z_]{{8,10}}\b")
+    for kind in ("inc", "rb", "dep", "sil", "watchdog-demo")
 }
 _UNKNOWN = "0000000000"
 
