@@ -15,7 +15,7 @@ from watchdog.core.check import CheckId, Verdict
 from watchdog.core.checks import checks_of, rule_of
 from watchdog.core.comparing import compared, comparison
 from watchdog.core.observation import Answer
-from watchdog.core.rule import Against, Baseline, Direction, Query, Rate, Rule, Thresholds
+from watchdog.core.rule import Against, Aggregate, Baseline, Direction, Gauge, Query, Rule, Thresholds
 from watchdog.core.units import parse_duration
 
 #: What was measured on a version at a moment, `None` for nothing; the version is empty where a rule names none.
@@ -34,7 +34,7 @@ def baseline(
 ) -> Rule:
     """`requests`: the fewer the worse, 30 % are a warning, 50 % critical, 55 % too much."""
     settings: dict[str, Any] = {
-        "form": Rate(of='requests_total{service="$service"}'),
+        "form": Gauge(of='requests{service="$service"}', by=Aggregate.SUM),
         "thresholds": Thresholds(),
         "direction": Direction.BELOW,
         "baseline": Baseline(against=against, ago=parse_duration(ago) if ago else None, margins=margins),

@@ -218,7 +218,7 @@ def test_naming_a_version_in_the_middle_of_its_incident_loses_nothing() -> None:
     scenario.after("1s").post("v2", "green")
 
     assert scenario.incident.id == incident.id
-    assert list(scenario.incident.breaches) == ["trips/errors@v2"]
+    assert list(scenario.incident.breaches) == ["trips/errors@v2/green"]
     assert scenario.incident.version == "v2"
     assert scenario.remembers().latched.value == "critical"
 

@@ -17,12 +17,13 @@ from watchdog.core.evidence import integrated
 from watchdog.core.observation import Observation, Reference, Value
 from watchdog.core.rule import (
     Against,
+    Aggregate,
     Baseline,
     Direction,
+    Gauge,
     Holds,
     Level,
     Match,
-    Rate,
     Ratio,
     Rule,
     Samples,
@@ -38,7 +39,7 @@ BEFORE = Baseline(against=Against.BEFORE_DEPLOYMENT, margins=MARGINS)
 def rule(baseline: Baseline = BEFORE, *, direction: Direction = BELOW, **changes: Any) -> Rule:
     made = Rule(
         name="requests",
-        form=Rate(of="requests_total"),
+        form=Gauge(of="requests", by=Aggregate.SUM),
         baseline=baseline,
         direction=direction,
         hold=Holds(warning=Samples(1), critical=Samples(1), rollback=Samples(1)),

@@ -126,6 +126,19 @@ def test_levels_are_numbers(level: Level, number: int) -> None:
     assert value(metrics, "watchdog_check_level", service="trips", rule="error-rate", version="v2") == number
 
 
+def test_of_a_version_on_two_variants_the_worst_is_the_one_number() -> None:
+    fine = msgspec.structs.replace(
+        CHECK, level=Level.OK, id=msgspec.structs.replace(CHECK.id, variant="blue")
+    )
+    metrics = Metrics(lambda: with_check(fine, CHECK, fine))
+    written = [
+        line for line in metrics.render().decode().splitlines() if line.startswith("watchdog_check_level{")
+    ]
+
+    assert len(written) == 1
+    assert value(metrics, "watchdog_check_level", service="trips", rule="error-rate", version="v2") == 2
+
+
 def test_a_check_without_a_number_has_a_level_and_no_value() -> None:
     nothing = CheckView(
         id=CheckId(service="trips", rule="healthy"),
@@ -179,7 +192,5 @@ def test_the_build_is_named(metrics: Metrics) -> None:
     )
 
 
-def with_check(check: CheckView) -> View:
-    return msgspec.structs.replace(
-        view(), services={"trips": msgspec.structs.replace(TRIPS, checks=(check,))}
-    )
+def with_check(*checks: CheckView) -> View:
+    return msgspec.structs.replace(view(), services={"trips": msgspec.structs.replace(TRIPS, checks=checks)})

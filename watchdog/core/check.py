@@ -16,16 +16,25 @@ from watchdog.core.rule import Level
 
 
 class CheckId(msgspec.Struct, frozen=True, kw_only=True, order=True):
-    """Which check: `version` and `variant` are empty for rules that do not name them."""
+    """Which check: `version` and `variant` are empty for rules that name neither.
+
+    `by_variant` is set for rules that name `$variant`: the same version on two variants is two answers then. One that
+    names `$version` only asks the same on both.
+    """
 
     service: str
     rule: str
     version: str = ""
     variant: str = ""
+    by_variant: bool = False
 
     def __str__(self) -> str:
-        """`service/rule` or `service/rule@version`; the key in the store, the API and metrics."""
-        return f"{self.service}/{self.rule}" + (f"@{self.version}" if self.version else "")
+        """`service/rule`, `service/rule@version`, or `service/rule@version/variant` where that makes a difference.
+
+        It is the key in incidents, the record and the API, and stays what it is whatever else takes traffic.
+        """
+        place = f"@{self.version}" if self.version else ""
+        return f"{self.service}/{self.rule}{place}" + (f"/{self.variant}" if self.by_variant else "")
 
 
 class Reason(StrEnum):
@@ -44,7 +53,9 @@ class Reason(StrEnum):
     STALE = "stale"
     FUTURE = "future"
     PARTIAL = "partial"
-    NO_REFERENCE = "no_reference"  #: nothing to compare with; blindness only when it stays so, and never a page
+    NO_REFERENCE = (
+        "no_reference"  #: nothing to compare with; blindness only when it stays so, and never a page
+    )
     UNREACHABLE = "unreachable"
     TIMEOUT = "timeout"
     HTTP_STATUS = "http_status"

@@ -48,7 +48,13 @@ def _of_rule(service: ServiceWorld, rule: Rule) -> Iterator[CheckId]:
     for variant in service.traffic.live if service.traffic else ():
         deployment = service.serving(variant)
         version = deployment.version if deployment else variant
-        yield CheckId(service=service.name, rule=rule.name, version=version, variant=variant)
+        yield check_on(rule, service.name, version=version, variant=variant)
+
+
+def check_on(rule: Rule, service: str, *, version: str, variant: str) -> CheckId:
+    """The check of a rule that names the version, on one of them."""
+    by_variant = rule.per_variant
+    return CheckId(service=service, rule=rule.name, version=version, variant=variant, by_variant=by_variant)
 
 
 def _held_open(service: ServiceWorld) -> Iterator[tuple[str, Rule]]:
@@ -67,16 +73,12 @@ def bound(rule: Rule, rollback: Rollback) -> CheckId:
     """The check that proves one breached rule's recovery: the same rule on the target version."""
     if not rule.per_version:
         return CheckId(service=rollback.service, rule=rule.name)
-    return CheckId(
-        service=rollback.service, rule=rule.name, version=rollback.to_version, variant=rollback.to_variant
-    )
+    return check_on(rule, rollback.service, version=rollback.to_version, variant=rollback.to_variant)
 
 
 def away(rule: Rule, rollback: Rollback) -> CheckId:
     """The check of the same rule on the version that was taken away."""
-    return CheckId(
-        service=rollback.service, rule=rule.name, version=rollback.from_version, variant=rollback.from_variant
-    )
+    return check_on(rule, rollback.service, version=rollback.from_version, variant=rollback.from_variant)
 
 
 def rule_of(service: ServiceWorld, check: CheckId) -> Rule | None:

@@ -11,7 +11,8 @@ from datetime import datetime, timedelta
 import msgspec
 from msgspec.structs import replace
 
-from watchdog.core.check import CheckId, CheckState
+from watchdog.core.check import CheckState
+from watchdog.core.checks import check_on
 from watchdog.core.deployment import Deployment
 from watchdog.core.guards import BASELINE_WITHIN, GuardFacts
 from watchdog.core.known import newest_before
@@ -206,7 +207,7 @@ def _equally_bad(service: ServiceWorld, bad: Deployment, rule: Rule) -> str:
         other = service.serving(variant)
         if other is None or variant == bad.variant:
             continue
-        check = CheckId(service=service.name, rule=rule.name, version=other.version, variant=variant)
+        check = check_on(rule, service.name, version=other.version, variant=variant)
         state = service.checks.get(check, CheckState())
         if state.known is not None and rank(state.known.level) >= rank(Level.CRITICAL):
             return other.version

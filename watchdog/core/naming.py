@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from watchdog.core.check import CheckId
 from watchdog.core.deployment import Deployment, DeploymentState, Origin
 from watchdog.core.draft import Draft
 from watchdog.core.incident import Breach, Incident
@@ -50,14 +49,21 @@ def _rename_incidents(draft: Draft, deployment: Deployment, moved: dict[str, str
         breaches: dict[str, Breach] = {}
         for key, breach in incident.breaches.items():
             if key in moved or (own and breach.version == was):
-                check = CheckId(service=draft.service.name, rule=breach.rule.name, version=version)
-                renamed = str(check) if key.endswith(f"@{was}") else key
-                breaches[renamed] = replace(breach, version=version)
+                breaches[_renamed(key, deployment, version)] = replace(breach, version=version)
             else:
                 breaches[key] = breach
         named: Incident = replace(incident, breaches=breaches, version=version if own else incident.version)
         if named != incident:
             draft.set_incident(named)
+
+
+def _renamed(key: str, deployment: Deployment, version: str) -> str:
+    """The name of a check under another name of its version."""
+    for place in ("", f"/{deployment.variant}"):
+        ending = f"@{deployment.version}{place}"
+        if key.endswith(ending):
+            return f"{key.removesuffix(ending)}@{version}{place}"
+    return key
 
 
 def _rename_rollbacks(draft: Draft, deployment: Deployment, version: str) -> None:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 
+from msgspec.structs import replace
+
 from watchdog.core.check import CheckId, CheckState
 from watchdog.core.deployment import Deployment
 from watchdog.core.evaluate import unwatched
@@ -39,6 +41,9 @@ def restore_service(
     still_open = [
         one for one in incidents if one.subject == name and one.kind is not IncidentKind.SOURCE and one.open
     ]
+    breached = {breach.rule.name: breach.rule for one in still_open for breach in one.breaches.values()}
+    checks = tuple(_with_place(one, {**breached, **rules}) for one in checks)
+    still_open = [_with_places(one, checks) for one in still_open]
     held = {key for one in still_open for key in one.breaches}
     return ServiceWorld(
         service=service,
@@ -52,6 +57,24 @@ def restore_service(
         paused=record.paused,
         taints=record.taints,
     )
+
+
+def _with_place(one: CheckRecord, rules: Mapping[str, Rule]) -> CheckRecord:
+    """A memory from before the names of checks told variants apart, under the name that it has now."""
+    rule = rules.get(one.id.rule)
+    if rule is None or one.id.by_variant or not one.id.variant or not rule.per_variant:
+        return one
+    return replace(one, id=replace(one.id, by_variant=True))
+
+
+def _with_places(incident: Incident, checks: Iterable[CheckRecord]) -> Incident:
+    """The same for the breaches of an incident. Where nobody knows the variant any more, the name stays."""
+    names = {str(replace(one.id, by_variant=False)): str(one.id) for one in checks if one.id.by_variant}
+    breaches = {
+        names.get(key, key) if breach.rule.per_variant else key: breach
+        for key, breach in incident.breaches.items()
+    }
+    return incident if breaches == incident.breaches else replace(incident, breaches=breaches)
 
 
 def _checks(

@@ -298,6 +298,13 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
         return _names_version(self.form) if isinstance(self.form, ProbeForm) else _asks_version(self.form)
 
     @property
+    def per_variant(self) -> bool:
+        """Whether the rule names `$variant`: then the same version on two variants is two different questions."""
+        if not self.per_version:
+            return False
+        return _names_variant(self.form) if isinstance(self.form, ProbeForm) else _asks_variant(self.form)
+
+    @property
     def is_probe(self) -> bool:
         """Whether the rule is an active check."""
         return isinstance(self.form, ProbeForm)
@@ -322,11 +329,20 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _names_version(form: Form) -> bool:
+    return _names(form, "version") or _names_variant(form)
+
+
+def _names_variant(form: Form) -> bool:
+    return _names(form, "variant")
+
+
+def _names(form: Form, name: str) -> bool:
     texts = msgspec.json.encode(form).decode()
-    return any(name in texts for name in ("$version", "$variant"))
+    return f"${name}" in texts or f"${{{name}}}" in texts
 
 
 #: The same for what can be asked of a source; the answer is wanted at every poll.
 _asks_version = functools.lru_cache(maxsize=4096)(_names_version)
+_asks_variant = functools.lru_cache(maxsize=4096)(_names_variant)
 
 _YOUNGER = ("baseline", "match")

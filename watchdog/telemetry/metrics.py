@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import platform
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 
 from prometheus_client import (
@@ -25,7 +25,7 @@ from prometheus_client.registry import Collector
 
 from watchdog import __version__
 from watchdog.core.rule import rank
-from watchdog.core.view import View
+from watchdog.core.view import CheckView, View
 
 # The library would add a series `…_created` to every counter and histogram, which nobody asks for.
 disable_created_metrics()  # type: ignore[no-untyped-call]  # the library leaves this one without types
@@ -195,6 +195,12 @@ class _FromView(Collector):
         )
 
 
+def _shown(check: CheckView, checks: Iterable[CheckView]) -> CheckView:
+    """Of a version on several variants the worst check is shown: one name has one number."""
+    same = (it for it in checks if (it.id.rule, it.id.version) == (check.id.rule, check.id.version))
+    return max(same, key=lambda it: rank(it.level))
+
+
 def _checks(view: View) -> Iterator[Metric]:
     names = ["service", "rule", "version"]
     value = GaugeMetricFamily(
@@ -207,13 +213,15 @@ def _checks(view: View) -> Iterator[Metric]:
     for service in view.services.values():
         for check in service.checks:
             labels = [check.id.service, check.id.rule, check.id.version]
+            if check.last_data_at is not None:
+                rule = check.id.rule
+                newest[rule] = max(newest.get(rule, check.last_data_at), check.last_data_at)
+            if check is not _shown(check, service.checks):
+                continue
             level.add_metric(labels, rank(check.level))
             known = check.verdict.value if check.verdict is not None else None
             if known is not None and math.isfinite(known):
                 value.add_metric(labels, known)
-            if check.last_data_at is not None:
-                rule = check.id.rule
-                newest[rule] = max(newest.get(rule, check.last_data_at), check.last_data_at)
     yield value
     yield level
     data = GaugeMetricFamily(
