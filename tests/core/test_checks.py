@@ -34,7 +34,7 @@ def test_a_rule_that_names_the_version_is_one_check_for_each_live_one() -> None:
 def test_a_rule_that_names_the_variant_is_too() -> None:
     scenario = Scenario(rule(query='errors{variant="$variant"}')).traffic(blue=1, green=1)
 
-    assert names(scenario) == ["trips/errors@blue", "trips/errors@green"]
+    assert names(scenario) == ["trips/errors@blue/blue", "trips/errors@green/green"]
 
 
 def test_before_traffic_is_known_only_the_service_s_own_checks_exist() -> None:
