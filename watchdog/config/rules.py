@@ -43,7 +43,17 @@ from watchdog.core.service import Intervals
 from watchdog.core.units import parse_duration
 
 #: What would do nothing on a probe, where the number of failures is the hold and the answer the evidence.
-_NOT_ON_PROBES = ("hold", "evidence", "direction", "window", "unit", "source", "freshness", "max_age", "match")
+_NOT_ON_PROBES = (
+    "hold",
+    "evidence",
+    "direction",
+    "window",
+    "unit",
+    "source",
+    "freshness",
+    "max_age",
+    "match",
+)
 _BLIND_AFTER = timedelta(minutes=3)
 _LEVELS = ("warning", "critical", "rollback")
 #: Evaluates the simple forms itself and knows no PromQL.
