@@ -22,6 +22,7 @@ from watchdog.core.guards import GuardFacts
 from watchdog.core.message import MessageKind, Outgoing
 from watchdog.core.observation import Answer, Failed
 from watchdog.core.request import Reply, Request, RequestKind
+from watchdog.core.reconfigure import Change, Reconfigured
 from watchdog.core.restore import restore_service, restore_sources
 from watchdog.core.rollback import Rollback
 from watchdog.core.routing import Route
@@ -172,7 +173,12 @@ class Engine:
             recheck=RECHECK,
         )
         self.reactor = Reactor(
-            store=self.store, world=world, head=saved.head, effects=self.effects, clock=self.clock
+            store=self.store,
+            world=world,
+            head=saved.head,
+            effects=self.effects,
+            clock=self.clock,
+            on_change=self._on_change,
         )
         self._collector = Collector(
             sources={"prometheus": self.shop},
@@ -182,7 +188,11 @@ class Engine:
             clock=self.clock,
             metrics=self.metrics,
         )
-        self._watcher = Watcher(switches={"trips": self.switch}, deliver=self.reactor.deliver)
+        self._watcher = Watcher(
+            switches={"trips": self.switch},
+            deliver=self.reactor.deliver,
+            edition=lambda: self.reactor.world.edition,
+        )
         self.store.on_request(lambda request: self.reactor.deliver(Asked(request=request)))
         for request in saved.requests:
             self.reactor.deliver(Asked(request=request))
@@ -312,6 +322,13 @@ class Engine:
     def _facts(self, rollback: Rollback, state: TrafficState, paused: str) -> GuardFacts:
         world = replace(self.reactor.world, leader=self.leadership.is_leader)
         return facts_before_write(world, rollback, state, now=self.clock.now(), paused_by_file=paused)
+
+    def _on_change(self, change: Change, before: World | None) -> None:
+        """What the daemon's changeover does, less what is built and closed."""
+        if before is None or not isinstance(change, Reconfigured):
+            return
+        self._collector.follow(self.reactor.world, sources=change.new_sources)
+        self.effects.follow(before, self.reactor.world, look_interval=RECHECK)
 
     def _channel_dead(self, row: Outgoing, reason: str) -> None:
         if row.message.kind is not MessageKind.CHANNEL_FAILED:
