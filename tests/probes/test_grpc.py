@@ -87,6 +87,14 @@ async def test_tls_is_verified_and_says_how_long_the_certificate_is_valid(
         assert not plain.passed
 
 
+async def test_a_certificate_may_be_for_a_name(probe: GrpcProbe, tmp_path: Path) -> None:
+    certificate = Certificate(tmp_path, names="DNS:localhost")
+    with HealthServer(certificate=certificate) as server:
+        trusted = {"tls": True, "ca_file": str(certificate.file), "address": f"localhost:{server.port}"}
+        seen = await pulse(probe, server.port, **trusted)
+    assert seen.passed, seen
+
+
 async def test_an_expired_certificate_is_dead(probe: GrpcProbe, tmp_path: Path) -> None:
     certificate = Certificate(tmp_path, ends=datetime.now(UTC) - timedelta(hours=1))
     with HealthServer(certificate=certificate) as server:

@@ -54,5 +54,11 @@ async def test_an_expression_that_takes_for_ever_stops_nobody_and_is_our_own_ina
     assert turns > 10
 
 
+@pytest.mark.parametrize("expression", ["(a|a)" * 40 + "b", "(.*)(.*)(.*)(.*)(.*)(.*)b"])
+async def test_whatever_can_take_for_ever_is_searched_outside(expression: str) -> None:
+    with pytest.raises(NotSearched):
+        await found(expression, "a" * 60_000)
+
+
 def test_it_searches_on_the_daemons_own_loop() -> None:
     assert uvloop.run(found("a{3,}", PAGE))

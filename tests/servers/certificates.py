@@ -1,4 +1,4 @@
-"""Certificates for 127.0.0.1, made by openssl for one test run."""
+"""Certificates for loopback, made by openssl for one test run."""
 
 from __future__ import annotations
 
@@ -10,37 +10,37 @@ from pathlib import Path
 from tests.servers.require import require
 
 _KEY = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=watchdog-test"
-_NAMES = "subjectAltName=IP:127.0.0.1"
 #: What `openssl ca` wants to be told; only with it can a certificate end in the past.
-_AUTHORITY = f"""
+_AUTHORITY = """
 [ca]
 default_ca = own
 [own]
-database = {{folder}}/index.txt
-serial = {{folder}}/serial
-new_certs_dir = {{folder}}
+database = {folder}/index.txt
+serial = {folder}/serial
+new_certs_dir = {folder}
 policy = any
 default_md = sha256
 x509_extensions = names
 [any]
 commonName = supplied
 [names]
-{_NAMES}
+subjectAltName = {names}
 """
 
 
 class Certificate:
     """A self-signed certificate: `file` is its own authority, `context` serves it.
 
-    It is valid for two days, or until `ends`, which may be in the past.
+    It is for 127.0.0.1, or for other `names`; valid for two days, or until `ends`, which may be in the past.
     """
 
-    def __init__(self, folder: Path, *, ends: datetime | None = None) -> None:
+    def __init__(self, folder: Path, *, ends: datetime | None = None, names: str = "IP:127.0.0.1") -> None:
         self.folder = folder
+        self._names = names
         self.file = folder / "certificate.pem"
         self.key = folder / "key.pem"
         if ends is None:
-            words = ["-x509", *_KEY.split(), "-days", "2", "-addext", _NAMES]
+            words = ["-x509", *_KEY.split(), "-days", "2", "-addext", f"subjectAltName={names}"]
             self._openssl("req", *words, "-keyout", self.key, "-out", self.file)
         else:
             self._make(ends.astimezone(UTC))
@@ -49,7 +49,7 @@ class Certificate:
 
     def _make(self, ends: datetime) -> None:
         request, settings = self.folder / "request.pem", self.folder / "authority.conf"
-        settings.write_text(_AUTHORITY.format(folder=self.folder))
+        settings.write_text(_AUTHORITY.format(folder=self.folder, names=self._names))
         (self.folder / "index.txt").write_text("")
         (self.folder / "serial").write_text("01\n")
         self._openssl("req", "-new", *_KEY.split(), "-keyout", self.key, "-out", request)

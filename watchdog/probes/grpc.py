@@ -164,7 +164,6 @@ async def _ask(
     if roots is None:
         channel = grpc.aio.insecure_channel(target, options=options)
     else:
-        options.append(("grpc.ssl_target_name_override", address.host))
         credentials = grpc.ssl_channel_credentials(root_certificates=roots or None)
         channel = grpc.aio.secure_channel(target, credentials, options=options)
     try:
