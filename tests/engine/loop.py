@@ -15,18 +15,20 @@ from msgspec.structs import replace
 from tests.engine.worlds import ERRORS, POLICY, variants
 from watchdog.core.audit import AuditRecord, verify
 from watchdog.core.checks import Poll
+from watchdog.core.dealing import Dealt, Part, deal
 from watchdog.core.deployment import Deployment
 from watchdog.core.events import Asked, ChannelDead, Outcome
 from watchdog.core.facts import facts_before_write
 from watchdog.core.guards import GuardFacts
 from watchdog.core.message import MessageKind, Outgoing
 from watchdog.core.observation import Answer, Failed
-from watchdog.core.request import Reply, Request, RequestKind
 from watchdog.core.reconfigure import Change, Reconfigured
+from watchdog.core.request import Reply, Request, RequestKind
 from watchdog.core.restore import restore_service, restore_sources
 from watchdog.core.rollback import Rollback
 from watchdog.core.routing import Route
-from watchdog.core.rule import Rule
+from watchdog.core.rule import Ratio, Rule
+from watchdog.core.selector import parse_selector
 from watchdog.core.service import Intervals, Mode, Service
 from watchdog.core.traffic import TrafficState
 from watchdog.core.turn import Turn
@@ -62,6 +64,9 @@ class Shop:
         self.shares = dict(shares)
         self.failed: Failed | None = None
         self.asked: list[tuple[float, str]] = []
+        #: By service, for rules that are asked once for all; `dealt` is when, and for whom.
+        self.services: dict[str, float] = {}
+        self.dealt: list[tuple[float, list[str]]] = []
 
     async def ask(self, question: Question, *, now: datetime) -> Answer | Failed:
         text = str(question.form)
@@ -79,6 +84,25 @@ class Shop:
             "samples": (10.0,),
         }
         return Answer(parts=parts, evaluated_at=now)
+
+    async def deal(self, question: Question, *, by: tuple[str, ...], now: datetime) -> Dealt | Failed:
+        """Every service of `services`, each with its own share of failing requests."""
+        assert isinstance(question.form, Ratio)
+        selector = parse_selector(question.form.total)
+        names = [name for name in self.services if selector.accepts({"service": name})]
+        self.dealt.append((asyncio.get_running_loop().time(), names))
+        await asyncio.sleep(0.003)
+        if self.failed is not None:
+            return self.failed
+        newest = float(int(now.timestamp()))
+        numbers = {"total": 1000.0, "newest": newest, "samples": 10.0}
+        parts = [
+            Part(part, {by[0]: name}, number)
+            for name in names
+            for part, number in {**numbers, "bad": 1000 * self.services[name]}.items()
+        ]
+        whole = Answer(parts=dict.fromkeys(("bad", *numbers), ()), evaluated_at=now)
+        return deal(parts, whole, by)
 
     async def inspect(self) -> SourceReport:
         return SourceReport(ok=True, detail="")
@@ -98,7 +122,9 @@ class Engine:
         switch: FakeSwitch | None = None,
         rules: tuple[Rule, ...] = (ERRORS,),
         mode: Mode = Mode.ENFORCE,
+        others: tuple[str, ...] = (),
     ) -> None:
+        """`others` are services beside `trips`: v1 on blue is live and well."""
         self.clock = LoopClock()
         self.store = MemoryStore(data)
         self.switch = switch or FakeSwitch(variants("blue"), clock=self.clock.now)
@@ -106,7 +132,15 @@ class Engine:
         self.channels = {"ops": FakeChannel(), "oncall": FakeChannel()}
         self.routes: tuple[Route, ...] = (Route(to=("ops",)),)
         self.rules = {rule.name: rule for rule in rules}
-        self.service = Service(name="trips", rules=tuple(self.rules), rollback=POLICY, mode=mode)
+        self.services = {
+            name: Service(name=name, rules=tuple(self.rules), rollback=POLICY, mode=mode)
+            for name in ("trips", *others)
+        }
+        self.switches = {name: FakeSwitch(variants("blue"), clock=self.clock.now) for name in others} | {
+            "trips": self.switch
+        }
+        self.shop.services = dict.fromkeys(self.services, 0.0)
+        self.service = self.services["trips"]
         self.pause = ""
         self.leadership = SingleLeadership(epoch=3)
         self.metrics = Metrics(self._view)
@@ -138,7 +172,7 @@ class Engine:
             on_outcome=self.metrics.count_notification,
         )
         self.executor = Executor(
-            switches={"trips": self.switch},
+            switches=self.switches,
             facts=self._facts,
             paused=self._paused,
             leadership=self.leadership,
@@ -156,15 +190,16 @@ class Engine:
         )
         world = World(
             services={
-                "trips": restore_service(
-                    self.service,
+                name: restore_service(
+                    service,
                     self.rules,
-                    record=next((one for one in saved.services if one.name == "trips"), None),
+                    record=next((one for one in saved.services if one.name == name), None),
                     deployments=saved.deployments,
                     incidents=saved.incidents,
                     rollbacks=saved.rollbacks,
                     checks=saved.checks,
                 )
+                for name, service in self.services.items()
             },
             sources=restore_sources(["prometheus"], saved.incidents),
             routes=self.routes,
@@ -189,7 +224,7 @@ class Engine:
             metrics=self.metrics,
         )
         self._watcher = Watcher(
-            switches={"trips": self.switch},
+            switches=self.switches,
             deliver=self.reactor.deliver,
             edition=lambda: self.reactor.world.edition,
         )
