@@ -19,16 +19,18 @@ import aiohttp
 import pytest
 from structlog.testing import capture_logs
 
-from tests.app.conftest import Home
+from tests.app.conftest import RULES, Home
 from tests.channels.receiver import Received, Receiver, receiving
 from tests.eventually import Eventually
 from watchdog.aio.clock import SystemClock
 from watchdog.app import reload
+from watchdog.app.build import build_switches
 from watchdog.app.daemon import Daemon
 from watchdog.app.reload import Reloader
 from watchdog.config.load import load
 from watchdog.config.loaded import Configuration
 from watchdog.core.view import View
+from watchdog.traffic.lock import HostLock
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -453,6 +455,62 @@ async def test_a_changed_switch_is_seen_anew_and_nothing_is_armed_by_it(
     assert deployment is not None
     assert (deployment.state, deployment.armed) == ("adopted", False)
     assert live.records("config_reloaded")[-1]["switches_changed"] == ["trips"]
+
+
+async def test_a_switch_that_somebody_else_holds_is_tried_again(
+    home: Home, start: Start, eventually: Eventually
+) -> None:
+    live = await start()
+    home.settings["services"].append(home.service("hotels", "hotels"))
+    live.write()
+    held = HostLock(build_switches(load(live.path, environ={}), {}, clock=SystemClock())["hotels"].identity)
+    with held:
+        await live.reload(eventually)
+        assert "already held by" in live.told("config_broken")[0]
+        assert list(live.view.services) == ["trips"]
+        assert await live.metric("watchdog_config_last_reload_successful") == 0
+    await eventually(lambda: "hotels" in live.view.services, within=30)
+    assert len(live.told("config_repaired")) == 1
+
+
+async def test_a_changed_source_is_asked_anew_and_the_others_are_left_alone(
+    home: Home, start: Start, eventually: Eventually
+) -> None:
+    home.settings["sources"]["other"] = {"kind": "scrape", "urls": ["http://127.0.0.1:9/other"]}
+    (home.folder / "rules.yaml").write_text(RULES.replace("unit: ratio", "unit: ratio\n    source: app"))
+    live = await start(watching=False)
+    parts = live.daemon._parts  # noqa: SLF001 - which object is in use
+    before = dict(parts.sources), dict(parts.switches), dict(parts.channels)
+    home.settings["sources"]["app"]["interval"] = "7s"
+    live.write()
+    assert await live.daemon.take(load(live.path, environ={}))
+    assert parts.sources["app"] is not before[0]["app"]
+    assert parts.sources["other"] is before[0]["other"]
+    assert (parts.switches, parts.channels) == before[1:]
+
+    def running() -> list[str]:
+        names = live.daemon._supervisor.running  # noqa: SLF001 - whose work goes on
+        return [name for name in names if name.startswith("source")]
+
+    await eventually(lambda: running() == ["source other", "source app #1"])
+    assert not await live.daemon.take(load(live.path, environ={}))
+
+
+async def test_a_store_that_cannot_be_written_leaves_the_old_configuration_and_takes_the_new_one_later(
+    home: Home, start: Start, eventually: Eventually
+) -> None:
+    live = await start()
+    home.settings["services"][0]["rollback"] = {"cooldown": "7m"}
+    home.settings["channels"]["more"] = {"kind": "log"}
+    home.settings["routes"] = [{"to": ["log", "more"]}]
+    live.write()
+    with closing(sqlite3.connect(home.store, isolation_level=None)) as database:
+        database.execute("BEGIN EXCLUSIVE")
+        await live.reload(eventually)
+        assert policy_of(live) == 900
+        assert list(live.daemon._parts.channels) == ["log"]  # noqa: SLF001 - nothing is left of it
+        database.execute("ROLLBACK")
+    await eventually(lambda: policy_of(live) == 420, within=40)
 
 
 @pytest.mark.timeout(180)

@@ -128,6 +128,7 @@ class Providers:
             return
         try:
             if not stat.S_ISREG(path.stat().st_mode):
+                self._trail.refused(path, limit=_LARGEST_CA)
                 why = "is not a regular file"
             else:
                 self._trail.read(path, path.read_bytes()[: _LARGEST_CA + 1], limit=_LARGEST_CA)

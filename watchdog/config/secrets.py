@@ -50,6 +50,7 @@ class Secrets:
         path = self._base / name
         try:
             if not stat.S_ISREG(path.stat().st_mode):
+                self._trail.refused(path, limit=_LARGEST, secret=True)
                 raise ValueError(f"{path} is not a regular file")
             with path.open("rb") as file:
                 content = file.read(_LARGEST + 1)

@@ -40,6 +40,10 @@ class Trail:
         """A file could not be read."""
         self._files[os.fspath(path)] = _Read(limit, _mark_of(fault), secret)
 
+    def refused(self, path: Path, *, limit: int, secret: bool = False) -> None:
+        """A file was not read, because it is no plain file."""
+        self._files[os.fspath(path)] = _Read(limit, _mark_now(os.fspath(path), limit), secret)
+
     def matched(self, base: Path, pattern: str, names: list[str]) -> None:
         """A pattern of files was looked up."""
         self._patterns[os.fspath(base), pattern] = tuple(names)
