@@ -49,6 +49,7 @@ def test_status_in_json_has_all_of_it(watchdog: Run) -> None:
             {"breaker": "6 of 10 services breach"},
             "BREAKER open, no automatic rollback: 6 of 10 services breach",
         ),
+        ({"silences": 2}, "silences in force: 2; see `watchdog silences`"),
         ({"store_error": "disk full"}, "STORE failed, nothing is switched: disk full"),
         ({"leader": False}, "this watchdog follows"),
         ({"sources": {"p": SourceView(name="p", up=False, error="refused")}}, "source p is down: refused"),

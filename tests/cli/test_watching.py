@@ -216,7 +216,14 @@ def service(name: str, level: str = "ok", **changes: Any) -> dict[str, Any]:
 
 
 def picture(services: list[dict[str, Any]], **changes: Any) -> Picture:
-    daemon = {"paused_by_file": False, "breaker": "", "store_error": "", "leader": True, "sources": []}
+    daemon = {
+        "paused_by_file": False,
+        "breaker": "",
+        "store_error": "",
+        "leader": True,
+        "sources": [],
+        "silences": 0,
+    }
     seen = {"daemon": daemon, "services": services, "incidents": changes.pop("incidents", [])}
     return Picture(where="http://here", at=NOW, seen=seen, **changes)
 

@@ -13,6 +13,7 @@ from watchdog.core.message import MessageKind
 from watchdog.core.request import Reply, RequestKind
 from watchdog.core.rollback import RollbackState
 from watchdog.core.silence import LONGEST, Silence, covering, problem
+from watchdog.core.viewing import view_of
 
 OPENED, WORSENED, CLOSED = (
     MessageKind.INCIDENT_OPENED,
@@ -52,6 +53,15 @@ def test_what_is_silenced_is_recorded_and_not_told() -> None:
     held = next(draft for draft in scenario.audit if draft.kind == "message_silenced")
     assert held.body["silences"] == [reply.body["id"]]
     assert "critical" in held.body["headline"]
+
+
+def test_the_view_counts_the_silences_that_hold() -> None:
+    scenario = Scenario()
+    silence(scenario)
+    silence(scenario, lasts="10m")
+    assert view_of(scenario.world, now=scenario.now, turn_at=scenario.now).silences == 2
+    later = scenario.now + 20 * MINUTE
+    assert view_of(scenario.world, now=later, turn_at=later).silences == 1
 
 
 def test_an_incident_that_nobody_heard_of_ends_as_quietly() -> None:

@@ -53,6 +53,9 @@ def present_status(view: View) -> shapes.Status:
         paused_by_file=view.paused_by_file,
         breaker=view.breaker,
         store_error=view.store_error,
+        config_fault=view.config_fault,
+        config_fault_at=view.config_fault_at,
+        silences=view.silences,
         audit_head=view.audit_head,
         sources=tuple(
             shapes.Source(

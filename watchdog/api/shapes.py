@@ -49,7 +49,10 @@ class Source(Shape, frozen=True, kw_only=True):
 
 
 class Status(Shape, frozen=True, kw_only=True):
-    """The daemon itself now. `breaker` says why no automatic rollback is allowed anywhere, if so."""
+    """The daemon itself now. `breaker` says why no automatic rollback is allowed anywhere, if so.
+
+    `silences` is how many are in force.
+    """
 
     at: datetime
     version: str
@@ -57,6 +60,9 @@ class Status(Shape, frozen=True, kw_only=True):
     paused_by_file: bool
     breaker: str
     store_error: str
+    config_fault: str
+    config_fault_at: datetime | None
+    silences: int
     audit_head: str
     sources: tuple[Source, ...]
 

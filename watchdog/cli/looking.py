@@ -187,8 +187,10 @@ def _show_overview(seen: dict[str, Any]) -> None:
         return
     say(f"{len(seen['incidents'])} open:")
     for incident in seen["incidents"]:
+        silent = "  (silenced)" if incident["silenced_by"] else ""
         say(
-            f"- {incident['id']}  {incident['severity']}  {ago(incident['opened_at'])}  {incident['summary']}"
+            f"- {incident['id']}  {incident['severity']}  {ago(incident['opened_at'])}  "
+            f"{incident['summary']}{silent}"
         )
 
 
@@ -201,8 +203,12 @@ def alarms(daemon: dict[str, Any]) -> list[str]:
         found.append(f"BREAKER open, no automatic rollback: {daemon['breaker']}")
     if daemon["store_error"]:
         found.append(f"STORE failed, nothing is switched: {daemon['store_error']}")
+    if daemon.get("config_fault"):
+        found.append(f"CONFIGURATION refused, the one before is in force: {daemon['config_fault']}")
     if not daemon["leader"]:
         found.append("this watchdog follows; another one acts")
+    if daemon["silences"]:
+        found.append(f"silences in force: {daemon['silences']}; see `watchdog silences`")
     found += [
         f"source {one['name']} is down: {one['error']}" for one in daemon["sources"] if one["up"] is False
     ]

@@ -62,7 +62,7 @@ class SourceView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class View(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything at one moment. `turn_at` is the reactor's last progress.
+    """Everything at one moment. `turn_at` is the reactor's last progress, `silences` how many hold.
 
     `config_fault` is why the configuration's files, as they are now, cannot be used; the one before is in force.
     """
@@ -74,6 +74,7 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
     paused_by_file: bool = False
     breaker: str = ""
     store_error: str = ""
+    silences: int = 0
     config_fault: str = ""
     config_fault_at: datetime | None = None
     services: dict[str, ServiceView] = {}

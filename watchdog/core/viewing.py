@@ -26,6 +26,7 @@ def view_of(
         paused_by_file=bool(world.paused_by_file),
         breaker=world.breaker,
         store_error=store_error,
+        silences=sum(silence.holds(now) for silence in world.silences.values()),
         config_fault=world.config_fault,
         config_fault_at=world.config_fault_at,
         services={
