@@ -86,6 +86,13 @@ def test_a_version_is_known_by_the_switchs_own_name_for_it_too() -> None:
     assert target(scenario) == "tainted"
 
 
+def test_the_switchs_name_for_an_announced_version_means_that_version() -> None:
+    scenario = Scenario().traffic(blue=1, green=0)
+    scenario.post("v1", "blue")
+    scenario.shows("blue", version="sha-1").after("5s").traffic()
+    assert scenario.ask(TAINT, version="sha-1", reason="x").body["version"] == "v1"
+
+
 def test_a_version_that_was_replaced_too_soon_becomes_a_target_by_a_persons_word() -> None:
     scenario = Scenario()
     scenario.traffic(blue=1, green=0).after("1m").traffic(blue=0, green=1)
