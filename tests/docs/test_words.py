@@ -123,14 +123,6 @@ def test_a_key_that_the_tables_leave_out_is_refused(key: str, tmp_path: Path) ->
     assert any("not available in this release" in it for it in problems(tmp_path, {key: {"a": "b"}}))
 
 
-@pytest.mark.parametrize("key", LATER["rule"])
-def test_a_rule_that_the_tables_leave_out_is_refused(key: str, tmp_path: Path) -> None:
-    rule = {"name": "later", key: {"of": "x"}, "threshold": {"critical": 1}}
-    (tmp_path / "later.yaml").write_text(yaml.safe_dump({"version": 1, "rules": [rule]}))
-    found = problems(tmp_path, {"rules": ["filler.yaml", "later.yaml"]})
-    assert any("not available in this release" in it for it in found)
-
-
 def test_an_escalation_that_the_tables_leave_out_is_refused(tmp_path: Path) -> None:
     found = problems(tmp_path, {"routes": [{"escalation": "production"}]})
     assert any("not available in this release" in it for it in found)

@@ -15,7 +15,6 @@ from watchdog.core.units import format_duration
 
 #: Keys that the loader knows only to say that this release does not have them; a test holds that it does.
 LATER = {
-    "rule": ("match",),
     "main": ("escalations", "heartbeat", "kubernetes"),
     "route": ("escalation",),
 }
@@ -43,6 +42,7 @@ KINDS = {
     ("rule", "probe"): "mapping with `kind`",
     ("rule", "threshold"): "mapping",
     ("rule", "baseline"): "mapping",
+    ("rule", "match"): "mapping of labels to `name` or `label.NAME`",
     ("baseline", "against"): "`before-deployment`, `previous-version` or a duration",
     ("baseline", "worse_by"): "mapping",
     **{("worse_by", level): "percentage, or a number such as `0.3`" for level in ("warning", "critical")},
