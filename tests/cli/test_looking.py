@@ -51,6 +51,7 @@ def test_status_in_json_has_all_of_it(watchdog: Run) -> None:
         ),
         ({"silences": 2}, "silences in force: 2; see `watchdog silences`"),
         ({"store_error": "disk full"}, "STORE failed, nothing is switched: disk full"),
+        ({"config_fault": "a.yaml:1:1: x"}, "CONFIGURATION refused, the one before is in force"),
         ({"leader": False}, "this watchdog follows"),
         ({"sources": {"p": SourceView(name="p", up=False, error="refused")}}, "source p is down: refused"),
     ],
