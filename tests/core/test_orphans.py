@@ -53,6 +53,13 @@ def test_incidents_of_a_service_or_source_that_is_gone_are_closed_and_told() -> 
     assert [one.kind for one in found.audit] == ["incident_closed"] * 2
 
 
+def test_an_incident_that_nobody_heard_of_is_closed_without_a_word() -> None:
+    found = orphans(RENAMED, (replace(incident("trips"), told=False, silenced_by=("sil-1",)),), (), now=NOW)
+
+    assert [one.state for one in found.incidents] == [IncidentState.CLOSED]
+    assert found.messages == ()
+
+
 @pytest.mark.parametrize(
     ("scenario", "end"),
     [

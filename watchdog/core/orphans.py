@@ -38,7 +38,7 @@ def orphans(
             *(_note(now, "incident_closed", one.subject, incident=one.id) for one in closed),
             *(_note(now, f"rollback_{one.state}", one.service, rollback=one.id) for one in ended),
         ),
-        messages=tuple(telling.incident_closed(one, now=now) for one in closed),
+        messages=tuple(telling.incident_closed(one, now=now) for one in closed if one.told),
     )
 
 
