@@ -47,13 +47,13 @@ def test_the_sample_without_its_secrets_says_which_are_missing() -> None:
     assert not checked.ok
 
 
-def test_the_sample_loads_in_less_than_a_tenth_of_a_second(sample: Path) -> None:
+def test_the_sample_loads_in_less_than_a_tenth_of_a_second_of_a_processor(sample: Path) -> None:
     check(sample, ENVIRON)
     took = []
     for _ in range(5):
-        started = time.perf_counter()
+        started = time.process_time()
         check(sample, ENVIRON)
-        took.append(time.perf_counter() - started)
+        took.append(time.process_time() - started)
 
     assert min(took) < 0.1
 
