@@ -513,6 +513,26 @@ async def test_a_store_that_cannot_be_written_leaves_the_old_configuration_and_t
     await eventually(lambda: policy_of(live) == 420, within=40)
 
 
+async def test_a_stop_in_the_middle_of_a_reload_is_a_clean_one(
+    home: Home, start: Start, eventually: Eventually
+) -> None:
+    live = await start()
+    home.settings["sources"]["more"] = {"kind": "scrape", "urls": ["http://127.0.0.1:9/more"]}
+    home.settings["sources"]["app"]["interval"] = "7s"
+    home.settings["services"][0]["rollback"] = {"cooldown": "7m"}
+    (home.folder / "rules.yaml").write_text(RULES.replace("unit: ratio", "unit: ratio\n    source: app"))
+    live.write()
+    with closing(sqlite3.connect(home.store, isolation_level=None)) as database:
+        database.execute("BEGIN EXCLUSIVE")
+        live.reloader.ask()
+        await eventually(lambda: live.daemon._parts.sources.keys() == {"app", "more"})  # noqa: SLF001 - admitted
+        stopping = asyncio.ensure_future(live.daemon.stop())
+        await eventually(lambda: live.reloads == ["begin", "end"], within=10)
+        database.execute("ROLLBACK")
+    await stopping
+    assert live.stored("SELECT count(*) FROM audit WHERE kind = 'config_reloaded'") == [(1,)]
+
+
 @pytest.mark.timeout(180)
 async def test_a_thousand_reloads_leave_nothing_behind(
     home: Home, start: Start, eventually: Eventually

@@ -196,6 +196,15 @@ def test_another_source_makes_another_question() -> None:
     assert recorded(stepped) == {"sources_changed": ["prometheus"]}
 
 
+def test_a_first_answer_from_the_old_source_judges_nothing() -> None:
+    scenario = Scenario(of_service()).traffic(blue=1, green=0)
+    check = scenario.check("load")
+    take(scenario, change(scenario, new_sources=frozenset({"prometheus"})))
+    value = Value(value=OK, at=scenario.now)
+    late = Observed(check=check, observation=value, arrived_at=scenario.now)
+    assert scenario.feed(late) == Stepped(world=scenario.world)
+
+
 # The time before a deployment
 
 

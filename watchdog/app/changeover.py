@@ -99,7 +99,12 @@ class Changeover:
             engine.parts.discard(built)
             raise
         self._admit(built)
-        if not await self._offer(change, built):
+        try:
+            taken = await self._offer(change, built)
+        except asyncio.CancelledError:
+            engine.parts.discard(built)  # everything is being stopped
+            raise
+        if not taken:
             self._withdraw(built)
             raise StoreError(
                 "the changed configuration cannot be recorded", advice="see what is wrong with the store"
@@ -131,10 +136,11 @@ class Changeover:
 
     def on_change(self, change: Change, before: World | None) -> None:
         """The reactor's word, in the turn in which its world follows (or does not)."""
+        if self._taken is None or self._taken.done():
+            return  # nobody waits for it any more: everything is being stopped
         if before is not None and isinstance(change, Reconfigured) and self._built is not None:
             self._exchange(change, self._built, before)
-        if self._taken is not None and not self._taken.done():
-            self._taken.set_result(before is not None)
+        self._taken.set_result(before is not None)
 
     async def _offer(self, change: Change, built: Built | None) -> bool:
         self._built, self._taken = built, asyncio.get_running_loop().create_future()
