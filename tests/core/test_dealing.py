@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from tests.core.test_checks import RECHECK
-from tests.engine.worlds import DEPTH, ERRORS, service, world
+from tests.engine.worlds import DEPTH, ERRORS, intent, service, traffic, world
 from watchdog.core.check import CheckId, CheckState, Streak
-from watchdog.core.checks import SharedPoll, polls
+from watchdog.core.checks import SharedPoll, plans_as_before, polls
 from watchdog.core.dealing import NARROW_UNTIL, Hand, Part, deal, narrowed, rounds, tables, worst_first
 from watchdog.core.events import Observed
 from watchdog.core.incident import Breach, Incident, IncidentKind, IncidentState
@@ -246,3 +246,15 @@ def test_what_looks_worst_is_judged_first(direction: Direction, order: list[str]
 
 def test_a_world_without_the_rule_has_no_table() -> None:
     assert tables(World(services={}), POLL, now=BASE) == ()
+
+
+def test_what_is_planned_stays_only_while_nothing_that_it_hangs_on_has_changed() -> None:
+    calm, named = of("trips"), service(name="trips")
+    heard = replace(calm, checks={CheckId(service="trips", rule="errors"): CheckState(failures=1)})
+    assert plans_as_before(calm, heard)
+    assert plans_as_before(calm, replace(calm, traffic=traffic("blue")))
+    assert not plans_as_before(named, replace(named, traffic=traffic("blue")))
+    assert not plans_as_before(calm, pending("trips"))
+    assert not plans_as_before(pending("trips"), calm)
+    assert not plans_as_before(calm, replace(calm, rollbacks={"rb-1": intent()}))
+    assert not plans_as_before(calm, replace(calm, rules={}))

@@ -6,6 +6,7 @@ reader.
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
@@ -88,7 +89,9 @@ def _handlers(context: Context, events: Events, metrics: Callable[[], bytes]) ->
     )  # made when somebody asks: it takes longer than all the rest of this
 
     async def show_metrics(_: Call) -> web.Response:
-        return web.Response(body=metrics(), headers={hdrs.CONTENT_TYPE: CONTENT_TYPE})
+        # Of a thousand services the page takes a good part of a second; decisions must not wait for it.
+        body = await asyncio.to_thread(metrics)
+        return web.Response(body=body, headers={hdrs.CONTENT_TYPE: CONTENT_TYPE})
 
     async def show_document(_: Call) -> web.Response:
         return reply_json(described())

@@ -151,6 +151,20 @@ def polls(service: ServiceWorld, *, recheck: timedelta, now: datetime) -> Polls:
     return Polls(alone=alone, shared=shared)
 
 
+def plans_as_before(before: ServiceWorld, after: ServiceWorld) -> bool:
+    """Whether `polls` surely answers the same for a service after an event as before it: mostly it does."""
+    same = (
+        before.rules is after.rules
+        and before.service is after.service
+        and before.incidents is after.incidents
+        and before.rollbacks is after.rollbacks
+    )
+    if not same or any(state.breached_at for one in (before, after) for state in one.checks.values()):
+        return False
+    moved = before.traffic is not after.traffic or before.deployments is not after.deployments
+    return not moved or not any(rule.per_version for rule in after.rules.values())
+
+
 def sharing(service: ServiceWorld, poll: SharedPoll, *, now: datetime) -> tuple[CheckId, Rule] | None:
     """The check of one service that a shared poll asks for, by the rule it runs by; `None` when it asks for none."""
     check = CheckId(service=service.name, rule=poll.rule)

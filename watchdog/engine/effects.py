@@ -14,7 +14,7 @@ import structlog
 from watchdog.aio.clock import Clock
 from watchdog.aio.crew import Crew
 from watchdog.core import telling
-from watchdog.core.checks import Poll, SharedPoll, checks_of, polls
+from watchdog.core.checks import Poll, SharedPoll, checks_of, plans_as_before, polls
 from watchdog.core.errors import StoreError
 from watchdog.core.events import Event, Outcome, OutcomeKind, service_of
 from watchdog.core.message import Message
@@ -88,12 +88,7 @@ class Effects:
             self._count(before, rollback)
         if turn.outbox:
             self._dispatcher.wake()
-        names = {service_of(event) for event in events}
-        for name in after.services if "" in names else names:
-            service = after.services.get(name)
-            if service is not None and service is not before.services.get(name):
-                self._plan(after, service)
-        self._plan_shared()
+        self._plan_changed(before, after, {service_of(event) for event in events})
         if turn.rollbacks:
             self._plan_traffic(after)
         for event in events:
@@ -101,6 +96,16 @@ class Effects:
                 self._measure(before, event)
         for name in looks:
             self._traffic.now(name)
+
+    def _plan_changed(self, before: World, after: World, names: set[str]) -> None:
+        """Plan anew for these services, or for all where one has no name, as far as something changed for them."""
+        for name in after.services if "" in names else names:
+            service, known = after.services.get(name), before.services.get(name)
+            if service is None or service is known:
+                continue
+            if known is None or before.recheck != after.recheck or not plans_as_before(known, service):
+                self._plan(after, service)
+        self._plan_shared()
 
     def follow(self, before: World, after: World, *, look_interval: timedelta) -> None:
         """A changed configuration: forget services that are gone, and ask at once what is another question now."""
