@@ -415,7 +415,7 @@ async def test_a_signal_stops_the_process_cleanly(
     serving = asyncio.create_task(serve(home.load()))
     try:
         await eventually(home.store.exists)
-        os.kill(os.getpid(), signal.SIGHUP)  # is only logged
+        os.kill(os.getpid(), signal.SIGHUP)  # a reload is asked for
         os.kill(os.getpid(), name)
         assert await asyncio.wait_for(serving, 15) == 0
     finally:

@@ -250,6 +250,7 @@ async def test_a_file_that_is_still_being_written_is_not_taken(
         return asyncio.get_running_loop().time() >= until
 
     await eventually(written, within=30, every=0.05)
+    assert live.reloads == []
     live.path.write_text(whole)
     await eventually(lambda: policy_of(live) == 420, within=15)
     assert live.told("config_broken") == []

@@ -132,6 +132,7 @@ async def test_a_service_that_is_gone_is_neither_polled_nor_looked_at(start: Mak
     await engine.stable()
     await take(engine, change(engine, services={}))
     await asyncio.sleep(1)
+    assert engine.checks._jobs == {}  # noqa: SLF001 - not even asked whether there is something to ask
     polled, looked = len(engine.shop.asked), reads(engine)
     await asyncio.sleep(300)
     assert (len(engine.shop.asked), reads(engine)) == (polled, looked)

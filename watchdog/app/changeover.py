@@ -73,6 +73,7 @@ class Changeover:
         self._waiting: frozenset[Key] = frozenset()
         """What is not as `configuration` says because something under way needs it as it is."""
         self._running: dict[str, str] = {}
+        self._begun: frozenset[str] = frozenset()
         for name in engine.parts.sources:
             self._run_source(name, f"source {name}")
         engine.metrics.config_taken(engine.clock.now())
@@ -239,7 +240,8 @@ class Changeover:
         engine.parts.admit(built)
         for name in new:
             engine.dispatcher.use(name, engine.parts.channels[name])
-        for name in built.names("source") - self._running.keys():
+        self._begun = built.names("source") - self._running.keys()
+        for name in self._begun:
             self._run_source(name, f"source {name}")
 
     def _withdraw(self, built: Built) -> None:
@@ -258,10 +260,9 @@ class Changeover:
             engine.dispatcher.use(name, engine.parts.channels[name])
         for name in self.configuration.channels.keys() - built.configuration.channels.keys():
             engine.dispatcher.dismiss(name)
-        for name in built.names("source"):
-            if self._running.get(name) is not None and name in self.configuration.sources:
-                engine.supervisor.end(self._running.pop(name))
-                self._run_source(name, f"source {name} #{world.edition}")
+        for name in built.names("source") - self._begun:
+            engine.supervisor.end(self._running.pop(name))
+            self._run_source(name, f"source {name} #{world.edition}")
         self._end_sources()
         engine.pause.move(built.configuration.pause_file)
         guard, server = engine.guard(), built.configuration.server

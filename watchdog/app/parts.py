@@ -22,6 +22,7 @@ from watchdog.config.loaded import Configuration, Provider
 from watchdog.core.errors import ConfigError, WatchdogError
 from watchdog.core.traffic import Tier
 from watchdog.probes.interface import Probe
+from watchdog.settings.model import ProviderSettings
 from watchdog.sources.interface import Source
 from watchdog.traffic.interface import TrafficSwitch
 from watchdog.traffic.lock import HostLock
@@ -49,6 +50,7 @@ class Part(Protocol):
 class _Plan:
     """How one provider is built. Equal `mark`s give the same provider; no call in it lasts longer than `longest`."""
 
+    settings: ProviderSettings
     mark: tuple[Any, ...]
     longest: timedelta
     build: Callable[[], Any]
@@ -161,10 +163,9 @@ class Parts:
         """The services whose new switch moves another object than the one before, or calls its variants differently."""
         found = set[str]()
         for name in built.names("switch") & self.switches.keys():
-            before, after = self.configuration.services[name], built.configuration.services[name]
-            named = [getattr(entry.traffic.settings, "variants", None) for entry in (before, after)]
-            new: TrafficSwitch = built.made["switch", name].part
-            if new.identity != self.switches[name].identity or named[0] != named[1]:
+            before, after = self._made["switch", name], built.made["switch", name]
+            named = [getattr(made.plan.settings, "variants", None) for made in (before, after)]
+            if before.part.identity != after.part.identity or named[0] != named[1]:
                 found.add(name)
         return frozenset(found)
 
@@ -195,14 +196,14 @@ class Parts:
         clock = self._clock
         for name, one in configuration.sources.items():
             build: Callable[[], Any] = partial(build_source, name, one, clock=clock)
-            yield ("source", name), _Plan(_mark(configuration, one), _longest(one), build)
+            yield ("source", name), _Plan(one.settings, _mark(configuration, one), _longest(one), build)
         for name, one in configuration.channels.items():
             build = partial(build_channel, name, one, clock=clock)
-            yield ("channel", name), _Plan(_mark(configuration, one), _longest(one), build)
+            yield ("channel", name), _Plan(one.settings, _mark(configuration, one), _longest(one), build)
         for name, entry in configuration.services.items():
             build = partial(build_switch, name, entry, probes, clock=clock)
             mark = _mark(configuration, entry.traffic) + _mark(configuration, entry.ready)
-            yield ("switch", name), _Plan(mark, _longest(entry.traffic), build)
+            yield ("switch", name), _Plan(entry.traffic.settings, mark, _longest(entry.traffic), build)
 
     def _wait_for(self, busy: frozenset[str], switches: Mapping[str, TrafficSwitch]) -> None:
         owners = {self.switches[name].identity: name for name in busy & self.switches.keys()}
