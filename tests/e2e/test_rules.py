@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.e2e.stage import Stage
 from tests.eventually import Eventually
+from tests.servers.health import HealthServer
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -24,6 +26,30 @@ async def test_a_new_version_that_is_dead_is_rolled_back_during_its_warm_up(stag
     stage.apps["green"].control(healthy=False, fail_every=1)
     await stage.deploy("green", "v2")
     rollback = await stage.rollback("completed")
+    assert rollback["rules"] == ["healthy"]
+    assert "3 probes in a row failed" in rollback["reason"]
+    assert stage.live() == {"blue"}
+
+
+@pytest.mark.parametrize("kind", ["grpc", "command"])
+async def test_a_version_that_another_kind_of_probe_finds_dead_is_rolled_back(
+    stage: Stage, tmp_path: Path, kind: str
+) -> None:
+    (tmp_path / "blue is alive").touch()
+    with HealthServer() as server:
+        server.tell("blue", "SERVING")
+        server.tell("green", "NOT_SERVING")
+        probes: dict[str, dict[str, Any]] = {
+            "grpc": {"address": f"127.0.0.1:{server.port}", "service": "$variant"},
+            "command": {"argv": ["test", "-e", "$variant is alive"], "cwd": str(tmp_path)},
+        }
+        threshold = {"critical": "2 failures", "rollback": "3 failures"}
+        probe = {"kind": kind, "timeout": "2s", **probes[kind]}
+        stage.rules.append({"name": "healthy", "probe": probe, "threshold": threshold, "clear": "2 samples"})
+        stage.service["rules"] = ["healthy", "error-rate"]
+        await stage.open()
+        await stage.deploy("green", "v2")
+        rollback = await stage.rollback("completed")
     assert rollback["rules"] == ["healthy"]
     assert "3 probes in a row failed" in rollback["reason"]
     assert stage.live() == {"blue"}
