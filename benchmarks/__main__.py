@@ -10,8 +10,11 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.figures import percentile, row
+from benchmarks.fleet import Fleet
+from benchmarks.fleet import measure as cost_of
 from benchmarks.judging import evaluations, steps
 from benchmarks.paths import cores, measure
+from watchdog.core.units import parse_duration
 
 _HEAD = ("milliseconds", "n", "min", "p50", "p90", "p99", "max")
 
@@ -24,8 +27,37 @@ def main() -> None:
     )
     parser.add_argument("--trials", type=int, default=5, help="bad deployments a start")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument(
+        "--services", type=int, default=1000, help="services of the daemon's cost; 0 leaves it out"
+    )
+    parser.add_argument("--rules", type=int, default=10, help="rules with `match` of each of them")
+    parser.add_argument("--interval", default="10s", help="how often each of these rules is asked")
+    parser.add_argument("--seconds", type=float, default=60, help="how long the daemon's cost is measured")
     given = parser.parse_args()
     out = Console(highlight=False)
+    if given.starts:
+        _speed(given, out)
+    if given.services:
+        _cost(given, out)
+
+
+def _cost(given: argparse.Namespace, out: Console) -> None:
+    fleet = Fleet(services=given.services, rules=given.rules, interval=parse_duration(given.interval))
+    cost = asyncio.run(
+        cost_of(fleet, seconds=given.seconds, tell=lambda line: print(line, file=sys.stderr, flush=True))
+    )
+    table = Table(
+        "the daemon's cost", "measured", title=f"{fleet.name}, {cost.seconds:.0f} s, {cores()} cores"
+    )
+    table.add_row("share of one core", f"{cost.cpu:.0%}")
+    table.add_row("memory (RSS; most of it)", f"{cost.resident / 2**20:.0f} MiB; {cost.peak / 2**20:.0f} MiB")
+    table.add_row("questions asked of those planned", f"{cost.asked} of {cost.planned:.0f}")
+    waits = ", ".join(f"{percentile(cost.waits, share) * 1000:.3g}" for share in (0.5, 0.9, 0.99))
+    table.add_row("GET /healthz meanwhile: p50, p90, p99 (ms)", waits)
+    out.print(table)
+
+
+def _speed(given: argparse.Namespace, out: Console) -> None:
     table = Table(*_HEAD, title=f"{given.starts} starts, {given.trials} deployments each, {cores()} cores")
     table.add_row(*row("one evaluation", evaluations(20_000)))
     table.add_row(*row("one step of the reactor", steps(20_000)))

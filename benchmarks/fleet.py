@@ -124,7 +124,7 @@ async def _page(session: aiohttp.ClientSession) -> str:
 
 
 async def _asked(session: aiohttp.ClientSession) -> int:
-    found = re.search(r'^watchdog_source_query_seconds_count\S* (\S+)$', await _page(session), re.MULTILINE)
+    found = re.search(r"^watchdog_source_query_seconds_count\S* (\S+)$", await _page(session), re.MULTILINE)
     return 0 if found is None else round(float(found.group(1)))
 
 
@@ -194,12 +194,18 @@ def _rules(fleet: Fleet) -> list[dict[str, Any]]:
             "threshold": {"warning": "0.5%", "critical": "1%", "rollback": "150%"},
         },
         {"rate": f"http_requests_total{{{mine}}}", "unit": "count", "threshold": {"critical": 1000}},
-        {"gauge": {"of": f"queue_depth{{{mine}}}", "by": "max"}, "unit": "count", "threshold": {"critical": 100}},
+        {
+            "gauge": {"of": f"queue_depth{{{mine}}}", "by": "max"},
+            "unit": "count",
+            "threshold": {"critical": 100},
+        },
     ]
-    shared = {"interval": f"{fleet.interval.total_seconds():g}s"}
+    shared: dict[str, Any] = {"interval": f"{fleet.interval.total_seconds():g}s"}
     if fleet.match:
         shared["match"] = {"service": "name"}
-    return [{"name": f"rule-{number}", **shared, **forms[number % len(forms)]} for number in range(fleet.rules)]
+    return [
+        {"name": f"rule-{number}", **shared, **forms[number % len(forms)]} for number in range(fleet.rules)
+    ]
 
 
 def _daemon(
@@ -232,5 +238,7 @@ def _daemon(
     file = folder / "watchdog.yaml"
     file.write_text(json.dumps(configuration))
     argv = [sys.executable, "-m", "watchdog", "run", "-c", str(file)]
-    process = Process(argv, log=folder / "watchdog.log", ready=answers(port, "/readyz"), within=120.0, grace=40.0)
+    process = Process(
+        argv, log=folder / "watchdog.log", ready=answers(port, "/readyz"), within=120.0, grace=40.0
+    )
     return process, f"http://127.0.0.1:{port}"
