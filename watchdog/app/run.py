@@ -6,6 +6,7 @@ Exit codes: 0 for a clean stop, 1 for a failure. This module must never print a 
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import random
 import signal
@@ -64,6 +65,9 @@ async def serve(configuration: Configuration) -> int:
         loop.add_signal_handler(name, stop.set)
     clock = SystemClock()
     daemon = Daemon(configuration, clock=clock, seed=random.SystemRandom().getrandbits(32))
+    if not gc.isenabled():  # everything is imported now, and none of it is garbage ever
+        gc.freeze()
+        gc.enable()
     notifier = Notifier.of(os.environ, clock=clock)
     reloader = Reloader(
         daemon,
