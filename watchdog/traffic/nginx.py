@@ -224,7 +224,7 @@ class NginxSwitch:
         """Record what runs, then replace the file."""
         given_up = threading.Event()
 
-        def write() -> Seen:
+        def write() -> None:
             if before.nginx is not None:
                 record = Record(
                     boot=nginx_master.boot(),
@@ -233,11 +233,11 @@ class NginxSwitch:
                     written=digest(text),
                 )
                 nginx_file.remember(before.file.path, record)
-            return nginx_file.replace(before.file, text, withdrawn=given_up.is_set)
+            nginx_file.replace(before.file, text, withdrawn=given_up.is_set)
 
         try:
             async with asyncio.timeout_at(until):
-                return await self._view.in_thread(write)
+                await self._view.in_thread(write)
         except TimeoutError:
             raise SwitchUnknown(
                 f"{self._view.where}: the file was not written within {self._timeout:g} s"
@@ -251,6 +251,14 @@ class NginxSwitch:
         finally:
             # A thread cannot be stopped: it looks here before it renames.
             given_up.set()
+        try:
+            async with asyncio.timeout_at(until):
+                written = await self._view.in_thread(nginx_file.read, before.file.path)
+        except (OSError, ValueError, TimeoutError) as error:
+            raise SwitchUnknown(f"{self._view.where}: written, but not seen again: {error}") from error
+        if written.text != text:
+            raise SwitchUnknown(f"{self._view.where}: somebody else replaced the file right after the change")
+        return written
 
     def _unwritten(self, error: OSError | ValueError) -> SwitchError:
         if not isinstance(error, OSError):

@@ -82,10 +82,10 @@ def read(path: Path) -> Seen:
     )
 
 
-def replace(before: Seen, text: str, *, withdrawn: Callable[[], bool]) -> Seen:
+def replace(before: Seen, text: str, *, withdrawn: Callable[[], bool]) -> None:
     """Put `text` in place of what was read, with the same mode, and the same owner where that is allowed.
 
-    Raises `OSError`, `Changed` and `Withdrawn` when nothing was replaced; answers the file as it is then.
+    Raises `OSError`, `Changed` and `Withdrawn` when nothing was replaced.
     """
     temporary = _beside(before.path, ".new")
     try:
@@ -103,7 +103,6 @@ def replace(before: Seen, text: str, *, withdrawn: Callable[[], bool]) -> Seen:
     # It is in place. A crash of the machine before the folder is on disk brings the old one back, and nginx with it.
     with contextlib.suppress(OSError):
         _flush_folder(before.path.parent)
-    return read(before.path)
 
 
 def remember(path: Path, record: Record) -> None:
