@@ -413,6 +413,23 @@ async def test_a_missing_server_is_named_with_the_nearest_there_is(
         await other.read()
 
 
+async def test_a_frontend_may_have_the_name_of_the_backend(
+    start_haproxy: StartHAProxy, start_backend: StartBackend
+) -> None:
+    haproxy = await pair(start_haproxy, start_backend)
+    haproxy.stop()
+    haproxy.config.write_text(haproxy.config.read_text().replace("frontend front_trips", "frontend trips"))
+    haproxy.start()
+    one = switch(haproxy.socket)
+    assert (await one.read()).variants["blue"].requests == 0
+    # A reload numbers proxies anew: the number that was right is another proxy's then.
+    haproxy.stop()
+    more = "backend first\nbackend second\nfrontend trips"
+    haproxy.config.write_text(haproxy.config.read_text().replace("frontend trips", more))
+    haproxy.start()
+    assert (await one.read()).variants["blue"].requests == 0
+
+
 async def test_a_missing_backend_is_named_with_the_nearest_there_is(
     start_haproxy: StartHAProxy, start_backend: StartBackend
 ) -> None:
@@ -490,7 +507,8 @@ async def test_an_answer_that_is_none_is_unreachable(answer: str | bytes | None,
     async with Admin([answer]) as admin:
         with pytest.raises(SwitchUnreachable, match=said):
             await switch(admin.socket, timeout=PATIENT if answer else SHORT).read()
-    assert len(admin.lines) == 1
+    # Counters that are missing are asked for once more, by the backend's number.
+    assert len(admin.lines) == (2 if answer == BOTH else 1)
 
 
 async def test_the_level_of_a_socket_that_is_gone_is_unreachable(tmp_path: Path) -> None:

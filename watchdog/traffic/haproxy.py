@@ -33,6 +33,7 @@ from watchdog.traffic.haproxy_cli import (
     converse,
     parse_servers,
     short,
+    uncounted,
 )
 
 #: What a name may look like. Nothing that the Runtime API reads as more than a name gets through.
@@ -159,6 +160,8 @@ class HAProxySwitch:
         self._timeout = settings.timeout.total_seconds()
         tcp = settings.socket.startswith("tcp://")
         where = settings.socket if tcp else os.path.realpath(settings.socket)
+        #: What `show stat` knows the backend by: its name, or its number where a frontend has that name, too.
+        self._counted_as = settings.backend
         self._identity = f"haproxy:{where}:{settings.backend}"
 
     @staticmethod
@@ -236,7 +239,10 @@ class HAProxySwitch:
     async def _read(self, until: float) -> _Snapshot:
         backend = self._settings.backend
         try:
-            text = await self._converse([f"show servers state {backend}", f"show stat {backend} 4 -1"], until)
+            text = await self._show(self._counted_as, until)
+            if number := uncounted(text, backend):
+                self._counted_as = number
+                text = await self._show(number, until)
             if text.startswith("Can't find backend"):
                 raise SwitchUnreachable(await self._no_backend(until))
             rows = parse_servers(text, backend, counted=True)
@@ -251,6 +257,10 @@ class HAProxySwitch:
             if server not in rows:
                 raise SwitchUnreachable(f"{self._where} has no server {server!r}{_hint(server, rows)}")
         return _Snapshot(rows, self._settings.variants, self._clock.now())
+
+    async def _show(self, counted_as: str, until: float) -> str:
+        backend = self._settings.backend
+        return await self._converse([f"show servers state {backend}", f"show stat {counted_as} 4 -1"], until)
 
     async def _no_backend(self, until: float) -> str:
         words = (await self._converse(["show backend"], until)).split()

@@ -167,6 +167,18 @@ def parse_servers(text: str, backend: str, *, counted: bool = False) -> dict[str
     return rows
 
 
+def uncounted(text: str, backend: str) -> str:
+    """The backend's id where `show stat` lists none of its servers, else nothing.
+
+    A frontend may have the backend's name, and HAProxy then takes that name for the frontend's.
+    """
+    state, _, stat = text.partition("# pxname")
+    if any(line.startswith(f"{backend},") for line in stat.splitlines()):
+        return ""
+    of = (line.split(" ") for line in state.splitlines())
+    return next((fields[0] for fields in of if fields[1:2] == [backend]), "")
+
+
 def short(text: str) -> str:
     """The text on one line, without control characters, at most 200 characters."""
     line = " ".join("".join(char if char.isprintable() else " " for char in text).split())
