@@ -212,7 +212,7 @@ def test_turns_together_leave_the_same_on_the_disk(turns: list[Turn]) -> None:
 
 
 def _stored(turns: list[Turn]) -> tuple[dict[CheckId, CheckState], dict[str, Deployment]]:
-    checks: dict[CheckId, CheckState] = {}
+    checks = dict.fromkeys(CHECKS, CheckState(failures=99))
     deployments: dict[str, Deployment] = {}
     for turn in turns:
         for check in turn.forgotten:
