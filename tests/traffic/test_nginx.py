@@ -538,6 +538,27 @@ async def test_a_file_that_cannot_be_written_is_refused_and_nothing_is_left(rig:
     assert await untouched(rig, inode)
 
 
+@pytest.mark.parametrize("room", [0, 400])
+async def test_without_room_for_the_new_text_nothing_is_touched_and_nothing_left(
+    rig: NginxRig, room: int
+) -> None:
+    rig.file.write_text(f"#{'x' * 1000}\n" + rig.says(green="down") if room else rig.says(green="down"))
+    rig.nginx.reload()
+    facts = rig.facts(pid_file="none" if room else str(rig.nginx.pid_file), test=["true"]) | {"timeout": "5s"}
+    before = rig.file.stat()
+    daemon = await asyncio.create_subprocess_exec(
+        *("prlimit", f"--fsize={room}", sys.executable, "-m", "tests.traffic.nginx_apply", json.dumps(facts)),
+        cwd=ROOT,
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+        stderr=asyncio.subprocess.PIPE,
+    )
+    _, said = await daemon.communicate()
+    assert b"cannot be written: File too large; nothing was changed" in said, said.decode()
+    now = rig.file.stat()
+    assert (now.st_ino, now.st_ctime_ns) == (before.st_ino, before.st_ctime_ns)
+    assert rig.leftovers() == []
+
+
 async def test_what_a_killed_writer_left_is_no_obstacle(rig: NginxRig) -> None:
     for ending in ("", ".new", ".tmp"):
         (rig.file.parent / f"{LEFTOVERS}{ending}").write_text("half a rec")

@@ -107,16 +107,19 @@ def replace(before: Seen, text: str, *, withdrawn: Callable[[], bool]) -> None:
 
 def remember(path: Path, record: Record) -> None:
     """Write the record beside the file, on disk when this returns. Raises `OSError`."""
-    place = _beside(path)
     temporary = _beside(path, ".tmp")
-    descriptor = os.open(
-        temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
-    )
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(msgspec.json.encode(record))
-        file.flush()
-        os.fsync(descriptor)
-    temporary.rename(place)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+    descriptor = os.open(temporary, flags, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(msgspec.json.encode(record))
+            file.flush()
+            os.fsync(descriptor)
+        temporary.rename(_beside(path))
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
     _flush_folder(path.parent)
 
 
