@@ -398,6 +398,14 @@ async def test_a_rule_without_data_is_named(
     assert detail.startswith("1 of 1 rules have none: " + told)
 
 
+async def test_a_source_that_fails_is_not_asked_about_selectors_too(clinic: Clinic) -> None:
+    clinic.source = Source(lambda _: Failed(reason=FailReason.TIMEOUT, detail="no answer within 1 s"))
+    ((what, health, detail),) = await clinic.troubles()
+    assert (what, health) == ("data of trips", Health.BAD)
+    assert detail.endswith("no answer within 1 s")
+    assert (len(clinic.source.asked), clinic.source.looked) == (1, [])
+
+
 async def test_a_source_that_begins_with_nothing_is_asked_again(clinic: Clinic) -> None:
     clinic.source = Source(
         lambda count: parts(bad=(1.0,), total=(9.0,)) if count > 1 else parts(bad=(), total=())

@@ -105,8 +105,8 @@ async def _told_apart(
     found = []
     for check, (rule, values) in questions.items():
         form = _of_service(rule, filled_form(rule, values), entry.service)
-        if isinstance(form, ProbeForm):
-            continue
+        if isinstance(form, ProbeForm) or trouble.get(check, ("", False))[1]:
+            continue  # a source that fails says nothing about selectors either, only later
         name = str(rule.source)
         source, every = sources[name], getattr(configuration.sources[name].settings, "interval", None)
         for selector, spared in selectors_of(form):
