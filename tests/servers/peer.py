@@ -23,7 +23,8 @@ class Peer:
         self._rudeness = rudeness
         self._host = host
         self._tls = tls
-        self._conversations: set[asyncio.Task[None]] = set()
+        self._conversations: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
+        self._over = False
         self.taken = 0
         self.port = 0
 
@@ -33,25 +34,32 @@ class Peer:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        self._over = True
         self._server.close()
-        for conversation in list(self._conversations):
+        for conversation, writer in list(self._conversations.items()):
             conversation.cancel()
+            writer.transport.abort()
         await asyncio.gather(*self._conversations, return_exceptions=True)
         await self._server.wait_closed()
 
-    async def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._conversations.add(task)
+    def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        # No coroutine: a task of asyncio's own would not be known here before it runs for the first time.
+        if self._over:
+            writer.transport.abort()
+            return
         self.taken += 1
+        task = asyncio.get_running_loop().create_task(self._talk(reader, writer), name="a rude peer")
+        self._conversations[task] = writer
+        task.add_done_callback(self._conversations.pop)
+
+    async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             await self._rudeness(reader, writer)
-        except (ConnectionError, ssl.SSLError, asyncio.CancelledError):
-            pass  # the probe went away, or the test is over
+        except (ConnectionError, ssl.SSLError):
+            pass  # the probe went away
         finally:
-            self._conversations.discard(task)
             writer.close()
-            with contextlib.suppress(ConnectionError, ssl.SSLError, asyncio.CancelledError):
+            with contextlib.suppress(ConnectionError, ssl.SSLError):
                 await writer.wait_closed()
 
 
