@@ -71,7 +71,9 @@ def test_requests_fall_after_a_deployment_and_it_is_rolled_back_and_they_recover
     said = "212 is 60% below 530, the median in the 30m before the deployment, beyond the limit of 238.5"
     assert story.rollback.reason == said
     facts = dict(story.message(MessageKind.INCIDENT_OPENED).facts)
-    assert facts["requests"].startswith("rollback, 212 (limit 238.5)") or "critical" in facts["requests"]
+    assert facts["requests"].startswith("critical, 212 (limit 265) since ")
+    facts = dict(story.message(MessageKind.INCIDENT_WORSENED).facts)
+    assert facts["requests"].startswith("rollback, 212 (limit 238.5) since ")
 
     story.after("1s").outcome(OutcomeKind.APPLIED, state=story.state(blue=1, green=0))
     requests.recovers(story.now)
@@ -348,11 +350,12 @@ def test_an_armed_deployment_without_a_reference_is_told_and_one_that_was_there_
 
 
 def test_a_check_that_loses_its_data_too_is_told_aloud() -> None:
-    story = stable_blue(LOAD, baseline())
-    story.samples = 3
-    story.measured = lambda version, at: 1.0
+    story = History(baseline(), measured=lambda version, at: 1.0, samples=3)
+    story.traffic(blue=1, green=0)
+    story.live_for("1m")
     story.deployed().live_for("5m")
     quiet = story.message(MessageKind.INCIDENT_OPENED)
+    assert quiet.severity is Severity.LOW
     story.measured = lambda version, at: None
     story.live_for("5m")
 
