@@ -31,7 +31,7 @@ _LEFT_OUT = (
     "dev/*",
 )
 #: In containers as here podman's own defaults are above what may be set.
-_LIMITS = ("--ulimit", "nofile=4096:4096", "--ulimit", "nproc=4096:4096")
+LIMITS = ("--ulimit", "nofile=4096:4096", "--ulimit", "nproc=4096:4096")
 
 
 class Engine:
@@ -62,10 +62,16 @@ class Engine:
         return str(names.pop())
 
     def make_base(self) -> None:
-        """A Debian with Python under the name of the Dockerfile's base, whose pip knows the folder of wheels."""
+        """A Debian with Python under the name of the Dockerfile's base, whose pip knows the folder of wheels.
+
+        It has a systemd, too, for `Booted`.
+        """
         root = self.folder / "root"
-        words = ("--variant=minbase", "--include=python3-minimal,python3-venv,ca-certificates")
-        done = run([require("debootstrap"), *words, _SUITE, str(root), _mirror()], within=400)
+        root.mkdir()
+        # In memory: dpkg waits for the disk after every file.
+        run(["mount", "-t", "tmpfs", "-o", "mode=755,size=1g", "tmpfs", str(root)], must=True)
+        words = ("--variant=minbase", "--include=python3-minimal,python3-venv,ca-certificates,systemd")
+        done = run([require("debootstrap"), *words, _SUITE, str(root), _mirror()], within=900)
         if done.returncode != 0:
             do_without(f"Debian's packages, for a base image ({done.stdout.splitlines()[-1:]})")
         (root / "etc/pip.conf").write_text("[global]\nno-index = true\nfind-links = /wheels\n")
@@ -74,7 +80,7 @@ class Engine:
         (context / "Dockerfile").write_text("FROM scratch\nADD root.tar /\n")
         left_out = [f"--exclude=./{name}" for name in _LEFT_OUT]
         run(["tar", "-C", str(root), *left_out, "-cf", str(context / "root.tar"), "."], must=True)
-        shutil.rmtree(root)
+        run(["umount", str(root)], must=True)
         self.buildah(
             "build", "--isolation", "chroot", "--tag", f"docker.io/library/{self.base()}", str(context)
         )
@@ -89,7 +95,7 @@ class Engine:
         pins.write_text("\n".join(re.findall(r"^[\w.-]+==[^\\\n]+", locked, re.MULTILINE)))
         words = ("--python-version", "3.11", "--only-binary", ":all:", "--constraint", str(pins))
         pip = (sys.executable, "-m", "pip", "download", "--quiet", "--dest", str(self.wheels), *words)
-        done = run([*pip, *wanted], within=200)
+        done = run([*pip, *wanted], within=600)
         if done.returncode != 0:
             do_without("an index of Python packages, for an image")
 
@@ -97,7 +103,7 @@ class Engine:
         """`make image`, with a builder that reaches nobody."""
         words = ("build", "--isolation", "chroot", "--format", "docker", "--pull-never")
         build = " ".join([*self._buildah, *words, "--volume", f"{self.wheels}:/wheels:ro"])
-        run(["make", "--no-print-directory", "image"], env={"IMAGE_BUILD": build}, within=200, must=True)
+        run(["make", "--no-print-directory", "image"], env={"IMAGE_BUILD": build}, within=600, must=True)
 
     def buildah(self, *words: str) -> str:
         return run([*self._buildah, *words], must=True).stdout
@@ -109,7 +115,7 @@ class Engine:
     def run_argv(self, name: str, *words: str, options: Sequence[str] = ()) -> list[str]:
         """The command that runs the image, in the foreground, with no right that it could do without."""
         rights = ("--read-only", "--cap-drop=all", "--security-opt=no-new-privileges", "--network=host")
-        return [*self._podman, "run", "--rm", "--name", name, *_LIMITS, *rights, *options, IMAGE, *words]
+        return [*self._podman, "run", "--rm", "--name", name, *LIMITS, *rights, *options, IMAGE, *words]
 
     def close(self) -> None:
         """Remove containers, volumes and images; then the folder."""

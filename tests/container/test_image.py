@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.container.booted import Booted
 from tests.container.boxed import NAME, USER, Boxed
 from tests.container.engine import DOCKERFILE, IMAGE, Engine, run
 from tests.e2e.stage import Stage
@@ -20,11 +21,43 @@ from watchdog import __version__
 from watchdog.app.daemon import FINISH_WITHIN, FLUSH_WITHIN, STOP_WITHIN
 
 # Nearly all of it for the base image. Parallel runs share the machine's cores.
-pytestmark = pytest.mark.timeout(900)
+pytestmark = pytest.mark.timeout(1800)
 
 
 # One test, because several processes of a parallel run would each make the image.
-async def test_it_runs_without_rights_rolls_back_is_healthy_and_stops(
+async def test_the_image_and_its_daemon_as_a_container_and_as_a_service(
+    engine: Engine, tmp_path: Path, stack: AsyncExitStack
+) -> None:
+    await it_runs_without_rights_rolls_back_is_healthy_and_stops(engine, tmp_path, stack)
+    await it_runs_under_every_line_of_the_unit(engine, tmp_path / "configuration", stack)
+
+
+async def it_runs_under_every_line_of_the_unit(engine: Engine, folder: Path, stack: AsyncExitStack) -> None:
+    folder.mkdir()
+    host = Booted(engine, folder)
+    stack.callback(host.stop)
+    await asyncio.to_thread(host.start)
+    await eventually(host.is_up, within=60, every=0.5, what="a host that is up")
+    await asyncio.to_thread(host.install)
+    said = await asyncio.to_thread(
+        host.shell, "systemctl start rollback-watchdog; systemctl status -l rollback-watchdog"
+    )
+    assert "active (running)" in said, said + host.shell("journalctl -u rollback-watchdog -o cat")
+    assert 'Status: "watching 1 service, no incident' in said
+    status = host.shell("cat /proc/$(systemctl show -P MainPID rollback-watchdog)/status")
+    found = dict(re.findall(r"^(\w+):\s+(\S+)", status, re.MULTILINE))
+    user = host.shell("id -u rollback-watchdog").strip()
+    assert (found["Uid"], found["CapEff"], found["CapBnd"]) == (user, "0" * 16, "0" * 16)
+    assert (found["NoNewPrivs"], found["Seccomp"]) == ("1", "2")
+    assert "rollback-watchdog-" in host.shell("ls /run/lock"), "the lock is where others see it"
+    assert re.search(r"^-rw-r-----.* watchdog\.db$", host.shell("ls -l /var/lib/watchdog"), re.MULTILINE)
+    assert "unbroken" in host.shell("watchdog audit verify -c /etc/watchdog/watchdog.yaml")
+    host.shell("systemctl reload rollback-watchdog", must=True)
+    await asyncio.to_thread(host.shell, "systemctl stop rollback-watchdog", must=True)
+    assert host.shell("systemctl show -P Result rollback-watchdog").strip() == "success"
+
+
+async def it_runs_without_rights_rolls_back_is_healthy_and_stops(
     engine: Engine, tmp_path: Path, stack: AsyncExitStack
 ) -> None:
     assert said_by(engine, "--version") == f"rollback-watchdog {__version__}\n"
