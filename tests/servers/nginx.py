@@ -43,6 +43,7 @@ class Nginx(Process):
         """`servers`: port to what stands behind the address, such as `down`."""
         self.binary = require("nginx")
         self.folder = folder
+        self._workers = workers
         self.port = free_port()
         self.config = folder / "nginx.conf"
         self.pid_file = folder / "nginx.pid"
@@ -75,7 +76,12 @@ class Nginx(Process):
         """Tell it to load its configuration, and wait until the old workers have left."""
         old = self.workers()
         self.send(signal.SIGHUP)
-        until(lambda: bool(now := self.workers()) and not now & old, "nginx has other workers")
+        until(lambda: self.are_others(old), "nginx has other workers")
+
+    def are_others(self, old: set[int]) -> bool:
+        """Whether all workers take new connections, and none of the old ones does."""
+        now = self.workers()
+        return len(now) == self._workers and not now & old
 
     def write(self, servers: Mapping[int, str]) -> None:
         """A person writes the upstream anew, and does not reload."""
@@ -92,7 +98,7 @@ class Nginx(Process):
 
     def _ready_now(self) -> bool:
         try:
-            return self.pid_file.read_text().strip() == str(self.pid) and bool(self.workers())
+            return self.pid_file.read_text().strip() == str(self.pid) and len(self.workers()) == self._workers
         except OSError:
             return False
 

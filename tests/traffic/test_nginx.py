@@ -260,14 +260,9 @@ async def test_a_worker_that_crashed_and_came_again_is_no_reload(
     await eventually(lambda: len(rig.nginx.workers()) == 2 and rig.nginx.workers() != old)
     assert (await switch.read()).live == ("blue",)
     os.kill(max(old), signal.SIGKILL)  # by now the new one is known, too
-    await eventually(lambda: len(rig.nginx.workers()) == 2 and not rig.nginx.workers() & old)
+    await eventually(lambda: rig.nginx.are_others(old))
     assert (await switch.read()).live == ("blue",)
     assert await rig.answered_by() == "blue"
-
-
-def others_work(rig: NginxRig, old: set[int]) -> bool:
-    now = rig.nginx.workers()
-    return bool(now) and not now & old
 
 
 async def test_a_worker_that_only_finishes_what_it_began_holds_nothing_up(rig: NginxRig) -> None:
@@ -294,7 +289,7 @@ async def test_reads_in_the_middle_of_reloads_always_tell_a_state_that_is(
         rig.nginx.write({port: "" if variant == name else "down" for variant, port in rig.ports.items()})
         rig.nginx.send(signal.SIGHUP)
         assert {(await switch.read()).live for _ in range(5)} <= {("blue",), ("green",)}
-        await eventually(partial(others_work, rig, old))
+        await eventually(partial(rig.nginx.are_others, old))
         assert (await switch.read()).live == (name,)
         assert await rig.answered_by() == name
 
