@@ -253,6 +253,15 @@ async def test_a_backup_server_is_live_only_when_no_other_may_serve(
     assert back.live == ("blue",)
 
 
+async def test_hundreds_of_reads_at_once_are_all_answered(
+    start_haproxy: StartHAProxy, start_backend: StartBackend
+) -> None:
+    haproxy = await pair(start_haproxy, start_backend)
+    reader = switch(haproxy.socket, timeout=timedelta(seconds=20))
+    states = await asyncio.gather(*(reader.read() for _ in range(300)))
+    assert {tuple(state.live) for state in states} == {("blue",)}
+
+
 async def test_it_speaks_tcp(
     start_haproxy: StartHAProxy, start_backend: StartBackend, free_port: Callable[[], int]
 ) -> None:

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import errno
 import os
+import socket
+import tempfile
+from collections.abc import Iterator
+from datetime import datetime
 
 import pytest
+import uvloop
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.eventually import Eventually
 from tests.traffic.admin import HEADER, dump, stat, state_row
+from watchdog.aio.clock import SystemClock
 from watchdog.traffic.haproxy_cli import CliError, answers, converse, explain, parse_servers, short
 
 
@@ -133,8 +141,100 @@ def test_a_failed_connection_says_what_to_look_at(number: int, said: str) -> Non
 
 async def test_commands_that_do_not_fit_one_line_are_not_sent() -> None:
     with pytest.raises(CliError, match="do not fit one line") as caught:
-        await converse("/nowhere", ["show stat"] * 2000, timeout=1, within=1)
+        await converse("/nowhere", ["show stat"] * 2000, timeout=1, within=1, clock=SystemClock())
     assert not caught.value.sent
+
+
+class Accepting:
+    """A clock that takes a waiting connection off the queue in the third pause, and remembers the pauses."""
+
+    def __init__(self, listening: socket.socket) -> None:
+        self._listening = listening
+        self.pauses: list[float] = []
+        self.taken: list[socket.socket] = []
+
+    def now(self) -> datetime:
+        raise AssertionError("nobody asks for the time of day")
+
+    def monotonic(self) -> float:
+        raise AssertionError("nobody asks for the time")
+
+    async def sleep(self, seconds: float) -> None:
+        self.pauses.append(seconds)
+        await asyncio.sleep(0)
+        if len(self.pauses) == 3:
+            self.taken.append(self._listening.accept()[0])
+
+
+@pytest.fixture
+def full_queue() -> Iterator[tuple[socket.socket, str]]:
+    """A socket whose queue is full and which accepts nothing."""
+    with contextlib.ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="wd-", dir="/tmp"))
+        path = f"{folder}/admin.sock"
+        listening = stack.enter_context(socket.socket(socket.AF_UNIX))
+        listening.bind(path)
+        listening.listen(1)
+        for _ in range(10):
+            waiting = stack.enter_context(socket.socket(socket.AF_UNIX))
+            waiting.setblocking(False)
+            try:
+                waiting.connect(path)
+            except BlockingIOError:
+                break
+        else:
+            pytest.fail("the queue never got full")
+        yield listening, path
+
+
+async def test_a_full_queue_is_tried_again_until_there_is_room(
+    full_queue: tuple[socket.socket, str], eventually: Eventually
+) -> None:
+    listening, path = full_queue
+    clock = Accepting(listening)
+    asking = asyncio.create_task(converse(path, ["show info"], timeout=5, within=5, clock=clock))
+    try:
+        await eventually(lambda: bool(clock.taken), what="the third pause")
+        listening.setblocking(False)
+        loop = asyncio.get_running_loop()
+        while True:  # those that waited before are first
+            served, _ = await loop.sock_accept(listening)
+            clock.taken.append(served)
+            served.setblocking(False)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(0.2):
+                    if await loop.sock_recv(served, 100):
+                        break
+        assert clock.pauses == [0.01, 0.02, 0.04]
+        await loop.sock_sendall(served, b"well\n\n")
+        served.close()
+        assert await asking == "well\n\n"
+    finally:
+        asking.cancel()
+        for taken in clock.taken:
+            taken.close()
+
+
+async def test_a_queue_that_stays_full_is_given_up_in_time_and_nothing_was_sent(
+    full_queue: tuple[socket.socket, str],
+) -> None:
+    with pytest.raises(CliError, match=r"no connection within 0\.3 s; is HAProxy frozen") as caught:
+        await converse(full_queue[1], ["show info"], timeout=0.3, within=0.3, clock=SystemClock())
+    assert not caught.value.sent
+
+
+def test_a_full_queue_is_tried_again_on_the_loop_that_the_daemon_runs_on(
+    full_queue: tuple[socket.socket, str],
+) -> None:
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        with pytest.raises(CliError, match="no connection within") as caught:
+            runner.run(converse(full_queue[1], ["show info"], timeout=0.3, within=0.3, clock=SystemClock()))
+        assert not caught.value.sent
+
+
+async def test_a_socket_that_is_not_there_is_said_at_once() -> None:
+    with pytest.raises(CliError, match="there is no such socket"):
+        await converse("/nowhere", ["show info"], timeout=5, within=5, clock=SystemClock())
 
 
 @given(st.text())

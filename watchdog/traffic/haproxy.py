@@ -234,7 +234,9 @@ class HAProxySwitch:
 
     async def _converse(self, commands: Sequence[str], until: float) -> str:
         left = until - asyncio.get_running_loop().time()
-        return await converse(self._settings.socket, commands, timeout=left, within=self._timeout)
+        return await converse(
+            self._settings.socket, commands, timeout=left, within=self._timeout, clock=self._clock
+        )
 
     async def _read(self, until: float) -> _Snapshot:
         backend = self._settings.backend

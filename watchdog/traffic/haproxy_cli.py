@@ -10,15 +10,20 @@ import asyncio
 import csv
 import errno
 import io
+import socket
 from collections.abc import Sequence
 from typing import Final
 
 import msgspec
 
+from watchdog.aio.clock import Clock
+
 #: Longest line of commands we send, in bytes. HAProxy refuses one above `tune.bufsize` (16384 by default).
 LONGEST_LINE: Final = 15_000
 #: Longest answer we read, in bytes: some 10,000 servers.
 LONGEST_ANSWER: Final = 8 * 1024 * 1024
+#: Pauses (seconds) between attempts while the socket's queue is full: the first, and the longest.
+FIRST_PAUSE, LONGEST_PAUSE = 0.01, 0.1
 
 # Bits of srv_admin_state. 0x04 (disabled in the configuration) and 0x40 (name set at run time) only say where
 # a state came from: HAProxy's own mask for maintenance leaves them out, and 0x04 stays after `state ready`.
@@ -95,12 +100,14 @@ class ServerRow(msgspec.Struct, frozen=True, kw_only=True):
         return "no health check has finished yet" if self.check_status in _NOT_CHECKED_YET else ""
 
 
-async def converse(endpoint: str, commands: Sequence[str], *, timeout: float, within: float) -> str:
+async def converse(
+    endpoint: str, commands: Sequence[str], *, timeout: float, within: float, clock: Clock
+) -> str:
     """Send all commands as one line over one connection and read the answer to its end.
 
     `endpoint` is a path or `tcp://HOST:PORT`. `timeout` is the time left for everything, `within` what was
-    configured (for the message), both in seconds. Raises `CliError`. Safe to cancel; whether commands that
-    change something were obeyed is then unknown.
+    configured (for the message), both in seconds. A full queue of a socket is tried again until then. Raises
+    `CliError`. Safe to cancel; whether commands that change something were obeyed is then unknown.
     """
     line = ";".join(commands).encode("ascii") + b"\n"
     if len(line) > LONGEST_LINE:
@@ -109,7 +116,7 @@ async def converse(endpoint: str, commands: Sequence[str], *, timeout: float, wi
     writer: asyncio.StreamWriter | None = None
     try:
         async with asyncio.timeout(timeout):
-            reader, writer = await _connect(endpoint)
+            reader, writer = await _connect(endpoint, clock)
             sent = True
             writer.write(line)
             await writer.drain()
@@ -237,11 +244,35 @@ def _address(host: str, port: str) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-async def _connect(endpoint: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+async def _connect(endpoint: str, clock: Clock) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     if endpoint.startswith("tcp://"):
         host, _, port = endpoint.removeprefix("tcp://").rpartition(":")
         return await asyncio.open_connection(host.strip("[]"), int(port))
-    return await asyncio.open_unix_connection(endpoint)
+    pause = FIRST_PAUSE
+    while True:
+        connection = _connected(endpoint)
+        if connection is not None:
+            return await asyncio.open_unix_connection(sock=connection)
+        await clock.sleep(pause)
+        pause = min(2 * pause, LONGEST_PAUSE)
+
+
+def _connected(path: str) -> socket.socket | None:
+    """A connection to a unix socket, or `None` while the queue of those that wait there is full.
+
+    Such a connection is made at once or not at all, and the kernel says EAGAIN for the latter. asyncio takes that for
+    "under way" and would hand over a socket that nobody is connected to, so it is not asked to connect.
+    """
+    connection = socket.socket(socket.AF_UNIX)
+    try:
+        connection.settimeout(0)  # never block
+        connection.connect(path)
+    except BaseException as error:
+        connection.close()
+        if isinstance(error, BlockingIOError):
+            return None
+        raise
+    return connection
 
 
 async def _read_all(reader: asyncio.StreamReader) -> str:
