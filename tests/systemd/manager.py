@@ -19,6 +19,8 @@ _SYSTEMD = Path("/lib/systemd/systemd")
 _GROUPS = Path("/sys/fs/cgroup")
 #: A manager that is process 1 would take itself for the system's; so bash is.
 _BEGIN = """
+set -- "$@" $WATCHDOG_GROUPS
+for pair in "${@:3}"; do mount --bind "${pair%%:*}" "${pair##*:}"; done
 mount -t tmpfs tmpfs /run
 mkdir -p /run/systemd/system /run/lock
 mkdir -m 700 /run/user-manager
@@ -38,7 +40,7 @@ class UserManager(Process):
         self.folder = folder
         self.units = folder / "units"
         self.units.mkdir(parents=True)
-        self._groups: list[Path] = []
+        self._groups: dict[Path, Path] = {}
         namespaces = ("--mount", "--cgroup", "--pid", "--fork", "--kill-child", "--mount-proc")
         begin = ("bash", "-ec", _BEGIN, "bash", str(folder), str(_SYSTEMD))
         super().__init__(
@@ -49,11 +51,13 @@ class UserManager(Process):
         """Start it, or skip the test loudly where namespaces are not to be had."""
         self._groups = _own_groups(f"watchdog-test-{os.getpid()}-{time.monotonic_ns()}")
         inner = shlex.join(self.argv)
-        # Some hierarchies take nobody in before they are set up (cpuset); systemd does without them.
+        # Some hierarchies take nobody in before they are set up (cpuset); systemd does without them. Where we are in,
+        # our group becomes the hierarchy that the manager sees.
         enter = "".join(
-            f"echo $$ 2>/dev/null >{shlex.quote(str(group))}/cgroup.procs || true\n" for group in self._groups
+            f"if echo $$ 2>/dev/null >{group}/cgroup.procs; then found+=({group}:{hierarchy}); fi\n"
+            for group, hierarchy in self._groups.items()
         )
-        self.argv = ["bash", "-ec", f"{enter}exec {inner}"]
+        self.argv = ["bash", "-ec", f'{enter}export WATCHDOG_GROUPS="${{found[*]}}"\nexec {inner}']
         try:
             return super().start()
         except RuntimeError as error:
@@ -117,9 +121,9 @@ def _inner(folder: Path) -> int:
     return int(numbers[-1])
 
 
-def _own_groups(name: str) -> list[Path]:
-    """A new control group below ours in each hierarchy: the manager's root, below which it makes its own."""
-    made = []
+def _own_groups(name: str) -> dict[Path, Path]:
+    """A new control group below ours in each hierarchy, and the hierarchy: there the manager makes its own."""
+    made = {}
     for line in Path("/proc/self/cgroup").read_text().splitlines():
         _, kinds, ours = line.split(":", 2)
         unified = _GROUPS / "unified" if (_GROUPS / "unified").exists() else _GROUPS
@@ -127,7 +131,7 @@ def _own_groups(name: str) -> list[Path]:
         group = hierarchy / ours.strip("/") / name
         with contextlib.suppress(OSError):
             group.mkdir()
-            made.append(group)
+            made[group] = hierarchy
     return made
 
 
