@@ -12,6 +12,7 @@ from structlog.testing import capture_logs
 from tests.engine.worlds import ALIVE, BAD, DEPTH, ERRORS, service, world
 from watchdog.core.baseline import Earlier, reach
 from watchdog.core.check import CheckId, CheckState
+from watchdog.core.dealing import Dealt, deal
 from watchdog.core.events import Observed
 from watchdog.core.incident import Breach, Incident, IncidentKind, IncidentState
 from watchdog.core.observation import (
@@ -55,6 +56,10 @@ class FakeSource:
             return self.answer()
         finally:
             self.at_once -= 1
+
+    async def deal(self, question: Question, *, by: tuple[str, ...], now: datetime) -> Dealt | Failed:
+        answer = await self.ask(question, now=now)
+        return answer if isinstance(answer, Failed) else deal((), answer, by)
 
     async def inspect(self) -> SourceReport:
         return SourceReport(ok=True, detail="")

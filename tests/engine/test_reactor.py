@@ -26,6 +26,7 @@ from watchdog.core.events import (
 )
 from watchdog.core.message import MessageKind
 from watchdog.core.observation import Value
+from watchdog.core.reconfigure import Change
 from watchdog.core.request import Request, RequestKind
 from watchdog.core.rollback import RollbackState
 from watchdog.core.turn import Turn
@@ -47,8 +48,8 @@ class Recording(Effects):
 
     def __init__(self) -> None:
         self.begun: list[World] = []
-        self.released: list[tuple[Event, Turn]] = []
-        self.batches: list[tuple[Event, ...]] = []
+        self.released: list[tuple[Event | Change, Turn]] = []
+        self.batches: list[tuple[Event | Change, ...]] = []
         self.looks: list[str] = []
         self.failures: list[str] = []
         self.worked = 0
@@ -59,7 +60,13 @@ class Recording(Effects):
         self.begun.append(world)
 
     def release(
-        self, before: World, after: World, turn: Turn, *, events: Sequence[Event], looks: Iterable[str]
+        self,
+        before: World,
+        after: World,
+        turn: Turn,
+        *,
+        events: Sequence[Event | Change],
+        looks: Iterable[str],
     ) -> None:
         self.batches.append(tuple(events))
         self.looks.extend(looks)

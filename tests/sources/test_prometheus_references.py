@@ -15,6 +15,7 @@ from watchdog.core.comparing import Comparison, compared
 from watchdog.core.observation import NoData, NoDataReason, Reference, Value
 from watchdog.core.rule import (
     Against,
+    Aggregate,
     Baseline,
     Gauge,
     MetricForm,
@@ -42,7 +43,7 @@ def version(name: str) -> dict[str, MetricForm]:
     return {
         "rate": Rate(of=f"requests_total{on}"),
         "ratio": Ratio(bad=f'requests_total{{version="{name}",status="500"}}', total=f"requests_total{on}"),
-        "gauge": Gauge(of=f"queue{on}", by="max"),
+        "gauge": Gauge(of=f"queue{on}", by=Aggregate.MAX),
         "query": Query(query=f"sum(rate(requests_total{on}[1m])) # per second"),
         "quantile": Quantile(of=f"seconds{on}", q=0.5),
     }
