@@ -4,8 +4,10 @@ from datetime import UTC, datetime
 
 from msgspec.structs import replace
 
+from tests.core.scenario import CRITICAL, OK, WARNING, Scenario
 from watchdog.core.addressing import labels_of, outgoing
 from watchdog.core.message import Message, MessageKind, OutgoingState
+from watchdog.core.request import RequestKind
 from watchdog.core.routing import Route
 from watchdog.core.rule import Severity
 
@@ -94,3 +96,66 @@ def test_news_of_the_only_channel_goes_nowhere() -> None:
 
 def test_nothing_to_tell_is_nothing_to_send() -> None:
     assert outgoing([], (EVERYBODY,), head=HEAD) == ()
+
+
+BY_SEVERITY = (
+    Route(match={"severity": "high"}, to=("oncall",)),
+    Route(match={"severity": "medium"}, to=("ops",)),
+    Route(to=("log",)),
+)
+
+
+def routed(*routes: Route) -> Scenario:
+    """A service that is well, with these routes."""
+    scenario = Scenario()
+    scenario.world = replace(scenario.world, routes=routes)
+    return scenario.stable_blue().after("30s")
+
+
+def sent(scenario: Scenario, kind: MessageKind) -> set[str]:
+    rows = outgoing(scenario.messages, scenario.world.routes, head=HEAD)
+    return {row.channel for row in rows if row.message.kind is kind}
+
+
+def recovers(scenario: Scenario) -> Scenario:
+    for _ in range(2):
+        scenario.after("30s").observe(value=OK)
+    return scenario
+
+
+def test_the_end_of_an_incident_is_told_wherever_anything_of_it_was() -> None:
+    scenario = routed(*BY_SEVERITY).observe(value=WARNING).after("30s").observe(value=CRITICAL)
+    assert sent(scenario, MessageKind.INCIDENT_OPENED) == {"ops"}
+    assert sent(scenario, MessageKind.INCIDENT_WORSENED) == {"oncall"}
+    recovers(scenario.restart())
+    assert sent(scenario, MessageKind.INCIDENT_CLOSED) == {"ops", "oncall"}
+
+
+def test_who_was_paged_for_blindness_hears_that_there_is_data_again_and_who_took_it() -> None:
+    scenario = routed(*BY_SEVERITY)
+    for _ in range(8):
+        scenario.after("30s").silence().tick()
+    assert sent(scenario, MessageKind.INCIDENT_OPENED) == {"oncall"}
+    (incident,) = scenario.service.incidents
+    scenario.ask(RequestKind.ACKNOWLEDGE, incident)
+    assert "oncall" in sent(scenario, MessageKind.INCIDENT_ACKNOWLEDGED)
+    recovers(scenario).tick()
+    assert "oncall" in sent(scenario, MessageKind.INCIDENT_CLOSED)
+
+
+def test_what_was_told_late_because_of_a_silence_ends_where_it_was_told() -> None:
+    scenario = routed(*BY_SEVERITY)
+    scenario.ask(RequestKind.SILENCE, matchers={"service": "trips"}, reason="load test", for_seconds=60)
+    scenario.observe(value=WARNING).after("61s").tick()
+    assert sent(scenario, MessageKind.INCIDENT_OPENED) == {"ops"}
+    (incident,) = scenario.service.incidents.values()
+    assert incident.heard_by == ("ops",)
+
+
+def test_a_channel_that_is_gone_from_the_routes_hears_no_end() -> None:
+    scenario = routed(*BY_SEVERITY).observe(value=WARNING)
+    scenario.world = replace(scenario.world, routes=(EVERYBODY,))
+    assert scenario.incident.heard_by == ("ops",)
+    scenario.world = replace(scenario.world, routes=(Route(to=("log",)),))
+    recovers(scenario)
+    assert sent(scenario, MessageKind.INCIDENT_CLOSED) == {"log"}

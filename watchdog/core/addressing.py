@@ -24,12 +24,16 @@ def labels_of(message: Message) -> dict[str, str]:
 
 
 def outgoing(messages: Iterable[Message], routes: tuple[Route, ...], *, head: str) -> tuple[Outgoing, ...]:
-    """One row a message and channel. News of a broken channel goes to all others. `head` ties them to the chain."""
+    """One row a message and channel. News of a broken channel goes to all others. `head` ties them to the chain.
+
+    Routes can match what changes while an incident lasts, such as its severity: its end goes where its beginning went.
+    """
     everywhere = tuple(dict.fromkeys(channel for route in routes for channel in route.to))
     rows: list[Outgoing] = []
     for message in messages:
         tied = replace(message, audit_head=head)
-        channels = channels_for(labels_of(message), routes)
+        also = (channel for channel in message.also_to if channel in everywhere)
+        channels = (*channels_for(labels_of(message), routes), *also)
         if message.kind is MessageKind.CHANNEL_FAILED:
             broken = message.labels.get("channel", "")
             channels = tuple(channel for channel in everywhere if channel != broken)

@@ -88,7 +88,8 @@ class Incident(msgspec.Struct, frozen=True, kw_only=True):
 
     `breaches` is keyed by check; `subjects` are the affected services of a source incident,
     `checks` the rules that are blind. `silenced_by` are the silences that hold back its newest message,
-    `silenced_messages` how many were held back in all; `told` is false until anybody heard of it.
+    `silenced_messages` how many were held back in all; `told` is false until anybody heard of it,
+    `heard_by` are the channels that did.
     """
 
     id: str
@@ -112,6 +113,7 @@ class Incident(msgspec.Struct, frozen=True, kw_only=True):
     silenced_by: tuple[str, ...] = ()
     silenced_messages: int = 0
     told: bool = True
+    heard_by: tuple[str, ...] = ()
 
     @property
     def open(self) -> bool:

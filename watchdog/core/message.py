@@ -41,6 +41,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
 
     `headline` says service, what is wrong, what was done. `facts` are label/value lines in order. `next_step` is the
     one thing to do next; `needs_human` whether anybody must do it. `audit_head` ties the message to the audit chain.
+    `also_to` are channels that get it whatever the routes say: they heard of what is over or taken now.
     """
 
     key: str
@@ -59,6 +60,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     needs_human: bool = False
     runbook: str | None = None
     audit_head: str = ""
+    also_to: tuple[str, ...] = ()
 
 
 class OutgoingState(StrEnum):

@@ -14,11 +14,13 @@ import msgspec
 from msgspec.structs import replace
 
 from watchdog.core import telling
+from watchdog.core.addressing import labels_of
 from watchdog.core.audit import AuditDraft
 from watchdog.core.draft import identity, plain
 from watchdog.core.incident import Incident, IncidentKind
 from watchdog.core.message import Message, MessageKind
 from watchdog.core.request import Reply, Request, RequestKind
+from watchdog.core.routing import channels_for
 from watchdog.core.silence import LABEL, SILENCED, Silence, covering, problem
 from watchdog.core.world import World
 
@@ -132,7 +134,7 @@ def hold_back(
             notes.append(_held_note(message, incident, now))
         else:
             kept.append(message)
-            incident = replace(incident, silenced_by=(), told=True)
+            incident = _heard(world, message, incident)
         if incident != known[incident.id]:
             changed[incident.id] = known[incident.id] = incident
     world = _with(world, changed.values()) if changed else world
@@ -154,7 +156,7 @@ def speak_up(world: World, now: datetime) -> Changed:
             continue
         message = _again(world, incident, now)
         if not _held(world, message, incident, now):
-            told.append(replace(incident, silenced_by=(), told=True))
+            told.append(_heard(world, message, incident))
             messages.append(message)
     if not told:
         return Changed(world=world)
@@ -163,6 +165,13 @@ def speak_up(world: World, now: datetime) -> Changed:
         for one in told
     )
     return Changed(world=_with(world, told), incidents=tuple(told), messages=tuple(messages), audit=notes)
+
+
+def _heard(world: World, message: Message, incident: Incident) -> Incident:
+    """The incident of which people hear now, and on which channels: they must hear of its end, too."""
+    channels = channels_for(labels_of(message), world.routes)
+    heard_by = tuple(dict.fromkeys((*incident.heard_by, *channels)))
+    return replace(incident, silenced_by=(), told=True, heard_by=heard_by)
 
 
 def _held(world: World, message: Message, incident: Incident, now: datetime) -> tuple[Silence, ...]:

@@ -172,6 +172,7 @@ def incident_closed(incident: Incident, *, now: datetime, service: Service | Non
         version=incident.version,
         labels=service.labels if service else {"source": incident.subject},
         incident=incident.id,
+        also_to=incident.heard_by,
         facts=(
             *_breach_facts(incident),
             ("lasted", format_duration(max(now - incident.opened_at, timedelta()))),
@@ -192,6 +193,7 @@ def acknowledged(incident: Incident, *, now: datetime, service: Service | None) 
         version=incident.version,
         labels=service.labels if service else {"source": incident.subject},
         incident=incident.id,
+        also_to=incident.heard_by,
     )
 
 
