@@ -36,8 +36,8 @@ def dump(*rows: str, header: str = HEADER) -> str:
 
 def stat(*names: str, check: str = "L7OK", backup: str = "0", tracked: str = "") -> str:
     """The answer to `show stat trips 4 -1`."""
-    rows = [f"trips,{name},0,17,{check},{backup},{tracked},http,23," for name in names]
-    return "\n".join(["# pxname,svname,qcur,stot,check_status,bck,tracked,mode,req_tot,", *rows, "", ""])
+    rows = [f"trips,{name},0,23,{check},{backup},{tracked},http," for name in names]
+    return "\n".join(["# pxname,svname,qcur,stot,check_status,bck,tracked,mode,", *rows, "", ""])
 
 
 class Admin:

@@ -10,13 +10,18 @@ from tests.servers.ports import free_port
 
 
 class Backend:
-    """Answers every request with its name; `/healthz` with 200 or 503, as `healthy` says. Counts the others."""
+    """Answers every request with its name; `/healthz` with 200 or 503, as `healthy` says. Counts the others.
+
+    While `answering` is clear, requests are taken and their answers wait.
+    """
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.port = free_port()
         self.healthy = True
         self.served = 0
+        self.answering = asyncio.Event()
+        self.answering.set()
         self._server: asyncio.Server | None = None
         self._open: set[asyncio.StreamWriter] = set()
 
@@ -40,6 +45,8 @@ class Backend:
                 head = await reader.readuntil(b"\r\n\r\n")
                 check = head.startswith(b"GET /healthz ")
                 self.served += not check
+                if not check:
+                    await self.answering.wait()
                 status = "503 No" if check and not self.healthy else "200 OK"
                 body = self.name.encode()
                 answer = f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body

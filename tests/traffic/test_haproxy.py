@@ -68,6 +68,28 @@ def row(haproxy: HAProxy, server: str) -> dict[str, str]:
     return haproxy.servers("trips")[server]
 
 
+async def test_a_request_counts_from_when_it_is_sent_so_that_a_slow_answer_is_not_one_after_the_switch(
+    start_haproxy: StartHAProxy, start_backend: StartBackend, eventually: Eventually
+) -> None:
+    slow = await start_backend("slow")
+    haproxy = start_haproxy(
+        {"trips": [Server(name="srv_blue", port=slow.port), Server(name="srv_green", port=1)]}
+    )
+    slow.answering.clear()
+
+    async def counted() -> int | None:
+        return (await switch(haproxy.socket).read()).variants["blue"].requests
+
+    async with ClientSession(timeout=ClientTimeout(total=10)) as session:
+        asking = asyncio.create_task(session.get(f"http://127.0.0.1:{haproxy.front['trips']}/"))
+        await eventually(lambda: slow.served == 1)
+        before = await counted()
+        slow.answering.set()
+        async with await asking as answer:
+            assert await answer.text() == "slow"
+    assert (before, await counted()) == (1, 1)
+
+
 # Settings
 
 
