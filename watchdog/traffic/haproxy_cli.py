@@ -215,8 +215,8 @@ def _parse_stat(text: str, backend: str) -> dict[str, dict[str, str]]:
 
 def _server_row(fields: dict[str, str], counters: dict[str, str]) -> ServerRow:
     try:
-        # `stot` counts when a request is sent to the server. `req_tot` counts when its answer comes: what was under way at
-        # a switch, and of a slow version that is much, would look like requests that came after it.
+        # `stot` counts when a request is sent to the server, `req_tot` when its answer comes: what was under way at a
+        # switch, and of a slow version that is much, would look like requests that came after it.
         requests = counters.get("stot")
         return ServerRow(
             name=fields["srv_name"],
