@@ -27,6 +27,15 @@ _RULES: tuple[tuple[str, str], ...] = (
     # The demo polls: it may miss a state that passes quickly.
     (r"^  rollback: (?!completed$).*\n", ""),
     (r"((?:the deployment|version live|the switch) *│)[ \d]+│[ \d]+│", r"\1COUNT│COUNT│"),
+    (r"(?<=exit code 1 after )[\d.]+ m?s", "DURATION"),
+    (r"(?<=\"revision\": \")[^\"]+", "REVISION"),
+    # Whether a look at the switch came first.
+    (r"^shop \w+: pending → watching\n", ""),
+    (r"(?<= is )(?:pending|watching)$", "BEGINNING"),
+    (r"^clock  .*\n", ""),
+    (r"^\d+ ok, \d+ warn(?=, 0 bad)", "COUNT ok, COUNT warn"),
+    (r"[\d.]+ [KMGT]iB(?= are free)", "SIZE"),
+    (r"\S*/(?=watchdog-tutorial\b)", "FOLDER/"),
     # The width of a table follows what stands in it.
     (r"  +", "  "),
     (r"[━─]+", "─"),

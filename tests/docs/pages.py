@@ -3,9 +3,13 @@
     yaml file=NAME      written into the page's folder before the commands after it
     yaml rules          rules, put under `rules:` and loaded
     yaml sections       top-level keys of a configuration, put over a complete one and loaded
+    yaml pipeline       jobs of a CI service; their `watchdog` commands are parsed
+    yaml prometheus     a configuration of Prometheus, judged by it
     haproxy file=NAME   the same, and judged by HAProxy itself
     nginx file=NAME     an upstream, judged by nginx itself and read by the switch
+    python file=NAME    a program, written likewise; so is `bash file=NAME`
     console             commands behind `$`, run in the page's folder; what they print stands below each
+    console shell       the same in one shell, as in one terminal, with other ports; what runs is ended after the page
     console demo        the same beside a `watchdog demo --keep` that has come to its end
     console make        targets of the Makefile, which must exist
     console install     run with another folder in place of /opt/rollback-watchdog, offline
@@ -14,6 +18,7 @@
     json webhook        the body that the real channel sends
     text                commands that change the machine: not run
 
+`<!-- goes on from: PAGE.md, before: HEADING -->` in a page: what stands in that page above the heading is played first.
 Between `<!-- table: NAME -->` and `<!-- end -->` stands a table that `tests.docs.reference` makes.
 """
 
@@ -30,6 +35,8 @@ _FENCE = re.compile(r"^```(?P<info>[^\n`]*)\n(?P<text>.*?)^```$", re.MULTILINE |
 _TABLE = re.compile(
     r"^<!-- table: (?P<name>[^\n]+?) -->\n(?P<text>.*?)^<!-- end -->$", re.MULTILINE | re.DOTALL
 )
+
+_GOES_ON = re.compile(r"^<!-- goes on from: (?P<page>\S+), before: (?P<heading>[^\n]+?) -->$", re.MULTILINE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +59,11 @@ class Command:
     shown: str
 
 
+def name_of(page: Path) -> str:
+    """A page's name in messages, such as `docs/rules`."""
+    return str(page.relative_to(ROOT).with_suffix(""))
+
+
 def blocks_of(page: str) -> list[Block]:
     """Every fenced block of a page, in order."""
     found = []
@@ -69,6 +81,18 @@ def blocks_of(page: str) -> list[Block]:
             )
         )
     return found
+
+
+def before(page: str) -> list[Block]:
+    """The blocks of another page that a page goes on from; none for one that begins with nothing."""
+    found = _GOES_ON.search(page)
+    if found is None:
+        return []
+    whole = (ROOT / "docs" / found["page"]).read_text()
+    above, heading, _ = whole.partition(f"\n## {found['heading']}\n")
+    if not heading:
+        raise ValueError(f"{found['page']} has no heading {found['heading']!r}")
+    return blocks_of(above)
 
 
 def commands_of(text: str) -> list[Command]:

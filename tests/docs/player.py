@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -12,10 +13,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.docs.normalise import Names, normalised
-from tests.docs.pages import Block, Command, blocks_of, commands_of
+from tests.docs.pages import Block, Command, before, blocks_of, commands_of
+from tests.docs.shell import Shell
+from tests.servers.ports import free_port
 
 #: Longest time for one command (seconds).
 _WITHIN = 30.0
+#: The ports that `console shell` blocks name. In a test each is another, free one.
+_PORTS = re.compile(r"(?<=[:/ ])(?:808[0-3]|9911)\b")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,28 +50,58 @@ class Player:
     environment: dict[str, str] = field(default_factory=dict)
     names: Names = field(default_factory=Names)
     code: int = 0
+    shell: Shell | None = None
+    ports: dict[str, str] = field(default_factory=dict)
 
     def play(self, page: str) -> list[Played]:
         """Every block of the page that shows what was printed."""
+        blocks = blocks_of(page)
+        if not any(block.kind == "console shell" for block in blocks):
+            return self._all(blocks)
+        self.shell = Shell(self.folder, self._variables())
+        try:
+            self._all(before(page))
+            return self._all(blocks)
+        finally:
+            self.shell.close()
+
+    def _all(self, blocks: list[Block]) -> list[Played]:
         played = []
-        for block in blocks_of(page):
+        for block in blocks:
             if block.file:
-                (self.folder / block.file).write_text(block.text)
-            if block.kind in {"console", "console demo"}:
+                folder = self.shell.folder if self.shell else self.folder
+                (folder / block.file).write_text(self._now(block.text))
+            if block.kind in {"console", "console demo", "console shell"}:
                 played.append(self._console(block))
             elif block.kind == "http demo":
                 played.append(self._http(block))
         return played
 
+    def _now(self, text: str) -> str:
+        """The text with the names and ports of this run."""
+        text = self.names.translated(text)
+        if self.shell is None:
+            return text
+        return _PORTS.sub(lambda found: self.ports.setdefault(found[0], str(free_port())), text)
+
+    def _then(self, text: str) -> str:
+        """What was printed with the ports of the page, and at somebody's home."""
+        if self.shell is None:
+            return text
+        text = text.replace(str(self.folder), "/home/you")
+        for shown, taken in self.ports.items():
+            text = re.sub(rf"\b{taken}\b", shown, text)
+        return text
+
     def _console(self, block: Block) -> Played:
         text, same = "", True
         for command in commands_of(block.text):
-            words = self.names.translated(command.words)
-            printed = self._printed(block, command, words)
+            words = self._now(command.words)
+            printed = self._then(self._printed(block, command, words))
             self.names.learn(command.shown, printed)
             shown = self.names.translated(command.shown)
             same = same and normalised(shown) == normalised(printed)
-            text += f"$ {words}\n{printed}"
+            text += f"$ {self._then(words)}\n{printed}"
         return Played(block=block, text=text, same=same)
 
     def _printed(self, block: Block, command: Command, words: str) -> str:
@@ -78,27 +113,32 @@ class Player:
         )
         if words == "watchdog demo --keep":
             return self.demo().printed
+        if block.kind == "console shell":
+            assert self.shell is not None
+            printed, self.code = self.shell.run(words)
+            return printed
         reached: Mapping[str, str] = {}
         if block.kind == "console demo":
             demo = self.demo()
             reached = {"WATCHDOG_URL": demo.url, "WATCHDOG_TOKEN": demo.token}
         return self._run(words, reached)
 
-    def _run(self, words: str, reached: Mapping[str, str]) -> str:
+    def _variables(self) -> dict[str, str]:
         places = [str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]
-        environment = {
+        return {
             "PATH": os.pathsep.join(places),
             "HOME": str(self.folder),
             "LANG": "C.UTF-8",
             "COLUMNS": "80",
             **self.environment,
-            **reached,
         }
+
+    def _run(self, words: str, reached: Mapping[str, str]) -> str:
         kept = f"{words}\ncode=$?; env -0 > .environment; exit $code"
         done = subprocess.run(
             ["bash", "-c", kept],
             cwd=self.folder,
-            env=environment,
+            env={**self._variables(), **reached},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -1,6 +1,7 @@
 """`python -m tests.docs.rewrite`: puts what commands print now into README.md and docs/. Nothing is typed by hand.
 
-The schemas for editors are written anew. A page whose outputs still hold is left as it is.
+With names of pages (`docs/tutorial.md`) only these are played. The schemas for editors are written anew.
+A page whose outputs still hold is left as it is.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ def main() -> None:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
             return stack.enter_context(KeptDemo(folder)).demo()
 
-        for page in PAGES:
+        chosen = [ROOT / name for name in sys.argv[1:]]
+        for page in chosen or PAGES:
             before = page.read_text()
             text = with_tables(before, {name: table(name) for name in tables_of(before)})
             text = with_body(text)

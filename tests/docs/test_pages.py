@@ -8,15 +8,17 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from typer.core import TyperGroup
+from typer.main import get_command
 
 from tests.docs.normalise import normalised
-from tests.docs.pages import PAGES, ROOT, Block, blocks_of, commands_of, tables_of
+from tests.docs.pages import PAGES, ROOT, Block, blocks_of, commands_of, name_of, tables_of
 from tests.docs.player import Demo, Player
 from tests.docs.reference import table, tables
 from tests.docs.webhook import sent, shown
@@ -24,16 +26,17 @@ from tests.servers.certificates import Certificate
 from tests.servers.nginx import Nginx
 from tests.servers.require import require
 from watchdog.channels.webhook import sign
+from watchdog.cli.main import app
 from watchdog.config.check import check
 from watchdog.traffic.nginx_text import servers_of
 
 pytestmark = pytest.mark.timeout(120)
 
-PAGE = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+PAGE = pytest.mark.parametrize("page", PAGES, ids=name_of)
 KINDS = {
     *("console", "console demo", "console make", "console install", "http demo"),
     *("yaml", "yaml rules", "yaml sections", "haproxy", "python receiver", "json webhook"),
-    *("nginx", "text"),
+    *("nginx", "text", "console shell", "python", "bash", "yaml pipeline", "yaml prometheus"),
 }
 SECRETS = {"WATCHDOG_TOKEN": "t" * 32, "WATCHDOG_HOOK_SECRET": "s" * 32, "PROMETHEUS_TOKEN": "p" * 32}
 _LINK = re.compile(r"\[[^\]]+\]\(([^)\s]+)\)")
@@ -42,13 +45,14 @@ _HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 
 def blocks(kind: str) -> list[Any]:
     return [
-        pytest.param(block, id=f"{page.stem}:{block.line}")
+        pytest.param(block, id=f"{name_of(page)}:{block.line}")
         for page in PAGES
         for block in blocks_of(page.read_text())
         if block.kind == kind
     ]
 
 
+@pytest.mark.timeout(240)  # the pages that wait for versions to become stable, on a busy machine
 @PAGE
 def test_every_command_prints_what_the_page_shows(
     page: Path, tmp_path: Path, kept_demo: Callable[[], Demo]
@@ -62,7 +66,9 @@ def test_every_command_prints_what_the_page_shows(
 def test_every_block_is_of_a_kind_that_is_checked(page: Path) -> None:
     for block in blocks_of(page.read_text()):
         assert block.kind in KINDS, f"{page.name}, line {block.line}: {block.kind!r}"
-        assert block.file or block.kind != "yaml", f"{page.name}, line {block.line}: no file="
+        assert block.file or block.kind not in {"yaml", "python", "bash"}, (
+            f"{page.name}, line {block.line}: no file="
+        )
 
 
 @PAGE
@@ -176,6 +182,36 @@ def test_every_upstream_shown_is_good_for_nginx_and_for_the_switch(block: Block,
     assert [server.down for server in servers] == [False, True]
 
 
+@pytest.mark.parametrize("block", blocks("yaml prometheus"))
+def test_every_configuration_of_prometheus_is_good(block: Block, tmp_path: Path) -> None:
+    shutil.copy(ROOT / "docs/prometheus-alerts.yaml", tmp_path)
+    (tmp_path / "prometheus.yml").write_text(block.text)
+    words = [require("promtool"), "check", "config", str(tmp_path / "prometheus.yml")]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=10, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("block", blocks("yaml pipeline"))
+def test_every_command_of_a_pipeline_is_one(block: Block) -> None:
+    found = list(texts_of(yaml.safe_load(block.text), "watchdog "))
+    assert any("--wait" in words for words in found)
+    group = get_command(app)
+    assert isinstance(group, TyperGroup)
+    for _, name, *rest in map(shlex.split, found):
+        command = group.commands[name]
+        with command.make_context(name, rest) as context:
+            assert context.params["service"] == "shop"
+
+
+def texts_of(value: Any, beginning: str) -> Iterator[str]:
+    """Every text in there that begins so."""
+    if isinstance(value, dict | list):
+        for one in value.values() if isinstance(value, dict) else value:
+            yield from texts_of(one, beginning)
+    elif isinstance(value, str) and value.startswith(beginning):
+        yield value
+
+
 @pytest.mark.parametrize("block", blocks("console make"))
 def test_every_target_of_make_exists(block: Block) -> None:
     makefile = (ROOT / "Makefile").read_text()
@@ -202,6 +238,7 @@ def test_the_installation_works(block: Block, tmp_path: Path) -> None:
         shutil.copy(ROOT / name, checkout)
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith("PIP_")},
+        "HOME": str(tmp_path),
         "PYTHONPATH": site,
         "PIP_NO_INDEX": "1",
         "PIP_NO_DEPS": "1",

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.docs.pages import PAGES, ROOT
+from tests.docs.pages import PAGES, ROOT, name_of
 from tests.docs.test_pages import FILLER, service
 from tests.docs.words import LATER
+from watchdog.cli.looking import alarms
 from watchdog.cli.main import app
 from watchdog.config.check import check
 from watchdog.core import guards, targets
@@ -21,6 +22,7 @@ from watchdog.core.deployment import DeploymentState
 from watchdog.core.guards import GUARDS
 from watchdog.core.incident import IncidentKind
 from watchdog.core.message import MessageKind
+from watchdog.core.observation import FailReason, NoDataReason
 from watchdog.core.rollback import ENDS, RollbackState
 
 _TEST = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
@@ -66,6 +68,41 @@ def test_every_guard_is_explained() -> None:
     assert rows("docs/why-not.md", "Guards") == list(GUARDS)
 
 
+def test_every_guard_and_every_state_says_what_a_person_should_do() -> None:
+    for heading in ("Verdicts", "Incidents", "Guards", "Vetoes", "Deployments", "Rollbacks"):
+        for line in section("docs/why-not.md", heading).splitlines():
+            if line.startswith("| "):
+                assert all(cell.strip() for cell in line.strip("|").split(" | ")), line
+                columns = line.count(" | ") + 1
+                assert columns == (4 if heading == "Guards" else 3), line
+
+
+def test_the_guards_that_are_asked_twice_and_that_people_skip_are_those_of_the_code() -> None:
+    twice, skipped = section("docs/why-not.md", "Guards").split("\n\n")[1].split("A rollback that a person")
+    assert set(re.findall(r"`(\w+)`", twice)) == set(guards.BEFORE_WRITE)
+    assert set(re.findall(r"`(\w+)`", skipped)) == guards.SKIPPED_FOR_PEOPLE
+
+
+def test_every_reason_why_there_is_no_number_is_a_reason_of_a_verdict() -> None:
+    assert {str(it) for it in [*NoDataReason, *FailReason]} <= {str(it) for it in Reason}
+
+
+def test_every_line_below_the_status_is_explained() -> None:
+    lines = alarms(
+        {
+            "paused_by_file": True,
+            "breaker": "too much is red",
+            "store_error": "disk full",
+            "config_fault": "rules.yaml:1:1: no",
+            "leader": False,
+            "silences": 1,
+            "sources": [{"name": "prometheus", "up": False, "error": "timeout"}],
+        }
+    )
+    known = re.findall(r"^\| `(\w+)` \|", section("docs/why-not.md", "Lines below the status"), re.MULTILINE)
+    assert [line.split()[0] for line in lines] == known
+
+
 def test_every_reason_of_a_veto_is_explained() -> None:
     known = texts_in(guards) | texts_in(targets) | {"target_changed"}
     assert sorted(rows("docs/why-not.md", "Vetoes")) == sorted(known)
@@ -91,7 +128,7 @@ def test_every_kind_of_message_is_listed() -> None:
     assert rows("docs/webhook.md", "Kinds") == list(MessageKind)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_every_test_that_is_named_exists(page: Path) -> None:
     for file, name in _TEST.findall(page.read_text()):
         tree = ast.parse((ROOT / file).read_text())
@@ -108,7 +145,7 @@ def test_every_promise_names_its_tests() -> None:
         assert _TEST.search(line), line
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_every_command_that_is_named_exists(page: Path) -> None:
     groups = {group.name for group in app.registered_groups}
     names = {
