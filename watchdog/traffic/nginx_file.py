@@ -8,6 +8,7 @@ and is called in a thread. This module must never change a file that is not, cha
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import os
@@ -22,6 +23,8 @@ import msgspec
 LARGEST: Final = 4 * 2**20
 _SUFFIX: Final = "rollback-watchdog"
 _LINKS: Final = 40
+#: EINVAL: an owner whom our user namespace (`PrivateUsers=yes` of the unit) does not know.
+_NOT_GIVEN: Final = {errno.EPERM, errno.EINVAL}
 
 
 class Changed(Exception):
@@ -162,9 +165,12 @@ def _write(temporary: Path, text: str, like: Seen) -> None:
         file.flush()
         # Without the right to give files away it becomes ours; the group is kept where it is one of ours.
         for uid, gid in ((like.uid, like.gid), (-1, like.gid)):
-            with contextlib.suppress(PermissionError):
+            try:
                 os.fchown(descriptor, uid, gid)
                 break
+            except OSError as error:
+                if error.errno not in _NOT_GIVEN:
+                    raise
         os.fchmod(descriptor, like.mode)
         os.fsync(descriptor)
 
