@@ -45,6 +45,20 @@ def test_resuming_what_is_not_paused_changes_nothing() -> None:
     assert scenario.recorded == []
 
 
+def test_an_alert_is_recorded_and_judges_nothing() -> None:
+    scenario = Scenario().traffic(blue=1, green=0)
+    before = scenario.service
+
+    heard = scenario.ask(RequestKind.ALERT, by="alertmanager", alert="HighErrorRate", fingerprint="f00d")
+
+    assert (heard.status, heard.body) == (200, {"service": "trips"})
+    (note,) = scenario.last.audit
+    assert (note.kind, note.subject) == ("alert_heard", "trips")
+    assert note.body == {"by": "alertmanager", "alert": "HighErrorRate", "fingerprint": "f00d"}
+    assert scenario.service == before
+    assert scenario.told == []
+
+
 @pytest.mark.parametrize("kind", [kind for kind in RequestKind if kind is not RequestKind.SILENCE])
 def test_a_target_that_nobody_knows_is_404(kind: RequestKind) -> None:
     scenario = Scenario().traffic(blue=1, green=0)

@@ -13,11 +13,15 @@ from tests.servers.require import require
 class Alertmanager(Process):
     """No cluster, no group wait: what remains is its own time."""
 
-    def __init__(self, folder: Path, *, webhook: str) -> None:
+    def __init__(self, folder: Path, *, webhook: str, token: str = "") -> None:
+        """`token` is presented to the webhook."""
         binary = require("prometheus-alertmanager")
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         config_file = folder / "alertmanager.yml"
+        hook: dict[str, object] = {"url": webhook}
+        if token:
+            hook["http_config"] = {"authorization": {"credentials": token}}
         config_file.write_text(
             json.dumps(
                 {
@@ -28,7 +32,7 @@ class Alertmanager(Process):
                         "group_interval": "1s",
                         "repeat_interval": "1h",
                     },
-                    "receivers": [{"name": "hook", "webhook_configs": [{"url": webhook}]}],
+                    "receivers": [{"name": "hook", "webhook_configs": [hook]}],
                 }
             )
         )

@@ -17,9 +17,10 @@ from aiohttp import hdrs, web
 
 from watchdog.aio.clock import Clock
 from watchdog.api.asking import Asking
-from watchdog.api.auth import Caller, Guard, Role
+from watchdog.api.auth import Caller, Guard, Role, is_signed
 from watchdog.api.context import PATIENCE, Call, Context, reply_json
 from watchdog.api.events import KEEP_ALIVE, Events
+from watchdog.api.hooks import HOOK_LIMIT, Hooks
 from watchdog.api.interface import Desk, Live
 from watchdog.api.openapi import document
 from watchdog.api.problem import HEADERS, Problem, title_of
@@ -37,6 +38,9 @@ BODY_LIMIT = 64 * 1024
 GUARD = web.AppKey("guard", Guard)
 
 Handler = Callable[[Call], Awaitable[web.StreamResponse]]
+
+#: Paths that are promised, but not by this release.
+_LATER = frozenset({"/hooks/slack", "/hooks/pagerduty"})
 
 _log = structlog.get_logger(__name__)
 _ANYBODY = Caller(name="", role=Role.VIEWER)
@@ -67,7 +71,7 @@ def make_app(  # noqa: PLR0913 - the one place where the API's parts meet, all o
     app = web.Application(middlewares=[_problems], client_max_size=BODY_LIMIT)
     app[GUARD] = guard
     for route in ROUTES:
-        handler = _bind(handlers[route.handler], guard, route)
+        handler = _bind(handlers[route.handler], guard, route, context)
         if route.method == "GET":
             # A HEAD of an endless stream would never end.
             app.router.add_get(route.path, handler, allow_head=route.handler != "events")
@@ -84,6 +88,7 @@ def make_app(  # noqa: PLR0913 - the one place where the API's parts meet, all o
 
 def _handlers(context: Context, events: Events, metrics: Callable[[], bytes]) -> dict[str, Handler]:
     reading, asking = Reading(context), Asking(context)
+    hooks = Hooks(context, asking)
     described = functools.cache(
         document
     )  # made when somebody asks: it takes longer than all the rest of this
@@ -128,13 +133,19 @@ def _handlers(context: Context, events: Events, metrics: Callable[[], bytes]) ->
         "mark_good": asking.mark_good,
         "post_silence": asking.silence,
         "expire": asking.expire,
+        "hook_deployment": hooks.deployment,
+        "hook_alertmanager": hooks.alertmanager,
     }
 
 
 def _bind(
-    handler: Handler, guard: Guard, route: Route
+    handler: Handler, guard: Guard, route: Route, context: Context
 ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     async def handle(request: web.Request) -> web.StreamResponse:
+        if route.role is not None and route.signed and is_signed(request):
+            raw = await context.body(request, limit=HOOK_LIMIT)
+            signer = guard.admit_signed(request, raw, route.role)
+            return await handler(Call(request=request, caller=signer, raw=raw))
         open_to_all = route.handler == "metrics" and guard.open_metrics
         caller = _ANYBODY if route.role is None or open_to_all else guard.admit(request, route.role)
         return await handler(Call(request=request, caller=caller))
@@ -151,7 +162,7 @@ async def _problems(
     except Problem as problem:
         return problem.response()
     except web.HTTPException as error:
-        return _translated(error).response()
+        return _translated(request, error).response()
     except ConnectionError:
         raise  # The client went away; there is nobody to tell.
     except Exception:  # noqa: BLE001 - the border to the outside: a fault must not become a traceback there
@@ -161,12 +172,16 @@ async def _problems(
         return Problem(500, detail, instance=identity.urn).response()
 
 
-def _translated(error: web.HTTPException) -> Problem:
+def _translated(request: web.Request, error: web.HTTPException) -> Problem:
     """What aiohttp itself refuses: unknown paths, wrong methods, bodies that are too large."""
     match error:
         case web.HTTPMethodNotAllowed():
             allowed = ", ".join(sorted(error.allowed_methods))
             return Problem(405, f"this path takes {allowed}", headers={hdrs.ALLOW: allowed})
+        case web.HTTPNotFound() if request.path in _LATER:
+            return Problem(
+                404, f"{request.path} belongs to a later release; this one cannot be answered from there"
+            )
         case web.HTTPNotFound():
             return Problem(404, "there is nothing at this path; /api/v1/openapi.json lists what there is")
         case web.HTTPRequestEntityTooLarge():

@@ -42,7 +42,6 @@ from watchdog.settings.registry import nearest
 
 #: Repeating a request with the same value of this header gives the same answer and asks only once.
 IDEMPOTENCY_KEY = "Idempotency-Key"
-_JSON = "application/json"
 _PERHAPS_STORED = (
     "the store did not answer in time, and the request may be stored all the same; "
     f"repeat it with the same {IDEMPOTENCY_KEY}"
@@ -59,18 +58,26 @@ class Asking:
 
     async def deployment(self, call: Call) -> web.Response:
         """Record a deployment."""
-        body = await self._body(call, PostedDeployment)
+        return await self.announce(call, await self._body(call, PostedDeployment))
+
+    async def announce(
+        self, call: Call, body: PostedDeployment, *, key: str = "", at: str = "#"
+    ) -> web.Response:
+        """Record a deployment that came in whatever way.
+
+        `key` is what an `Idempotency-Key` is; `at` points to where the deployment stood in what was posted.
+        """
         services = self._context.view().services
         mistakes = []
         if body.service not in services:
             guess = nearest(body.service, services)
             hint = f"; did you mean {guess!r}?" if guess else ""
-            mistakes.append(Mistake(pointer="#/service", detail=f"no service has this name{hint}"))
+            mistakes.append(Mistake(pointer=f"{at}/service", detail=f"no service has this name{hint}"))
         if body.started_at is not None and body.started_at > self._context.clock.now() + CLOCK_SKEW:
-            mistakes.append(Mistake(pointer="#/started_at", detail="lies in the future"))
+            mistakes.append(Mistake(pointer=f"{at}/started_at", detail="lies in the future"))
         if mistakes:
             raise refuse(*mistakes)
-        return await self._ask(call, RequestKind.DEPLOYMENT, body.service, body)
+        return await self._ask(call, RequestKind.DEPLOYMENT, body.service, body, key=key)
 
     async def rollback(self, call: Call) -> web.Response:
         """Move a service's traffic back."""
@@ -142,33 +149,21 @@ class Asking:
         return await self._ask(call, kind, wanted, await self._body(call, PostedReason))
 
     async def _body(self, call: Call, model: type[B]) -> B:
-        request = call.request
-        try:
-            async with asyncio.timeout(self._context.patience.total_seconds()):
-                raw = await request.read()
-        except TimeoutError:
-            raise Problem(408, "the body did not arrive in time") from None
-        except web.RequestPayloadError:
-            raise Problem(400, "the body broke off or is not framed as HTTP wants it") from None
-        if raw and request.content_type != _JSON:
-            raise Problem(
-                415,
-                f"the body must be sent as Content-Type {_JSON}, not {request.content_type}",
-                headers={"Accept-Post": _JSON},
-            )
-        return parse(model, raw or b"{}")
+        return parse(model, await self._context.body(call.request) or b"{}")
 
-    async def _ask(self, call: Call, kind: RequestKind, target: str, body: Body) -> web.Response:
+    async def _ask(
+        self, call: Call, kind: RequestKind, target: str, body: Body, *, key: str = ""
+    ) -> web.Response:
         content = body.model_dump(mode="json", exclude_none=True)
         wish = Request(
-            id=_request_id(call, content),
+            id=_request_id(call, content, key),
             kind=kind,
             target=target,
             by=call.caller.name,
             at=self._context.clock.now(),
             body=content,
         )
-        reply = await self._reply(wish)
+        reply = await self.reply(wish)
         if reply is None:
             detail = (
                 f"stored, but not answered yet; send it again with the same {IDEMPOTENCY_KEY} for the answer"
@@ -180,7 +175,8 @@ class Asking:
             raise Problem(reply.status, reply.detail or "the request was refused")
         return reply_json(await self._shown(wish, reply), status=reply.status)
 
-    async def _reply(self, wish: Request) -> Reply | None:
+    async def reply(self, wish: Request) -> Reply | None:
+        """Store a request and wait for its answer; `None` when it is stored, but not answered in time. Raises 503."""
         try:
             async with asyncio.timeout(self._context.patience.total_seconds()):
                 await self._context.desk.submit(wish)
@@ -228,17 +224,18 @@ class Asking:
                 | RequestKind.TAINT
                 | RequestKind.UNTAINT
                 | RequestKind.MARK_GOOD
+                | RequestKind.ALERT
             ):
                 return None
 
 
-def _request_id(call: Call, content: dict[str, Any]) -> str:
-    """A new id, or the one that the caller's `Idempotency-Key` stands for.
+def _request_id(call: Call, content: dict[str, Any], key: str) -> str:
+    """A new id, or the one that `key` or the caller's `Idempotency-Key` stands for.
 
     Caller, path and content are part of it: one person's key never answers with another's record, and a key
     that is used again for something else asks for that instead of answering with the old.
     """
-    key = call.request.headers.get(IDEMPOTENCY_KEY, "").strip()
+    key = key or call.request.headers.get(IDEMPOTENCY_KEY, "").strip()
     if not key:
         return uuid.uuid4().hex
     if len(key) > 200 or not key.isprintable():

@@ -27,6 +27,9 @@ class Role(IntEnum):
     OPERATOR = 2
 
 
+#: HMAC-SHA256 of the body as it came, in hexadecimal digits behind `sha256=`.
+SIGNATURE = "X-Hub-Signature-256"
+
 _ROLES: dict[Literal["viewer", "operator"], Role] = {"viewer": Role.VIEWER, "operator": Role.OPERATOR}
 
 #: Left by proxies. A request that came through one is not from this machine, whatever its peer address says.
@@ -51,14 +54,34 @@ class Guard:
     def change(self, tokens: Iterable[Token], *, open_metrics: bool) -> None:
         """Let in those who have one of these tokens, and nobody else, from the next request on."""
         self.open_metrics = open_metrics
+        tokens = tuple(tokens)
         self._known = [
             (_fingerprint(token.token.get_secret_value()), Caller(name=token.name, role=_ROLES[token.role]))
             for token in tokens
         ]
+        self._secrets = [
+            (token.token, caller) for token, (_, caller) in zip(tokens, self._known, strict=True)
+        ]
 
     def admit(self, request: web.Request, needed: Role) -> Caller:
         """The caller of a request that needs this role. Raises 401 or 403."""
-        caller = self._caller(request)
+        return self._allowed(self._caller(request), needed)
+
+    def admit_signed(self, request: web.Request, raw: bytes, needed: Role) -> Caller:
+        """The caller whose token signed this body (`is_signed`), as GitHub signs webhooks. Raises 401 or 403."""
+        presented = request.headers.get(SIGNATURE, "").strip().lower().encode("utf-8", "surrogateescape")
+        # No early exit, as with bearer tokens.
+        found = [
+            caller
+            for secret, caller in self._secrets
+            if hmac.compare_digest(_signature(secret.get_secret_value(), raw), presented)
+        ]
+        if not found:
+            why = "the secret must be a token of server.tokens" if self._known else _NO_TOKENS
+            raise _unauthorized(f"the signature in {SIGNATURE} fits no token: {why}", error="invalid_token")
+        return self._allowed(found[0], needed)
+
+    def _allowed(self, caller: Caller, needed: Role) -> Caller:
         if caller.role >= needed:
             return caller
         if not self._known:
@@ -88,6 +111,15 @@ class Guard:
             detail = "this token is not known" if self._known else f"this token is not known: {_NO_TOKENS}"
             raise _unauthorized(detail, error="invalid_token")
         return found[0]
+
+
+def is_signed(request: web.Request) -> bool:
+    """Whether a request brings a signature and no token."""
+    return SIGNATURE in request.headers and hdrs.AUTHORIZATION not in request.headers
+
+
+def _signature(secret: str, raw: bytes) -> bytes:
+    return b"sha256=" + hmac.new(secret.encode(), raw, hashlib.sha256).hexdigest().encode()
 
 
 def _fingerprint(token: str) -> bytes:

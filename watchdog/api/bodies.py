@@ -135,11 +135,15 @@ B = TypeVar("B", bound=Body)
 
 def parse(model: type[B], raw: bytes) -> B:
     """The body as that model. Raises 400 for what is no JSON object, 422 with every mistake for the rest."""
-    document = _decode(raw)
+    return checked(model, decode(raw))
+
+
+def checked(model: type[B], document: dict[str, Any], *, at: str = "#") -> B:
+    """A decoded object as that model; `at` points to where it stood in the body. Raises 422 with every mistake."""
     try:
         return model.model_validate(document)
     except ValidationError as error:
-        mistakes = tuple(_mistake(model, dict(item)) for item in error.errors(include_url=False))
+        mistakes = tuple(_mistake(model, dict(item), at) for item in error.errors(include_url=False))
     raise refuse(*mistakes)
 
 
@@ -150,7 +154,8 @@ def refuse(*mistakes: Mistake) -> Problem:
     return Problem(422, f"{count} in the body: {listed}", errors=mistakes)
 
 
-def _decode(raw: bytes) -> Any:
+def decode(raw: bytes) -> dict[str, Any]:
+    """The JSON object in a body. Raises 400 for anything else."""
     try:
         document = json.loads(
             raw.decode("utf-8"), object_pairs_hook=_without_duplicates, parse_constant=_no_constant
@@ -181,9 +186,9 @@ def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not a JSON value")
 
 
-def _mistake(model: type[Body], error: dict[str, Any]) -> Mistake:
+def _mistake(model: type[Body], error: dict[str, Any], at: str) -> Mistake:
     place = [str(part) for part in error["loc"] if part != "[key]"]
-    pointer = "#" + "".join("/" + part.replace("~", "~0").replace("/", "~1") for part in place)
+    pointer = at + "".join("/" + part.replace("~", "~0").replace("/", "~1") for part in place)
     match error["type"]:
         case "missing":
             detail = "is required"

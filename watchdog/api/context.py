@@ -27,6 +27,7 @@ from watchdog.store.interface import Reader
 PATIENCE = timedelta(seconds=10)
 MAX_LIMIT = 200
 DEFAULT_LIMIT = 50
+JSON = "application/json"
 
 T = TypeVar("T")
 
@@ -59,13 +60,38 @@ class Context:
         except StoreError as error:
             raise store_problem(error) from error
 
+    async def body(self, request: web.Request, *, limit: int | None = None) -> bytes:
+        """The body of a request, which must be JSON if there is one. Raises 400, 408, 413 and 415.
+
+        `limit` (bytes) is for those that may send more than the application takes otherwise.
+        """
+        try:
+            async with asyncio.timeout(self.patience.total_seconds()):
+                raw = await (request if limit is None else request.clone(client_max_size=limit)).read()
+        except web.HTTPRequestEntityTooLarge:
+            if limit is None:
+                raise
+            raise Problem(413, f"a body may have at most {limit} bytes here") from None
+        except TimeoutError:
+            raise Problem(408, "the body did not arrive in time") from None
+        except web.RequestPayloadError:
+            raise Problem(400, "the body broke off or is not framed as HTTP wants it") from None
+        if raw and request.content_type != JSON:
+            raise Problem(
+                415,
+                f"the body must be sent as Content-Type {JSON}, not {request.content_type}",
+                headers={"Accept-Post": JSON},
+            )
+        return raw
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """One request: who asks, and with what."""
+    """One request: who asks, and with what. `raw` is the body where it was read to know who asks."""
 
     request: web.Request
     caller: Caller
+    raw: bytes | None = None
 
     def part(self, name: str) -> str:
         """A part of the path."""

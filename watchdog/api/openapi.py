@@ -14,6 +14,7 @@ from pydantic.json_schema import models_json_schema
 from watchdog import __version__
 from watchdog.api import shapes
 from watchdog.api.asking import IDEMPOTENCY_KEY
+from watchdog.api.auth import SIGNATURE
 from watchdog.api.context import DEFAULT_LIMIT, MAX_LIMIT
 from watchdog.api.problem import MEDIA_TYPE, ProblemDetails, title_of
 from watchdog.api.routes import ROUTES, Route
@@ -46,18 +47,27 @@ def document() -> dict[str, Any]:
         "paths": paths,
         "components": {
             "schemas": _schemas(),
-            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+            "securitySchemes": {
+                "token": {"type": "http", "scheme": "bearer"},
+                "signature": {
+                    "type": "apiKey",
+                    "in": "header",
+                    "name": SIGNATURE,
+                    "description": "HMAC-SHA256 of the body with a token as the secret, as GitHub signs webhooks",
+                },
+            },
         },
     }
 
 
 def _schemas() -> dict[str, Any]:
-    answers = {route.answer for route in ROUTES if route.answer is not None}
+    answers = {answer for route in ROUTES for answer in (route.answer, route.or_answer) if answer is not None}
     shown: set[type[msgspec.Struct]] = {*answers, shapes.Accepted, ProblemDetails}
     in_order = sorted(shown, key=lambda shape: shape.__name__)
     _, of_answers = msgspec.json.schema_components(in_order, ref_template=_REF)
     bodies = sorted(
-        {route.body for route in ROUTES if route.body is not None}, key=lambda body: body.__name__
+        {body for route in ROUTES for body in (route.body, route.or_body) if body is not None},
+        key=lambda body: body.__name__,
     )
     _, of_bodies = models_json_schema(
         [(body, "validation") for body in bodies], ref_template="#/components/schemas/{model}"
@@ -70,16 +80,22 @@ def _operation(route: Route) -> dict[str, Any]:
         "operationId": route.handler,
         "summary": route.summary,
         "responses": _responses(route),
-        "security": [] if route.role is None else [{"token": []}],
+        "security": _security(route),
     }
     if parameters := _parameters(route):
         operation["parameters"] = parameters
     if route.body is not None:
         operation["requestBody"] = {
             "required": route.body_required,
-            "content": {"application/json": {"schema": _ref(route.body.__name__)}},
+            "content": {"application/json": {"schema": _either(route.body, route.or_body)}},
         }
     return operation
+
+
+def _security(route: Route) -> list[dict[str, Any]]:
+    if route.role is None:
+        return []
+    return [{"token": []}, {"signature": []}] if route.signed else [{"token": []}]
 
 
 def _parameters(route: Route) -> list[dict[str, Any]]:
@@ -92,7 +108,7 @@ def _parameters(route: Route) -> list[dict[str, Any]]:
         limit = {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT}
         found.append({"name": "cursor", "in": "query", "schema": {"type": "string"}})
         found.append({"name": "limit", "in": "query", "schema": limit})
-    if route.body is not None:
+    if route.body is not None and route.keyed:
         description = "repeating a request with the same key gives the same answer and asks only once"
         found.append(
             {
@@ -108,7 +124,7 @@ def _parameters(route: Route) -> list[dict[str, Any]]:
 def _responses(route: Route) -> dict[str, Any]:
     statuses = [status for status in (route.status, route.or_status) if status is not None]
     responses = {str(status): _success(route) for status in statuses}
-    if route.body is not None:
+    if route.body is not None and route.keyed:
         accepted = _content("application/json", _ref(shapes.Accepted.__name__), "Stored, not answered yet")
         if "202" in responses:
             either = [
@@ -132,7 +148,7 @@ def _success(route: Route) -> dict[str, Any]:
         {"type": "object"} if route.media_type == "application/json" else {"type": "string"}
     )
     if route.answer is not None:
-        schema = _ref(route.answer.__name__)
+        schema = _either(route.answer, route.or_answer)
     if route.many:
         items = {"type": "array", "items": schema}
         cursor = {"type": ["string", "null"], "description": "the cursor of the next page"}
@@ -146,6 +162,11 @@ def _success(route: Route) -> dict[str, Any]:
 
 def _content(media_type: str, schema: dict[str, Any], description: str) -> dict[str, Any]:
     return {"description": description, "content": {media_type: {"schema": schema}}}
+
+
+def _either(one: type, other: type | None) -> dict[str, Any]:
+    refs = [_ref(kind.__name__) for kind in (one, other) if kind is not None]
+    return refs[0] if len(refs) == 1 else {"anyOf": refs}
 
 
 def _ref(name: str) -> dict[str, Any]:

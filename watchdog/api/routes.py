@@ -14,6 +14,7 @@ from watchdog.api.bodies import (
     PostedSilence,
     PostedVersion,
 )
+from watchdog.api.foreign import AlertmanagerDelivery, GithubDelivery
 
 V1 = "/api/v1"
 
@@ -24,7 +25,8 @@ class Route:
 
     `handler` names it in the application; `role` is what the caller needs (`None`: nobody is asked). `answer`
     is the shape of a success, `many` whether a page of them comes; without one, `media_type` says what comes.
-    `or_status` is that of a request whose wish was fulfilled already.
+    `or_status` is that of a request whose wish was fulfilled already, `or_body` and `or_answer` are what it takes and
+    says as well. `keyed`: a body may come with an `Idempotency-Key`. `signed`: a signature does instead of a token.
     """
 
     method: str
@@ -38,6 +40,10 @@ class Route:
     body: type[Body] | None = None
     status: int = 200
     or_status: int | None = None
+    or_body: type[Body] | None = None
+    or_answer: type[shapes.Shape] | None = None
+    keyed: bool = True
+    signed: bool = False
     media_type: str = "application/json"
 
     @property
@@ -188,4 +194,28 @@ ROUTES: tuple[Route, ...] = (
         status=201,
     ),
     _post("/silences/{id}/expire", "expire", "End a silence early", answer=shapes.Silence),
+    Route(
+        method="POST",
+        path="/hooks/deployment",
+        handler="hook_deployment",
+        summary="Record a deployment: as `/api/v1/deployments`, or GitHub's event `deployment_status`",
+        role=Role.OPERATOR,
+        answer=shapes.Deployment,
+        or_answer=shapes.Ignored,
+        body=PostedDeployment,
+        or_body=GithubDelivery,
+        status=201,
+        or_status=200,
+        signed=True,
+    ),
+    Route(
+        method="POST",
+        path="/hooks/alertmanager",
+        handler="hook_alertmanager",
+        summary="Ask the checks of every service that a firing alert names at once",
+        role=Role.OPERATOR,
+        answer=shapes.Heard,
+        body=AlertmanagerDelivery,
+        keyed=False,
+    ),
 )

@@ -20,6 +20,7 @@ _ABOUT_INCIDENTS = frozenset(
     {RequestKind.ACKNOWLEDGE, RequestKind.APPROVE, RequestKind.REJECT, RequestKind.CLOSE}
 )
 _ABOUT_SILENCES = frozenset({RequestKind.SILENCE, RequestKind.EXPIRE})
+_VOUCHING = {RequestKind.TAINT: taint, RequestKind.UNTAINT: untaint, RequestKind.MARK_GOOD: mark_good}
 
 
 def about_silence(request: Request) -> bool:
@@ -45,12 +46,10 @@ def answer(draft: Draft, request: Request) -> Reply:
             return _take(draft, request)
         case RequestKind.APPROVE | RequestKind.REJECT:
             return _settle(draft, request)
-        case RequestKind.TAINT:
-            return taint(draft, request)
-        case RequestKind.UNTAINT:
-            return untaint(draft, request)
-        case RequestKind.MARK_GOOD:
-            return mark_good(draft, request)
+        case RequestKind.TAINT | RequestKind.UNTAINT | RequestKind.MARK_GOOD:
+            return _VOUCHING[request.kind](draft, request)
+        case RequestKind.ALERT:
+            return _heard(draft, request)
         case RequestKind.SILENCE | RequestKind.EXPIRE:
             raise ValueError(f"{request.kind} is not about a service")
 
@@ -70,6 +69,12 @@ def _pause(draft: Draft, request: Request, *, paused: bool) -> Reply:
         )
     body = {"service": draft.service.name, "paused": plain(draft.service.paused)}
     return Reply(request=request.id, status=200, body=body)
+
+
+def _heard(draft: Draft, request: Request) -> Reply:
+    """An alert is a hint, never a verdict: it is recorded, and the engine asks this service's checks at once."""
+    draft.note("alert_heard", by=request.by, **request.body)
+    return Reply(request=request.id, status=200, body={"service": draft.service.name})
 
 
 def _take(draft: Draft, request: Request) -> Reply:

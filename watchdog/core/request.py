@@ -28,6 +28,7 @@ class RequestKind(StrEnum):
     MARK_GOOD = "mark_good"
     SILENCE = "silence"
     EXPIRE = "expire"  #: end a silence early
+    ALERT = "alert"  #: somebody else's alert fires: look now, and judge as ever
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):

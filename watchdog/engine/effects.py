@@ -16,9 +16,10 @@ from watchdog.aio.crew import Crew
 from watchdog.core import telling
 from watchdog.core.checks import Poll, SharedPoll, checks_of, plans_as_before, polls
 from watchdog.core.errors import StoreError
-from watchdog.core.events import Event, Outcome, OutcomeKind, service_of
+from watchdog.core.events import Asked, Event, Outcome, OutcomeKind, service_of
 from watchdog.core.message import Message
 from watchdog.core.reconfigure import Change
+from watchdog.core.request import RequestKind
 from watchdog.core.rollback import VERIFYING, Rollback, RollbackState
 from watchdog.core.turn import Turn
 from watchdog.core.world import ServiceWorld, World
@@ -94,8 +95,21 @@ class Effects:
         for event in events:
             if isinstance(event, Outcome):
                 self._measure(before, event)
+            elif isinstance(event, Asked) and event.request.kind is RequestKind.ALERT:
+                self._ask_now(after, event.request.target)
         for name in looks:
             self._traffic.now(name)
+
+    def _ask_now(self, world: World, name: str) -> None:
+        """Ask every check of a service at once, and look at its traffic; how often comes after that stays as it is."""
+        service = world.services.get(name)
+        if service is None:
+            return
+        planned = polls(service, recheck=world.recheck, now=self._clock.now())
+        polled: tuple[Poll, ...] = (*planned.alone, *planned.shared)
+        for poll in polled:
+            self._checks.now(poll)
+        self._traffic.now(name)
 
     def _plan_changed(self, before: World, after: World, names: set[str]) -> None:
         """Plan anew for these services, or for all where one has no name, as far as something changed for them."""
