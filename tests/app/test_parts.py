@@ -130,6 +130,29 @@ async def test_a_switch_that_was_kept_is_compared_as_it_is_when_its_service_come
     assert parts.moved(parts.prepare(changed(home, **home.switch("elsewhere")))) == {"trips"}
 
 
+async def test_a_variant_is_another_when_not_one_of_its_servers_is_left(home: Home) -> None:
+    home.settings["services"][0]["traffic"] = {
+        "kind": "haproxy",
+        "socket": str(home.folder / "admin.sock"),
+        "backend": "trips",
+        "variants": {"blue": "one", "green": ["two", "three"], "red": "four"},
+    }
+    parts = Parts(home.load(), clock=SystemClock())
+    parts.lock()
+    try:
+        more = parts.prepare(
+            changed(home, variants={"blue": ["one", "five"], "green": "two", "pink": "four"})
+        )
+        assert parts.moved(more) == {"trips"}
+        assert not parts.exchanged(more), "one that has a server more, or another name, is told by its name"
+        swapped = parts.prepare(changed(home, variants={"blue": "two", "green": "one", "red": "four"}))
+        assert parts.exchanged(swapped) == {"trips": {"blue", "green"}}
+        parts.discard(more)
+        parts.discard(swapped)
+    finally:
+        await parts.aclose()
+
+
 async def test_a_configuration_that_is_not_taken_leaves_nothing(home: Home, parts: Parts) -> None:
     before = dict(parts.sources), dict(parts.channels), dict(parts.switches)
     home.settings["services"].append(home.service("hotels", "hotels"))

@@ -378,6 +378,31 @@ def test_the_same_object_asked_in_another_way_stays_known() -> None:
     assert stepped.looks == ("trips",)
 
 
+def test_a_variant_that_names_other_servers_now_is_nothing_that_anybody_knows() -> None:
+    scenario = Scenario().green_deployed()
+    old = scenario.on("blue")
+    everything = frozenset({"trips"})
+    swapped = {"trips": frozenset({"blue", "green"})}
+    stepped = take(scenario, change(scenario, new_switches=everything, moved=everything, exchanged=swapped))
+    assert {one.variant for one in stepped.deployments} == {"blue", "green"}, "stored, so known after a start"
+    scenario.after("1s").traffic(blue=1, green=0)
+    assert scenario.on("blue").id != old.id
+    assert (scenario.on("blue").state, scenario.on("blue").armed) == (DeploymentState.ADOPTED, False)
+
+    scenario.after("30s").traffic(blue=0, green=1).after("35s").traffic().green_is_bad(3)
+    scenario.rollback_is(RollbackState.BLOCKED, "what blue carries never proved itself")
+    assert ("known_good_target", "not_stable") in scenario.vetoes
+
+
+def test_a_variant_that_keeps_its_servers_keeps_what_is_known_of_it() -> None:
+    scenario = Scenario().stable_blue()
+    everything = frozenset({"trips"})
+    others = {"trips": frozenset({"green"})}
+    take(scenario, change(scenario, new_switches=everything, moved=everything, exchanged=others))
+    scenario.after("1s").traffic(blue=1, green=0)
+    assert scenario.on("blue").state is DeploymentState.STABLE
+
+
 def test_a_switch_that_a_rollback_needs_is_not_changed_under_it() -> None:
     scenario = Scenario().switched()
     traffic = scenario.service.traffic

@@ -180,6 +180,7 @@ class Changeover:
             new_sources=built.names("source"),
             new_switches=built.names("switch"),
             moved=self._engine.parts.moved(built),
+            exchanged=self._engine.parts.exchanged(built),
             parts=self._parts_that_change(configuration, built),
             restart=restart if restart != told else (),
         )

@@ -8,7 +8,7 @@ module must never close what may be in use, nor let go of a lock whose switch ma
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -169,6 +169,21 @@ class Parts:
                 found.add(name)
         return frozenset(found)
 
+    def exchanged(self, built: Built) -> dict[str, frozenset[str]]:
+        """By service, the variants that keep their name and not one server: what is known of them is of others."""
+        found: dict[str, frozenset[str]] = {}
+        for name in built.names("switch") & self.switches.keys():
+            before, after = (
+                getattr(made.plan.settings, "variants", None) or {}
+                for made in (self._made["switch", name], built.made["switch", name])
+            )
+            others = {
+                one for one in before if one in after and not _servers(before[one]) & _servers(after[one])
+            }
+            if others:
+                found[name] = frozenset(others)
+        return found
+
     async def aclose(self) -> None:
         """Close everything, and let go of the locks. Idempotent."""
         await self._closing.stop()
@@ -254,6 +269,10 @@ class Parts:
         await self._clock.sleep(after.total_seconds())
         await part.aclose()
         self._left.discard(part)
+
+
+def _servers(written: str | Sequence[str]) -> frozenset[str]:
+    return frozenset((written,) if isinstance(written, str) else written)
 
 
 def _mark(configuration: Configuration, provider: Provider | None) -> tuple[Any, ...]:

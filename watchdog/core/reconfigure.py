@@ -28,6 +28,7 @@ from watchdog.core.routing import Route
 from watchdog.core.rule import Rule
 from watchdog.core.same import same_judgement, same_question
 from watchdog.core.service import Limits, Service
+from watchdog.core.sightings import leave_behind
 from watchdog.core.step import Stepped
 from watchdog.core.world import ServiceWorld, SourceWorld, World
 
@@ -37,7 +38,8 @@ class Reconfigured(msgspec.Struct, frozen=True, kw_only=True):
 
     `before` and `after` are hashes of the files. `restored` are the services that are new here, as the store knows
     them. `new_sources` and `new_switches` are those that were built anew; `moved` the services whose switch is another
-    object now. `parts` names what else changed, by section; `restart` are keys whose change needs a restart.
+    object now, `exchanged` their variants that are none of the servers they were. `parts` names what else changed, by
+    section; `restart` are keys whose change needs a restart.
     """
 
     services: dict[str, Service]
@@ -52,6 +54,7 @@ class Reconfigured(msgspec.Struct, frozen=True, kw_only=True):
     new_sources: frozenset[str] = frozenset()
     new_switches: frozenset[str] = frozenset()
     moved: frozenset[str] = frozenset()
+    exchanged: Mapping[str, frozenset[str]] = {}
     parts: dict[str, tuple[str, ...]] = {}
     restart: tuple[str, ...] = ()
 
@@ -167,8 +170,9 @@ def _taken(world: World, change: Reconfigured, now: datetime) -> Stepped:
     return replace(
         ended,
         services=tuple(draft.service.record() for draft in drafts.values() if draft.service_changed),
-        deployments=tuple(
-            one for service in gone for one in service.deployments.values() if one.soaked_at is not None
+        deployments=(
+            *(one for draft in drafts.values() for one in draft.deployments.values()),
+            *(one for service in gone for one in service.deployments.values() if one.soaked_at is not None),
         ),
         forgotten=(
             *(check for draft in drafts.values() for check in sorted(draft.forgotten)),
@@ -252,6 +256,8 @@ def _change_switch(draft: Draft, change: Reconfigured) -> None:
     draft.service = replace(draft.service, editions=editions, traffic_failures=0, traffic_error="")
     if name in change.moved:
         draft.change_service(traffic=None, idle_since=None)
+        for variant in sorted(change.exchanged.get(name, ())):
+            leave_behind(draft, variant)
     draft.note("switch_changed", another_object=name in change.moved)
     draft.looks.add(name)
 

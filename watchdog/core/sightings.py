@@ -177,6 +177,13 @@ def retire(draft: Draft, state: TrafficState) -> None:
             draft.move_deployment(deployment, DeploymentEvent.REPLACED, "no longer takes traffic")
 
 
+def leave_behind(draft: Draft, variant: str) -> None:
+    """Other servers bear a variant's name now: what took traffic under it never took any there, good or bad."""
+    for one in draft.service.served(variant):
+        ended = draft.move_deployment(one, DeploymentEvent.REPLACED, f"{variant} names other servers now")
+        draft.set_deployment(replace(ended, live_at=None))
+
+
 def start_over(draft: Draft) -> None:
     """Samples of the whole service from before a deployment say nothing about it: pending holds begin anew."""
     for check, state in list(draft.service.checks.items()):
