@@ -19,6 +19,8 @@ from typing import Any, Final
 
 import msgspec
 
+from watchdog.aio.supervise import finish
+
 #: How much of stdout and of stderr is kept, in bytes; the rest is read and dropped.
 KEPT: Final = 1024 * 1024
 #: The only variables of the daemon that a command sees.
@@ -63,8 +65,8 @@ async def run(
     """
     if timeout <= 0:
         raise NotStarted(f"was not started: the {within:g} s were over")
-    try:
-        transport, child = await asyncio.get_running_loop().subprocess_exec(
+    starting = asyncio.ensure_future(
+        asyncio.get_running_loop().subprocess_exec(
             _Child,
             *argv,
             stdin=asyncio.subprocess.DEVNULL if stdin is None else asyncio.subprocess.PIPE,
@@ -72,8 +74,14 @@ async def run(
             env=_environment(environment),
             start_new_session=True,
         )
+    )
+    try:
+        transport, child = await asyncio.shield(starting)
     except (OSError, ValueError) as error:
         raise NotStarted(f"could not be started: {_reason(error, argv[0])}") from error
+    except asyncio.CancelledError:
+        await finish(_discard(starting))
+        raise
     if stdin is not None:
         _feed(transport, stdin)
     try:
@@ -140,6 +148,15 @@ class _Child(asyncio.SubprocessProtocol):
 
     def process_exited(self) -> None:
         _mark(self.exited)
+
+
+async def _discard(starting: asyncio.Future[tuple[asyncio.SubprocessTransport, _Child]]) -> None:
+    """End a command whose caller was cancelled while it was started.
+
+    Left to itself asyncio would kill the child alone, and wait until nobody holds its pipes: a grandchild may for ever.
+    """
+    with contextlib.suppress(OSError, ValueError):
+        await _end(*await starting)
 
 
 def _feed(transport: asyncio.SubprocessTransport, content: bytes) -> None:
