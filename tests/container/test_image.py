@@ -110,7 +110,7 @@ def what_it_is(engine: Engine) -> None:
 def said_by(engine: Engine, *words: str, entrypoint: str = "watchdog") -> str:
     """What a command says in the image, with nothing mounted."""
     argv = engine.run_argv("watchdog-asked", *words, options=("--entrypoint", entrypoint))
-    return run(argv).stdout
+    return run(argv, must=entrypoint == "watchdog").stdout
 
 
 def rights(daemon: Boxed) -> dict[str, str]:
