@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from itertools import product
 
 import pytest
+from msgspec.structs import replace
 
 from tests.eventually import Eventually
 from tests.servers.process import http_get
 from tests.servers.prometheus import Prometheus, Target
 from tests.servers.versioned import VersionedApp
 from tests.sources.questions import running
+from watchdog.core.baseline import Earlier
 from watchdog.core.dealing import Dealt
 from watchdog.core.observation import Answer, Failed, FailReason
 from watchdog.core.promql import with_matcher, with_selectors
@@ -22,6 +26,9 @@ from watchdog.sources.registry import KINDS
 from watchdog.sources.scrape import ScrapeSettings, ScrapeSource
 
 WINDOW = timedelta(seconds=4)
+REMEMBER = timedelta(minutes=31)
+#: What is asked of a moment for comparison.
+Asking = Callable[[MetricForm, datetime], Earlier | None]
 FORMS: tuple[MetricForm, ...] = (
     Ratio(bad='http_requests_total{status=~"5.."}', total="http_requests_total"),
     Quantile(of="http_request_duration_seconds", q=0.9),
@@ -30,15 +37,30 @@ FORMS: tuple[MetricForm, ...] = (
 )
 
 
-def question(form: MetricForm) -> Question:
-    return Question(form=form, window=WINDOW)
+def question(form: MetricForm, reference: Earlier | None = None) -> Question:
+    return Question(form=form, window=WINDOW, reference=reference, remember=REMEMBER)
+
+
+def nothing(form: MetricForm, at: datetime) -> None:
+    del form, at
+
+
+def a_while_ago(form: MetricForm, at: datetime) -> Earlier:
+    del at
+    return Earlier(form=form, ago=timedelta(seconds=5))
+
+
+def before_a_moment(form: MetricForm, at: datetime) -> Earlier:
+    """A median; the moment is the same for all that is asked within a few seconds."""
+    until = datetime.fromtimestamp(at.timestamp() // 10 * 10, UTC)
+    return Earlier(form=form, at=until, median_over=timedelta(minutes=30))
 
 
 def now() -> datetime:
     return datetime.now(UTC)
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(180)
 async def test_each_version_gets_what_it_would_have_got_alone(
     start_app: Callable[..., VersionedApp],
     start_prometheus: Callable[..., Prometheus],
@@ -59,16 +81,17 @@ async def test_each_version_gets_what_it_would_have_got_alone(
     for number, app in enumerate(apps.values()):
         app.control(gauges={"queue_depth": 5 + number})
 
-    async def same(source: Source, form: MetricForm) -> Dealt:
+    async def same(source: Source, form: MetricForm, asking: Asking) -> Dealt:
         """Asked three times until no scrape came in between: alone, dealt, alone again."""
         for app in apps.values():
             http_get(app.port, "/")
         at = now()
-        before = {version: await alone(source, form, version, at) for version in (*apps, "v9")}
-        dealt = await source.deal(question(form), by=("version",), now=at)
+        earlier = asking(form, at)
+        before = {version: await alone(source, form, version, at, earlier) for version in (*apps, "v9")}
+        dealt = await source.deal(question(form, earlier), by=("version",), now=at)
         assert isinstance(dealt, Dealt)
         for version, answer in before.items():
-            assert await alone(source, form, version, at) == answer
+            assert await alone(source, form, version, at, earlier) == answer
             mine = dealt.of((version,)).parts
             assert set(mine) == set(answer)
             for part, series in answer.items():
@@ -76,20 +99,27 @@ async def test_each_version_gets_what_it_would_have_got_alone(
                 assert mine[part] == pytest.approx(series, rel=0.02, nan_ok=True)
         assert len(dealt.of(("v2",)).parts["newest"]) == 1
         assert dealt.of(("v2",)).parts != dealt.of(("v1",)).parts
+        assert ("reference" in dealt.nothing.parts) is (earlier is not None)
+        for part in () if earlier is None else ("reference", "reference_samples"):
+            assert all(dealt.of((version,)).parts[part] for version in apps), part
         return dealt
 
     async with running(list(sources.values())):
         await eventually(prometheus.up, within=15, what="a first scrape")
-        for source in sources.values():
-            for form in FORMS:
-                dealt = await eventually(lambda s=source, f=form: same(s, f), within=20, every=0.2)  # type: ignore[misc]  # a default binds the loop's names
-                assert dealt.strangers([("v1",)]) == 1
-                assert dealt.of(("v9",)) == dealt.nothing
+        for asking, source, form in product((nothing, a_while_ago, before_a_moment), sources.values(), FORMS):
+            dealt = await eventually(partial(same, source, form, asking), within=40, every=0.2)
+            assert dealt.strangers([("v1",)]) == 1
+            assert dealt.of(("v9",)) == dealt.nothing
 
 
-async def alone(source: Source, form: MetricForm, version: str, at: datetime) -> dict[str, tuple[float, ...]]:
-    narrow = with_selectors(form, lambda selector: with_matcher(selector, f'version="{version}"'))
-    answer = await source.ask(question(narrow), now=at)
+async def alone(
+    source: Source, form: MetricForm, version: str, at: datetime, earlier: Earlier | None
+) -> dict[str, tuple[float, ...]]:
+    def narrow(form: MetricForm) -> MetricForm:
+        return with_selectors(form, lambda selector: with_matcher(selector, f'version="{version}"'))
+
+    reference = earlier and replace(earlier, form=narrow(earlier.form))
+    answer = await source.ask(question(narrow(form), reference), now=at)
     assert isinstance(answer, Answer)
     return answer.parts
 

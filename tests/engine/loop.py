@@ -27,7 +27,7 @@ from watchdog.core.request import Reply, Request, RequestKind
 from watchdog.core.restore import restore_service, restore_sources
 from watchdog.core.rollback import Rollback
 from watchdog.core.routing import Route
-from watchdog.core.rule import Ratio, Rule
+from watchdog.core.rule import Rate, Ratio, Rule
 from watchdog.core.selector import parse_selector
 from watchdog.core.service import Intervals, Mode, Service
 from watchdog.core.traffic import TrafficState
@@ -67,6 +67,8 @@ class Shop:
         #: By service, for rules that are asked once for all; `dealt` is when, and for whom.
         self.services: dict[str, float] = {}
         self.dealt: list[tuple[float, list[str]]] = []
+        #: What every reference is.
+        self.usual = 1000.0
 
     async def ask(self, question: Question, *, now: datetime) -> Answer | Failed:
         text = str(question.form)
@@ -86,22 +88,29 @@ class Shop:
         return Answer(parts=parts, evaluated_at=now)
 
     async def deal(self, question: Question, *, by: tuple[str, ...], now: datetime) -> Dealt | Failed:
-        """Every service of `services`, each with its own share of failing requests."""
-        assert isinstance(question.form, Ratio)
-        selector = parse_selector(question.form.total)
+        """Every service of `services`, each with its own share of failing requests, or number of requests."""
+        assert isinstance(question.form, Ratio | Rate)
+        selector = parse_selector(
+            question.form.total if isinstance(question.form, Ratio) else question.form.of
+        )
         names = [name for name in self.services if selector.accepts({"service": name})]
         self.dealt.append((asyncio.get_running_loop().time(), names))
         await asyncio.sleep(0.003)
         if self.failed is not None:
             return self.failed
         newest = float(int(now.timestamp()))
-        numbers = {"total": 1000.0, "newest": newest, "samples": 10.0}
+        numbers = {"newest": newest, "samples": 10.0}
+        if isinstance(question.form, Ratio):
+            numbers["total"] = 1000.0
+        if question.reference is not None:
+            numbers |= {"reference": self.usual, "reference_samples": 120.0}
+        one = "bad" if isinstance(question.form, Ratio) else "value"
         parts = [
             Part(part, {by[0]: name}, number)
             for name in names
-            for part, number in {**numbers, "bad": 1000 * self.services[name]}.items()
+            for part, number in {**numbers, one: 1000 * self.services[name]}.items()
         ]
-        whole = Answer(parts=dict.fromkeys(("bad", *numbers), ()), evaluated_at=now)
+        whole = Answer(parts=dict.fromkeys((one, *numbers), ()), evaluated_at=now)
         return deal(parts, whole, by)
 
     async def inspect(self) -> SourceReport:

@@ -16,7 +16,18 @@ from tests.eventually import eventually
 from watchdog.core.check import CheckId, Reason
 from watchdog.core.observation import Failed, FailReason
 from watchdog.core.rollback import RollbackState
-from watchdog.core.rule import Level, Match, Ratio
+from watchdog.core.rule import (
+    Against,
+    Baseline,
+    Direction,
+    Level,
+    Match,
+    Rate,
+    Ratio,
+    Rule,
+    Thresholds,
+    Unit,
+)
 
 pytestmark = pytest.mark.virtual_time
 
@@ -27,6 +38,17 @@ SHARED = replace(
     match=Match(labels={"service": "name"}),
     interval=timedelta(seconds=10),
 )
+FEWER = replace(
+    SHARED,
+    form=Rate(of="requests_total"),
+    unit=Unit.COUNT,
+    direction=Direction.BELOW,
+    thresholds=Thresholds(),
+    evidence=None,
+    baseline=Baseline(
+        against=Against.BEFORE_DEPLOYMENT, margins=Thresholds(warning=0.3, critical=0.5, rollback=0.55)
+    ),
+)
 MANY = tuple(f"service-{number}" for number in range(49))
 
 
@@ -34,8 +56,8 @@ MANY = tuple(f"service-{number}" for number in range(49))
 async def start() -> AsyncIterator[Make]:
     engines: list[Engine] = []
 
-    async def make(**words: Any) -> Engine:
-        engines.append(Engine(rules=(SHARED,), **words))
+    async def make(rule: Rule = SHARED, **words: Any) -> Engine:
+        engines.append(Engine(rules=(rule,), **words))
         await engines[-1].start()
         return engines[-1]
 
@@ -126,3 +148,44 @@ async def test_a_service_that_has_no_series_is_the_only_one_without_data(start: 
 
     assert levels(engine) == {"trips": Level.OK, MANY[0]: Level.UNKNOWN, MANY[1]: Level.OK, MANY[2]: Level.OK}
     assert engine.metric('watchdog_rule_unclaimed{rule="errors"}') == 1
+
+
+async def test_only_the_one_whose_traffic_fell_since_its_deployment_is_rolled_back(start: Make) -> None:
+    engine = await start(FEWER, others=MANY[:3])
+    engine.shop.services = dict.fromkeys(engine.services, 1.0)
+    await engine.stable()
+    await asyncio.sleep(60)
+    calm = asyncio.get_running_loop().time()
+    await asyncio.sleep(60)
+    recent = [names for when, names in engine.shop.dealt if when > calm]
+    assert 5 <= len(recent) <= 7
+    assert all(len(names) == 4 for names in recent), "what they are compared with is known"
+
+    await engine.deploy()
+    engine.shop.services["trips"] = 0.4
+    await eventually(lambda: engine.switch.writes == 1, within=120, every=0.05, what="a switch")
+    (rollback,) = engine.rollbacks
+    assert "400 is 60% below 1000, the median in the 30m before the deployment" in rollback.reason
+    engine.shop.services["trips"] = 1.0
+    await eventually(
+        lambda: [one.state for one in engine.rollbacks] == [RollbackState.COMPLETED],
+        within=120,
+        every=0.05,
+        what="a rollback that is complete",
+    )
+
+    assert all(engine.switches[name].writes == 0 for name in MANY[:3])
+    assert levels(engine) == dict.fromkeys(("trips", *MANY[:3]), Level.OK)
+    assert engine.chain_holds()
+
+
+async def test_services_of_one_start_are_compared_with_before_it_by_one_question(start: Make) -> None:
+    engine = await start(FEWER, others=MANY)
+    engine.shop.services = dict.fromkeys(engine.services, 1.0)
+    await asyncio.sleep(45)
+
+    later = [(when, names) for when, names in engine.shop.dealt if when > 1]  # all of them are seen by then
+    assert len(later) >= 4
+    assert len({when for when, _ in later}) == len(later)
+    assert all(len(names) == 50 for _, names in later)
+    assert levels(engine) == dict.fromkeys(engine.services, Level.OK)

@@ -45,17 +45,11 @@ def baseline_of(
         line = rule.at_key("threshold").line
         words = f"a rule has `threshold` or `baseline`, never both; 'threshold' stands in line {line}"
         problems.add(rule.at_key("baseline"), words)
-    if rule.has("match"):
-        words = (
-            "a rule has `match` or `baseline`, never both: with `match` one question is asked for all services, "
-            "and each of them would be compared with another time or version"
-        )
-        problems.add(rule.at_key("baseline"), words)
     before = len(problems)
     written, broken = shape(BaselineShape, place, problems)
     if written is None:
         return None
-    against = None if "against" in broken else _against(place, written.against, form, window, problems)
+    against = None if "against" in broken else _against(rule, place, written.against, form, window, problems)
     margins = None if "worse_by" in broken else _worse_by(place, direction, problems)
     if against is None or margins is None or len(problems) > before or rule.has("threshold"):
         return None
@@ -64,9 +58,16 @@ def baseline_of(
 
 
 def _against(
-    place: Node, text: str, form: Form | None, window: timedelta, problems: Problems
+    rule: Node, place: Node, text: str, form: Form | None, window: timedelta, problems: Problems
 ) -> tuple[Against, timedelta | None] | None:
     at = place.at_value("against")
+    if text == Against.PREVIOUS_VERSION and rule.has("match"):
+        words = (
+            "`previous-version` compares versions, and a rule with `match` names none: it is asked once for all "
+            "services; leave `match` out and name $version, or compare with `before-deployment`"
+        )
+        problems.add(at, words)
+        return None
     if text == Against.PREVIOUS_VERSION and form is not None and not _names_version(form):
         words = "`previous-version` compares versions, and this rule names neither $version nor $variant"
         problems.add(at, words)

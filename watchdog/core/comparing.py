@@ -149,18 +149,30 @@ def _before_deployment(
     if by is not None:
         deployment = service.deployments.get(by.deployment, deployment)
     before = _replaced(service, deployment) or deployment
+    at = _until(deployment)
     asked = Earlier(
         form=_form(service, check, rule, before),
-        at=deployment.started_at,
+        at=at,
         median_over=MEDIAN_OVER,
         version=before.version if rule.per_version else "",
     )
     known = service.checks.get(check, CheckState()).reference
-    if known is not None and known.learnt_at >= deployment.started_at + SETTLED_AFTER:
-        same = (known.at, known.version) == (deployment.started_at, asked.version)
+    if known is not None and known.learnt_at >= at + SETTLED_AFTER:
+        same = (known.at, known.version) == (at, asked.version)
         if same:
             return Comparison(known=known)
     return Comparison(asked=asked, told_after=timedelta() if deployment.armed else None)
+
+
+def _until(deployment: Deployment) -> datetime:
+    """When the time before a deployment ends.
+
+    At first sight that is the begun minute: no deployment happened then, and services that are seen first within
+    the same minute can be asked for together.
+    """
+    if deployment.origin is Origin.ADOPTED:
+        return deployment.started_at.replace(second=0, microsecond=0)
+    return deployment.started_at
 
 
 def _watched(service: ServiceWorld, check: CheckId, deployment: Deployment, now: datetime) -> bool:

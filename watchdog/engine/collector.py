@@ -73,10 +73,15 @@ class Collector:
         """
         if isinstance(poll, CheckId):
             return await self._poll_check(poll)
-        world, found = self._world(), list[Observed]()
-        for table in tables(world, poll, now=self._now()):
-            for one in rounds(world, table, now=self._now()):
-                found += await self._play(one, poll, whole=len(one.hands) == len(table.hands))
+        world, now = self._world(), self._now()
+        played = await asyncio.gather(
+            *(
+                self._play(one, poll, whole=len(one.hands) == len(table.hands))
+                for table in tables(world, poll, now=now)
+                for one in rounds(world, table, now=now)
+            )
+        )
+        found = [observed for observations in played for observed in observations]
         for observed in found:
             self._deliver(replace(observed, edition=world.edition))
         return self._pace(poll, found)

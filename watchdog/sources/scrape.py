@@ -28,7 +28,7 @@ from watchdog.aio.clock import Clock, SystemClock
 from watchdog.aio.fetch import Page, Wanted, fetch, open_session
 from watchdog.aio.supervise import run_all
 from watchdog.core.baseline import Earlier, reach_of
-from watchdog.core.dealing import Dealt
+from watchdog.core.dealing import Dealt, Key
 from watchdog.core.measure import Measurable, measure, selectors_of
 from watchdog.core.observation import Answer, Failed, FailReason
 from watchdog.core.recalling import recalled
@@ -89,12 +89,17 @@ class _Target:
 
 
 class _Prepared(msgspec.Struct, frozen=True, kw_only=True):
-    """A question that can be answered from memory, and what is the same for everybody who asks it."""
+    """A question that can be answered from memory, and what is the same for everybody who asks it.
+
+    `reads` are the selectors of the question and of its reference.
+    """
 
     form: Measurable
     window: timedelta
+    reference: Earlier | None
     now: datetime
     selectors: tuple[Selector, ...]
+    reads: tuple[Selector, ...]
     since: datetime | None
     asked: str
 
@@ -110,8 +115,10 @@ class _Prepared(msgspec.Struct, frozen=True, kw_only=True):
         measured = measure(
             memory, self.form, after=(self.now - self.window).timestamp(), until=self.now.timestamp()
         )
+        reference = self._reference(memory)
+        recorded = [measured.record, reference] if self.reference else [measured.record]
         return Answer(
-            parts=measured.parts,
+            parts=measured.parts | reference,
             evaluated_at=self.now,
             warnings=tuple(
                 target.trouble
@@ -120,7 +127,19 @@ class _Prepared(msgspec.Struct, frozen=True, kw_only=True):
             ),
             since=self.since,
             asked=self.asked,
-            answered=msgspec.json.encode(measured.record).decode(),
+            answered=" ".join(msgspec.json.encode(one).decode() for one in recorded),
+        )
+
+    def _reference(self, memory: Memory) -> dict[str, tuple[float, ...]]:
+        """The parts of the reference, as far back as the source's memory has no hole; none where none is asked for."""
+        if self.reference is None:
+            return {}
+        return recalled(
+            memory,
+            self.reference,
+            window=self.window.total_seconds(),
+            since=None if self.since is None else self.since.timestamp(),
+            now=self.now.timestamp(),
         )
 
 
@@ -185,59 +204,39 @@ class ScrapeSource:
         prepared = self._prepared(question, now)
         if isinstance(prepared, Failed):
             return prepared
-        answer = prepared.answer(self._memory, self._troubled())
-        return (
-            answer
-            if question.reference is None
-            else self._with_reference(answer, question, question.reference)
-        )
-
-    def _with_reference(self, answer: Answer, question: Question, asked: Earlier) -> Answer | Failed:
-        """The answer with the parts of the reference, as far back as the memory has no hole."""
-        if isinstance(asked.form, Query):
-            detail = "raw PromQL needs a source of kind prometheus"
-            return Failed(reason=FailReason.QUERY_ERROR, detail=detail, asked=answer.asked)
-        try:
-            parts = recalled(
-                self._memory,
-                asked,
-                window=question.window.total_seconds(),
-                since=None if answer.since is None else answer.since.timestamp(),
-                now=answer.evaluated_at.timestamp(),
-            )
-        except ValueError as error:
-            return Failed(reason=FailReason.QUERY_ERROR, detail=str(error), asked=answer.asked)
-        return msgspec.structs.replace(
-            answer,
-            parts=answer.parts | parts,
-            asked=f"{answer.asked}; to compare with {_moment(asked)}: {_described(asked.form, question.window)}",
-            answered=f"{answer.answered} {msgspec.json.encode(parts).decode()}",
-        )
+        return prepared.answer(self._memory, self._troubled())
 
     async def deal(self, question: Question, *, by: tuple[str, ...], now: datetime) -> Dealt | Failed:
         prepared = self._prepared(question, now)
         if isinstance(prepared, Failed):
             return prepared
         troubled = self._troubled()
-        shares = self._memory.dealt((selector.name for selector in prepared.selectors), by)
-        return Dealt(
-            hands={key: prepared.answer(memory, troubled) for key, memory in shares.items()},
-            nothing=prepared.answer(Memory(), troubled),
-        )
+        shares = self._memory.dealt((selector.name for selector in prepared.reads), by)
+        hands: dict[Key, Answer] = {}
+        for key, memory in shares.items():
+            if any(True for selector in prepared.reads for _ in memory.selected(selector)):
+                hands[key] = prepared.answer(memory, troubled)
+                if question.reference is not None:
+                    await asyncio.sleep(0)  # a median is made of dozens of values
+        return Dealt(hands=hands, nothing=prepared.answer(Memory(), troubled))
 
     def _prepared(self, question: Question, now: datetime) -> _Prepared | Failed:
         """What is the same for every answer to this question."""
         form, window = question.form, question.window
-        if isinstance(form, Query):
+        earlier = question.reference.form if question.reference else form
+        if isinstance(form, Query) or isinstance(earlier, Query):
             return Failed(
                 reason=FailReason.QUERY_ERROR, detail="raw PromQL needs a source of kind prometheus"
             )
         asked = _described(form, window)
+        if question.reference is not None:
+            asked += f"; to compare with {_moment(question.reference)}: {_described(earlier, window)}"
         if window > LONGEST_WINDOW:
             detail = f"a scrape source remembers {LONGEST_WINDOW.total_seconds() / 60:g} minutes, not more"
             return Failed(reason=FailReason.QUERY_ERROR, detail=detail, asked=asked)
         try:
             selectors = tuple(selectors_of(form).values())
+            reads = selectors if earlier is form else (*selectors, *selectors_of(earlier).values())
         except ValueError as error:
             return Failed(reason=FailReason.QUERY_ERROR, detail=str(error), asked=asked)
         keep = max(window, question.remember).total_seconds()
@@ -251,8 +250,10 @@ class ScrapeSource:
         return _Prepared(
             form=form,
             window=window,
+            reference=question.reference,
             now=now,
             selectors=selectors,
+            reads=tuple(dict.fromkeys(reads)),
             since=None if since is None else datetime.fromtimestamp(since, UTC),
             asked=asked,
         )
