@@ -492,6 +492,27 @@ async def test_a_reload_of_which_nothing_is_known_is_unknown_and_the_next_read_t
     assert rig.leftovers() == []
 
 
+async def test_a_change_that_nginx_never_loaded_is_not_made_by_that_of_another_service_in_the_file(
+    rig: NginxRig,
+) -> None:
+    rig.file.write_text(
+        rig.file.read_text() + "upstream tours { server 127.0.0.1:1; server 127.0.0.1:2 down; }\n"
+    )
+    rig.nginx.reload()
+    others = {"blue": "127.0.0.1:1", "green": "127.0.0.1:2"}
+    other = rig.switch(upstream="tours", variants=others)
+    failing = rig.switch(
+        reload=rig.script("reload", "exit 1"), test=rig.nginx.test_argv, pid_file=str(rig.nginx.pid_file)
+    )
+    with pytest.raises(SwitchUnknown):
+        await failing.apply(to_green(await failing.read()))
+
+    assert (await other.apply(to_green(await other.read()))).live == ("green",)
+
+    assert (await rig.switch().read()).live == (await failing.read()).live == ("blue",)
+    assert await rig.answered_by() == "blue"
+
+
 async def test_an_edit_between_the_read_and_the_write_is_not_overwritten(rig: NginxRig) -> None:
     edit = rig.script("judge", f"echo '# mine' >> {rig.file}")
     switch = rig.switch(test=edit)

@@ -185,7 +185,8 @@ class NginxSwitch:
                 f"{self._view.where}: somebody changed the file and has not reloaded nginx; a switch would make "
                 f"that edit live: reload nginx, or put the file back; {_UNTOUCHED}"
             )
-        text = before.file.text
+        # Not what the file says: an unloaded change of ours may be another service's, given up long ago.
+        text = before.running
         variants = self._settings.variants
         try:
             text = switched(
