@@ -74,6 +74,14 @@ def test_systemd_has_nothing_to_say_about_what_the_daemon_asks_of_nginx(tmp_path
     assert (len(units), done.returncode, said) == (2, 0, [])
 
 
+def test_nginx_obeys_the_daemon_and_not_those_who_may_read_its_files() -> None:
+    socket = (FOLDER / "rollback-watchdog-nginx.socket").read_text().splitlines()
+    assert {f"SocketUser={NAME}", "SocketMode=0600"} <= set(socket)
+    assert not [line for line in socket if line.startswith("SocketGroup=")]
+    page = (ROOT / "docs" / "how-to" / "nginx.md").read_text()
+    assert f"install -d -o {NAME} -g root -m 755 /etc/nginx/watchdog\n" in page
+
+
 def test_the_times_of_the_unit_fit_those_of_the_daemon() -> None:
     given = dict(re.findall(r"^(\w+Sec)=(\d+)s$", UNIT.read_text(), re.MULTILINE))
     stop = FINISH_WITHIN + STOP_WITHIN + FLUSH_WITHIN
