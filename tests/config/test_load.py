@@ -38,6 +38,42 @@ def test_the_text_of_the_error_is_one_line_a_mistake_in_order(draft: Draft) -> N
     ]
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("version: 1\nrules:\n\t- {}\n", "rules.yaml:3:1: is not valid YAML"),
+        ("", "rules.yaml:1:1: is empty"),
+        ("version: 1\nrules: error-rate\n", "rules.yaml:2:8: expected a list"),
+        ("version: 1\nruels: []\n", "rules.yaml:2:1: unknown key 'ruels'"),
+        ("version: 1\nrules: [error-rate]\n", "rules.yaml:2:9: expected a mapping"),
+    ],
+)
+def test_rules_that_could_not_be_read_are_no_unknown_names(draft: Draft, text: str, said: str) -> None:
+    """Hundreds of services that use them would hide the one mistake; and the file named first is theirs."""
+    draft.replace("backend: trips", "backnd: trips")
+    draft.main = draft.main.replace("rules: [error-rate, healthy]", "rules: [error-rate, {tag: web}]")
+    draft.rules = text
+    with pytest.raises(InvalidConfiguration) as raised:
+        draft.load()
+    lines = str(raised.value).splitlines()
+    assert any(said in line for line in lines)
+    assert any("'backnd'" in line for line in lines), "the rest is judged all the same"
+    assert not any("unknown rule" in line or "unknown tag" in line or "armed" in line for line in lines)
+
+
+def test_a_misspelt_name_of_a_rule_that_could_be_read_is_told_beside_those_that_could_not(
+    draft: Draft,
+) -> None:
+    (draft.folder / "more.yaml").write_text("version: 1\n")
+    draft.main = draft.main.replace("[rules.yaml]", "[rules.yaml, more.yaml]")
+    draft.replace("rules: [error-rate, healthy]", "rules: [error-rate, helthy, more]")
+    with pytest.raises(InvalidConfiguration) as raised:
+        draft.load()
+    said = str(raised.value)
+    assert "unknown rule 'helthy'; did you mean 'healthy'?" in said
+    assert "unknown rule 'more'" not in said
+
+
 def test_files_are_named_as_the_user_named_them(draft: Draft, request: pytest.FixtureRequest) -> None:
     folder = draft.path.parent
     here = Path.cwd()

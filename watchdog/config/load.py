@@ -82,6 +82,8 @@ class _Loader:
         self._problems = problems
         self._providers = providers
         self._trail = trail
+        #: Whether every rule could be read; else nobody knows which names are unknown.
+        self._rules_whole = True
 
     def configuration(self) -> Configuration:
         """Everything; to be used only when no mistake was found."""
@@ -159,14 +161,17 @@ class _Loader:
         for file in self._rule_files():
             root = read(file, self._problems, secrets=None, trail=self._trail)
             if root is None or (written := shape(RulesFileShape, root, self._problems)[0]) is None:
+                self._rules_whole = False
                 continue
             _want_version(root, self._problems)
             place = root.get("rules")
+            self._rules_whole = self._rules_whole and bool(written.rules)
             if place is not None and not written.rules:
                 self._problems.add(place.at, "no rules: at least one is needed")
             for node in (place.items or ()) if place is not None else ():
                 known = compile_rule(node, around, forms, self._problems)
                 if known is None:
+                    self._rules_whole = False
                     continue
                 if known.name in rules:
                     words = (
@@ -195,13 +200,16 @@ class _Loader:
             self._trail.matched(self._base, pattern, names)
             found = [file for name in names if not (file := self._base / name).is_dir()]
             if not found:
+                self._rules_whole = False
                 self._problems.add(item.at, f"{quote(pattern)} matches no file")
             for file in found:
                 files.setdefault(os.path.realpath(file), file)
         return list(files.values())
 
     def _services(self, rules: dict[str, Known]) -> Services:
-        services = Services(rules, self._profiles(), self._providers, self._problems)
+        services = Services(
+            rules, self._profiles(), self._providers, self._problems, rules_whole=self._rules_whole
+        )
         before = len(self._problems)
         place = self._root.get("services")
         items = None if place is None else place.items
@@ -210,7 +218,7 @@ class _Loader:
             self._problems.add(at, "`services` must name at least one service")
         for node in items or ():
             services.add(node)
-        whole = len(self._problems) == before and bool(items)
+        whole = len(self._problems) == before and bool(items) and self._rules_whole
         if whole and not any(rules[name].armed for name in services.used):
             words = "no rule is armed: no service uses a rule with a `rollback` threshold"
             self._problems.add(self._root.at_key("services"), words)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from watchdog.config.nodes import Node
-from watchdog.config.problems import Problems, quote, unknown
+from watchdog.config.problems import Problems, meant, quote, unknown
 from watchdog.config.schema import ProfileShape, RollbackShape
 from watchdog.core.service import RollbackPolicy
 from watchdog.core.units import format_duration
@@ -25,9 +25,15 @@ class Profile:
 
 
 def policy_of(
-    node: Node, own: RollbackShape, profile: Profile, rules: Iterable[str], problems: Problems
+    node: Node,
+    own: RollbackShape,
+    profile: Profile,
+    rules: Iterable[str],
+    problems: Problems,
+    *,
+    rules_whole: bool = True,
 ) -> RollbackPolicy:
-    """The policy of the service at `node`, which uses `rules`."""
+    """The policy of the service at `node`, which uses `rules`, and perhaps more where they are not `rules_whole`."""
     values: dict[str, Any] = {}
     for name in RollbackPolicy.__struct_fields__:
         for shape in (own, profile.shape.rollback):
@@ -35,7 +41,9 @@ def policy_of(
                 values[name] = value
                 break
     place = _place("confirm", node, profile)
-    values["confirm"] = () if place is None else _confirm(place, tuple(rules), problems)
+    values["confirm"] = (
+        () if place is None else _confirm(place, tuple(rules), problems, rules_whole=rules_whole)
+    )
     policy = RollbackPolicy(**values)
     if policy.armed_for <= policy.warmup:
         at = _place("armed_for", node, profile) or _place("warmup", node, profile) or node
@@ -57,7 +65,9 @@ def _place(name: str, node: Node, profile: Profile) -> Node | None:
     return own
 
 
-def _confirm(place: Node, rules: tuple[str, ...], problems: Problems) -> tuple[str, ...]:
+def _confirm(
+    place: Node, rules: tuple[str, ...], problems: Problems, *, rules_whole: bool
+) -> tuple[str, ...]:
     if place.reported or (place.text == "none" and not place.tag):
         return ()
     if place.items is not None and not place.items:
@@ -68,9 +78,9 @@ def _confirm(place: Node, rules: tuple[str, ...], problems: Problems) -> tuple[s
             if not item.reported:
                 problems.add(item.at, f"expected none or names of rules, found {item.describe()}")
         elif item.text not in rules:
-            problems.add(
-                item.at, unknown("rule", item.text, rules) + "; a service confirms with rules that it uses"
-            )
+            words = unknown("rule", item.text, rules) + "; a service confirms with rules that it uses"
+            if rules_whole or meant(item.text, rules):
+                problems.add(item.at, words)
         elif item.text in names:
             problems.add(item.at, f"duplicate rule {quote(item.text)}")
         else:

@@ -12,7 +12,7 @@ from watchdog.config.loaded import Position, Provider, ServiceEntry
 from watchdog.config.matching import Claims
 from watchdog.config.nodes import Node
 from watchdog.config.policy import Profile, policy_of
-from watchdog.config.problems import Problems, quote, unknown
+from watchdog.config.problems import Problems, meant, quote, unknown
 from watchdog.config.providers import Providers
 from watchdog.config.rules import Known
 from watchdog.config.schema import ServiceShape, TagShape
@@ -35,8 +35,12 @@ class Services:
         profiles: Mapping[str, Profile],
         providers: Providers,
         problems: Problems,
+        *,
+        rules_whole: bool = True,
     ) -> None:
+        """Not `rules_whole`: some could not be read, so that only names that are surely misspelt are unknown."""
         self._rules = rules
+        self._rules_whole = rules_whole
         self._profiles = profiles
         self._providers = providers
         self._problems = problems
@@ -68,7 +72,9 @@ class Services:
         rules = self._rules_of(node, written, broken)
         traffic, ready = self._traffic(node, written.name or "?", broken)
         profile = self._profiles.get(written.environment, Profile())
-        policy = policy_of(node, written.rollback, profile, rules, self._problems)
+        policy = policy_of(
+            node, written.rollback, profile, rules, self._problems, rules_whole=self._rules_whole
+        )
         if traffic is None or len(self._problems) > before:
             return
         mode = written.mode or profile.shape.mode or Mode.ENFORCE
@@ -127,7 +133,10 @@ class Services:
             names = [known.name for known in self._rules.values() if tag.tag in known.tags]
             if not names:
                 tags = {tag for known in self._rules.values() for tag in known.tags}
-                self._problems.add(item.at_value("tag"), unknown("tag", tag.tag, tags) + "; no rule has it")
+                if self._rules_whole or meant(tag.tag, tags):
+                    self._problems.add(
+                        item.at_value("tag"), unknown("tag", tag.tag, tags) + "; no rule has it"
+                    )
             return names
         name = item.text
         if name is None or item.tag:
@@ -136,7 +145,8 @@ class Services:
                 self._problems.add(item.at, words)
             return []
         if name not in self._rules:
-            self._problems.add(item.at, unknown("rule", name, self._rules))
+            if self._rules_whole or meant(name, self._rules):
+                self._problems.add(item.at, unknown("rule", name, self._rules))
             return []
         if name in explicit:
             self._problems.add(item.at, f"duplicate rule {quote(name)}")
