@@ -19,6 +19,7 @@ from watchdog.aio.clock import Clock
 from watchdog.api.asking import Asking
 from watchdog.api.auth import Caller, Guard, Role, is_signed
 from watchdog.api.context import PATIENCE, Call, Context, reply_json
+from watchdog.api.dashboard import serving
 from watchdog.api.events import KEEP_ALIVE, Events
 from watchdog.api.hooks import HOOK_LIMIT, Hooks
 from watchdog.api.interface import Desk, Live
@@ -105,6 +106,9 @@ def _handlers(context: Context, events: Events, metrics: Callable[[], bytes]) ->
         "health": reading.health,
         "readiness": reading.readiness,
         "metrics": show_metrics,
+        "dashboard": serving("dashboard.html"),
+        "dashboard_script": serving("dashboard.js"),
+        "dashboard_style": serving("dashboard.css"),
         "status": reading.status,
         "services": reading.services,
         "service": reading.service,

@@ -56,6 +56,10 @@ def _get(path: str, handler: str, summary: str, answer: type[shapes.Shape]) -> R
     return Route(method="GET", path=V1 + path, handler=handler, summary=summary, answer=answer)
 
 
+def _static(path: str, handler: str, summary: str, media_type: str) -> Route:
+    return Route(method="GET", path=path, handler=handler, summary=summary, role=None, media_type=media_type)
+
+
 def _list(path: str, summary: str, answer: type[shapes.Shape], *filters: str) -> Route:
     return Route(
         method="GET",
@@ -115,6 +119,9 @@ ROUTES: tuple[Route, ...] = (
         summary="The watchdog's own metrics; open or for viewers, as configured",
         media_type="text/plain",
     ),
+    _static("/", "dashboard", "The dashboard, a page without data that asks the paths below", "text/html"),
+    _static("/dashboard.js", "dashboard_script", "What the dashboard does", "text/javascript"),
+    _static("/dashboard.css", "dashboard_style", "How the dashboard looks", "text/css"),
     _get("/status", "status", "The daemon itself and its sources now", shapes.Status),
     _list("services", "Every service now, by name", shapes.Service),
     _get("/services/{name}", "service", "One service now", shapes.Service),
