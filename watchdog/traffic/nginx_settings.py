@@ -36,11 +36,18 @@ def _server_address(address: str) -> str:
     return normalised(address)
 
 
+def _file(path: Path) -> Path:
+    if not path.name:
+        raise ValueError("names no file")
+    return path
+
+
 def _one_or_more(value: Any) -> Any:
     return (value,) if isinstance(value, str) else value
 
 
 Argv = Annotated[list[str], Field(min_length=1), AfterValidator(_argv)]
+FilePath = Annotated[Path, AfterValidator(_file)]
 ServerAddress = Annotated[str, AfterValidator(_server_address)]
 _OneOrMore = str | Annotated[list[str], Field(min_length=1)]
 Addresses = Annotated[
@@ -53,7 +60,7 @@ Addresses = Annotated[
 class NginxSettings(ProviderSettings):
     """`traffic: {kind: nginx, …}` of a service."""
 
-    upstream_file: Path
+    upstream_file: FilePath
     """The file with the `upstream` block. Its folder must be writable: the file is replaced, not written into."""
     upstream: Annotated[str, Field(pattern=f"^{_PLAIN}$")]
     """Name of the `upstream` that holds the servers of all variants."""
@@ -63,7 +70,7 @@ class NginxSettings(ProviderSettings):
     """Makes nginx load its configuration."""
     test: Argv | None = None
     """Judges the configuration that is there: exit 0 is valid."""
-    pid_file: Literal["none"] | Path | None = None
+    pid_file: Literal["none"] | FilePath | None = None
     """Tells nginx's master process, and so what it has loaded. `none` where nginx cannot be seen from here
     (a container): then a state is what the file says."""
     timeout: PositiveDuration = timedelta(seconds=10)
