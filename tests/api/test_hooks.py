@@ -192,6 +192,17 @@ async def test_no_signature_fits_where_no_token_is_configured(
     assert daemon.asked == []
 
 
+@pytest.mark.parametrize("secret", ["", " "])
+async def test_an_empty_configured_token_signs_nothing(
+    serve: Serve, anybody: aiohttp.ClientSession, daemon: Daemon, secret: str
+) -> None:
+    slip = Token(name="slip", role="operator", token=SecretStr(secret))
+    raw = json.dumps(V3).encode()
+    url = await serve(Server(port=0, tokens=(slip,))) + DEPLOYMENT
+    await post(anybody, url, raw, status=401, headers=signed(raw, secret))
+    assert daemon.asked == []
+
+
 async def test_a_signature_opens_nothing_but_the_hook_for_deployments(
     serve: Serve, anybody: aiohttp.ClientSession, daemon: Daemon
 ) -> None:

@@ -59,8 +59,11 @@ class Guard:
             (_fingerprint(token.token.get_secret_value()), Caller(name=token.name, role=_ROLES[token.role]))
             for token in tokens
         ]
+        # Anybody can sign with nothing, so an empty token is no secret.
         self._secrets = [
-            (token.token, caller) for token, (_, caller) in zip(tokens, self._known, strict=True)
+            (token.token, caller)
+            for token, (_, caller) in zip(tokens, self._known, strict=True)
+            if token.token.get_secret_value().strip()
         ]
 
     def admit(self, request: web.Request, needed: Role) -> Caller:
