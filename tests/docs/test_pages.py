@@ -10,23 +10,25 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import yaml
+from pydantic import BaseModel
 from typer.core import TyperGroup
 from typer.main import get_command
 
 from tests.docs.normalise import normalised
 from tests.docs.pages import PAGES, ROOT, Block, blocks_of, commands_of, name_of, tables_of
 from tests.docs.player import Demo, Player
-from tests.docs.reference import table, tables
+from tests.docs.reference import model_of, table, tables
 from tests.docs.webhook import sent, shown
 from tests.servers.certificates import Certificate
 from tests.servers.nginx import Nginx
 from tests.servers.require import require
 from watchdog.channels.webhook import sign
 from watchdog.cli.main import app
+from watchdog.config import schema
 from watchdog.config.check import check
 from watchdog.traffic.nginx_text import servers_of
 
@@ -80,6 +82,25 @@ def test_every_table_of_keys_is_made_from_the_code(page: Path) -> None:
 def test_every_key_of_the_configuration_stands_in_a_table() -> None:
     found = [name for page in PAGES for name in tables_of(page.read_text())]
     assert sorted(found) == sorted(tables())
+
+
+def test_every_model_that_reads_a_configuration_has_a_table() -> None:
+    others = {"endpoints", "metrics"}
+    known = {model_of(name) for name in tables() if not name.startswith("pack ") and name not in others}
+    shapes = {it for it in vars(schema).values() if isinstance(it, type) and issubclass(it, BaseModel)}
+    said_in_words = {schema.RulesFileShape, schema.TagShape}  # `version` with `rules`, and `{tag: TAG}`
+    assert {it for it in shapes if it.__name__.endswith("Shape")} - said_in_words <= known
+    for model in known:
+        for info in model.model_fields.values():
+            assert set(models_in(info.annotation)) <= known, f"{model.__name__}: {info}"
+
+
+def models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    """The models that an annotation names, however deep."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for one in get_args(annotation):
+        yield from models_in(one)
 
 
 @PAGE
