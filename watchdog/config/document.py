@@ -9,16 +9,13 @@ from __future__ import annotations
 import os
 import unicodedata
 from pathlib import Path
-from typing import Any
 
 import yaml
-from yaml.composer import Composer, ComposerError
+from yaml.composer import ComposerError
 from yaml.error import Mark, MarkedYAMLError
-from yaml.parser import Parser
-from yaml.reader import Reader, ReaderError
-from yaml.resolver import BaseResolver
-from yaml.scanner import Scanner
+from yaml.reader import ReaderError
 
+from watchdog.config.composer import DEEPEST, PythonComposer, quickly
 from watchdog.config.loaded import Position
 from watchdog.config.nodes import Entry, Node
 from watchdog.config.problems import Problems, quote
@@ -28,8 +25,6 @@ from watchdog.config.trail import Trail
 
 #: Largest file in bytes. A thousand services fit into a quarter of it.
 LARGEST_FILE = 2 * 1024 * 1024
-#: Deepest nesting, aliases followed. The deepest thing that means something has eight levels.
-DEEPEST = 64
 #: Most values, aliases followed: a few lines of aliases of aliases can stand for billions.
 MOST_VALUES = 200_000
 _TEXT_TAG = "tag:yaml.org,2002:str"
@@ -70,25 +65,37 @@ def read(
 
 def _parse(path: Path, text: str, problems: Problems, secrets: Secrets | None) -> Node | None:
     start = Position(file=path, line=1, column=1)
+    composed = quickly(text)
+    if composed is None:
+        composed = _by_python(path, text, problems)
+        if composed is None:
+            return None
+    root, tags = composed
     try:
-        loader = _Loader(text)
+        built = None if root is None else _Builder(path, problems, secrets, tags).build(root, depth=0)
+    except _TooMuch as fault:
+        problems.add(fault.at, str(fault))
+        return None
+    if built is None or built.is_nothing:
+        problems.add(start, "is empty")
+        return None
+    return built
+
+
+def _by_python(path: Path, text: str, problems: Problems) -> tuple[yaml.Node | None, dict[int, str]] | None:
+    """The root and its tags, or a problem."""
+    try:
+        composer = PythonComposer(text)
     except ReaderError as fault:
         problems.add(_position(path, text, fault.position), "is a character that YAML does not allow")
         return None
     try:
-        root = loader.get_single_node()
-        built = None if root is None else _Builder(path, problems, secrets, loader.tags).build(root, depth=0)
-        if built is None or built.is_nothing:
-            problems.add(start, "is empty")
-            return None
-        return built
-    except _TooMuch as fault:
-        problems.add(fault.at, str(fault))
+        return composer.get_single_node(), composer.tags
     except MarkedYAMLError as fault:
         problems.add(_at(path, fault.problem_mark or fault.context_mark), _syntax(fault))
     except (ValueError, OverflowError, LookupError):
         # PyYAML lets these out for escapes and directives that no character or number has.
-        problems.add(_at(path, loader.get_mark()), "is not valid YAML here")
+        problems.add(_at(path, composer.get_mark()), "is not valid YAML here")
     return None
 
 
@@ -116,31 +123,6 @@ class _TooMuch(Exception):
     def __init__(self, at: Position, message: str) -> None:
         super().__init__(message)
         self.at = at
-
-
-class _Loader(Reader, Scanner, Parser, Composer, BaseResolver):
-    """PyYAML up to nodes, without implicit types; `tags` are the tags that stand in the file, by node."""
-
-    def __init__(self, text: str) -> None:
-        Reader.__init__(self, text)
-        Scanner.__init__(self)
-        Parser.__init__(self)
-        Composer.__init__(self)
-        BaseResolver.__init__(self)
-        self.tags: dict[int, str] = {}
-        self._depth = 0
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        event: Any = self.peek_event()  # type: ignore[no-untyped-call]  # the stubs leave it out
-        if self._depth >= DEEPEST:
-            raise ComposerError(None, None, f"nested deeper than {DEEPEST} levels", event.start_mark)
-        tag = getattr(event, "tag", None)
-        self._depth += 1
-        node = super().compose_node(parent, index)
-        self._depth -= 1
-        if tag is not None:
-            self.tags[id(node)] = tag
-        return node
 
 
 class _Builder:
@@ -211,7 +193,7 @@ class _Builder:
     def _scalar(self, node: yaml.ScalarNode, at: Position) -> Node:
         tag = self._tags.get(id(node), "")
         built = Node(at=at, value=node.value, written=node.value)
-        if odd := next((letter for letter in node.value if _is_odd(letter)), None):
+        if not node.value.isprintable() and (odd := next(filter(_is_odd, node.value), None)):
             built.value = built.written = ""
             self._bad(built, f"the character U+{ord(odd):04X} cannot be used here")
         elif tag in TAGS:

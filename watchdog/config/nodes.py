@@ -5,7 +5,7 @@ This module must never know what a key means, and never judge a value.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -103,12 +103,12 @@ class Node:
             return self.value.get_secret_value()
         return self.value
 
-    def fingerprint(self) -> object:
+    def fingerprint(self) -> Hashable:
         """Equal for equal content, wherever it stands; secrets count by their tag."""
         if self.entries is not None:
-            return {key: entry.node.fingerprint() for key, entry in self.entries.items()}
+            return frozenset((key, entry.node.fingerprint()) for key, entry in self.entries.items())
         if self.items is not None:
-            return [item.fingerprint() for item in self.items]
+            return tuple(item.fingerprint() for item in self.items)
         return self.tag, self.written
 
     def leaves(self) -> Iterator[Node]:

@@ -6,7 +6,7 @@ This module must never know how any switch works.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 
 from watchdog.config.loaded import Position, Provider, ServiceEntry
 from watchdog.config.matching import Claims
@@ -46,7 +46,7 @@ class Services:
         self._problems = problems
         self._names: dict[str, Position] = {}
         self._claims = Claims(problems)
-        self._switches: list[tuple[object, str, Position]] = []
+        self._switches: dict[Hashable, tuple[str, Position]] = {}
         #: Compiled services without mistakes.
         self.entries: dict[str, ServiceEntry] = {}
         #: Every rule that any service uses.
@@ -202,15 +202,10 @@ class Services:
                     self._problems.note(leaf.at, words)
 
     def _check_shared(self, place: Node, name: str) -> None:
-        switch = place.fingerprint()
-        for other, owner, at in self._switches:
-            if other == switch:
-                words = (
-                    f"the same switch as service {owner!r} at {where(at)}; two services would fight over it"
-                )
-                self._problems.add(place.at, words)
-                return
-        self._switches.append((switch, name, place.at))
+        owner, at = self._switches.setdefault(place.fingerprint(), (name, place.at))
+        if at is not place.at:
+            words = f"the same switch as service {owner!r} at {where(at)}; two services would fight over it"
+            self._problems.add(place.at, words)
 
     def _ready(self, node: Node) -> Provider | None:
         asked = False
