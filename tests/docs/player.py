@@ -16,6 +16,7 @@ from tests.docs.normalise import Names, normalised
 from tests.docs.pages import Block, Command, before, blocks_of, commands_of
 from tests.docs.shell import Shell
 from tests.servers.ports import free_port
+from tests.servers.require import require
 
 #: Longest time for one command (seconds).
 _WITHIN = 30.0
@@ -58,6 +59,8 @@ class Player:
         blocks = blocks_of(page)
         if not any(block.kind == "console shell" for block in blocks):
             return self._all(blocks)
+        for program in ("haproxy", "curl", "sqlite3"):
+            require(program)
         self.shell = Shell(self.folder, self._variables())
         try:
             self._all(before(page))
@@ -124,7 +127,7 @@ class Player:
         return self._run(words, reached)
 
     def _variables(self) -> dict[str, str]:
-        places = [str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]
+        places = [str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath), "/usr/sbin"]
         return {
             "PATH": os.pathsep.join(places),
             "HOME": str(self.folder),
