@@ -422,6 +422,7 @@ async def test_a_signal_stops_the_process_cleanly(
         serving.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await serving
-        for one in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        for one in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().remove_signal_handler(one)
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
     await everything_is_free(home)

@@ -54,7 +54,10 @@ def run(path: Path) -> int:
         register_secret(token.token.get_secret_value())
     sys.setswitchinterval(SWITCH_INTERVAL)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(serve(configuration))
+        code = runner.run(serve(configuration))
+    # What asks for a reload while the interpreter ends is no reason to end otherwise.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    return code
 
 
 async def serve(configuration: Configuration) -> int:
@@ -77,7 +80,8 @@ async def serve(configuration: Configuration) -> int:
         on_begin=notifier.reloading,
         on_end=notifier.ready,
     )
-    loop.add_signal_handler(signal.SIGHUP, reloader.ask)
+    # Not the loop's own handler: closing the loop takes that away, and the next SIGHUP would kill what is stopping.
+    signal.signal(signal.SIGHUP, lambda *_: loop.is_closed() or loop.call_soon_threadsafe(reloader.ask))
     pulse = Pulse(notifier, progress=daemon.progress_at, view=daemon.view, clock=clock)
     tasks = Supervisor()
     tasks.start("service manager", pulse.run, critical=False)

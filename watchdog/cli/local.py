@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 def run(config: ConfigFile) -> None:
     """Run the daemon until it is told to stop (SIGTERM, Ctrl-C)."""
     import gc
+    import signal
 
+    # Until there is something to reload: a SIGHUP would end the start. What has changed by then is seen by itself.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     _alone()
     # What is imported stays: looking for garbage in it costs a sixth of the start. `watchdog.app.run` goes on with it.
     gc.disable()
