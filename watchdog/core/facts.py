@@ -36,7 +36,11 @@ def census_of(world: World, *, now: datetime, own: Rollback | None = None) -> Ce
     """Count everything. `own` is a rollback that does not count against itself."""
     return Census(
         breaching=world.breaching(),
-        recent_rollbacks=_automatic_since(world.rollbacks(), now - world.limits.per, own),
+        recent_rollbacks=sum(
+            _automatic_since(one.rollbacks.values(), now - world.limits.per, own)
+            for one in world.services.values()
+            if one.rollbacks
+        ),
     )
 
 

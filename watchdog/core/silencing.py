@@ -107,8 +107,9 @@ def hold_back(
     messages, written = tuple(messages), {one.id: one for one in stored}
     if not any(message.kind in SILENCED for message in messages):
         return Changed(world=world, messages=messages)
-    known = {one.id: one for one in _open(world)} | written
-    heard = {one.id for one in _open(before)}
+    names = {message.service for message in messages}
+    known = {one.id: one for one in _open(world, names)} | written
+    heard = {one.id for one in _open(before, names)}
     kept: list[Message] = []
     changed: dict[str, Incident] = {}
     silences: dict[str, Silence] = {}
@@ -151,7 +152,7 @@ def speak_up(world: World, now: datetime) -> Changed:
     """Tell the incidents that are still open and that no silence covers any more."""
     told: list[Incident] = []
     messages: list[Message] = []
-    for incident in _open(world):
+    for incident in _open(world, world.services):
         if not incident.silenced_by:
             continue
         message = _again(world, incident, now)
@@ -212,9 +213,11 @@ def _again(world: World, incident: Incident, now: datetime) -> Message:
     )
 
 
-def _open(world: World) -> Iterator[Incident]:
-    for service in world.services.values():
-        yield from service.incidents.values()
+def _open(world: World, names: Iterable[str]) -> Iterator[Incident]:
+    """The open incidents of these services, and of every source."""
+    for name in names:
+        if name in world.services:
+            yield from world.services[name].incidents.values()
     for source in world.sources.values():
         if source.incident is not None:
             yield source.incident

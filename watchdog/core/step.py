@@ -7,6 +7,7 @@ This module must never do anything but put the pieces in order.
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from itertools import chain
 from typing import TypeVar
 
 import msgspec
@@ -72,12 +73,14 @@ def step(world: World, event: Event, now: datetime) -> Stepped:
         return _quiet(world, _taken(world, event, now), now)
     over = _after(Stepped(world=world), silencing.end_over(world, now))
     ticked = _on_tick(over.world, event, now)
-    stepped = _quiet(over.world, _merge(over, ticked), now)
+    stepped = _quiet(over.world, _together(ticked.world, [over, ticked]), now)
     return _after(stepped, silencing.speak_up(stepped.world, now))
 
 
 def _quiet(before: World, stepped: Stepped, now: datetime) -> Stepped:
     """The step without the messages that silences hold back."""
+    if not stepped.messages:
+        return stepped
     changed = silencing.hold_back(before, stepped.world, stepped.messages, stepped.incidents, now)
     return _after(replace(stepped, messages=()), changed)
 
@@ -246,16 +249,19 @@ def _on_source_incident(world: World, request: Request, now: datetime) -> Steppe
 def _on_tick(world: World, event: Ticked, now: datetime) -> Stepped:
     """Time passed: deadlines, expiries, blindness, for every service; then what concerns all of them."""
     world = replace(world, paused_by_file=event.paused_by_file, leader=event.leader, epoch=event.epoch)
-    total = Stepped(world=world)
-    for name in world.services:
-        draft = Draft(world=total.world, now=now, service=total.world.services[name])
+    steps, services = list[Stepped](), dict(world.services)
+    for name, service in world.services.items():
+        draft = Draft(world=world, now=now, service=service)
         sightings.expire_announcements(draft)
         blindness.look(draft)
         _forget_old(draft)
         sightings.forget_dead_checks(draft)
         _follow_up(draft)
-        total = _merge(total, _finish(draft))
-    return _breaker(_sources(total, now), now)
+        if draft.service is not service:
+            services[name] = draft.service
+        if draft.changed:
+            steps.append(_stepped(world, draft))
+    return _breaker(_sources(_together(replace(world, services=services), steps), now), now)
 
 
 def _forget_old(draft: Draft) -> None:
@@ -348,6 +354,10 @@ def _finish(draft: Draft) -> Stepped:
     world = draft.world
     if world.services.get(draft.service.name) is not draft.service:
         world = replace(world, services={**world.services, draft.service.name: draft.service})
+    return _stepped(world, draft)
+
+
+def _stepped(world: World, draft: Draft) -> Stepped:
     return Stepped(
         world=world,
         services=(draft.service.record(),) if draft.service_changed else (),
@@ -363,14 +373,19 @@ def _finish(draft: Draft) -> Stepped:
     )
 
 
-def _merge(first: Stepped, second: Stepped) -> Stepped:
-    """Two steps one after the other as one."""
+def _together(world: World, steps: list[Stepped]) -> Stepped:
+    """Steps of different services as one that leads to `world`."""
     joined = {
-        field: (*getattr(first, field), *getattr(second, field))
+        field: tuple(chain.from_iterable(getattr(one, field) for one in steps))
         for field in Stepped.__struct_fields__
         if field != "world"
     }
-    return Stepped(world=second.world, **joined)
+    return Stepped(world=world, **joined)
+
+
+def _merge(first: Stepped, second: Stepped) -> Stepped:
+    """Two steps one after the other as one."""
+    return _together(second.world, [first, second])
 
 
 def memory(service: ServiceWorld) -> tuple[CheckRecord, ...]:
