@@ -132,6 +132,8 @@ def database(now: float) -> Iterator[str]:
     for name, value in {"pg_settings_max_connections": 400.0, "pg_up": 1.0}.items():
         yield f"# TYPE {name} gauge"
         yield from gauge(name, f'{one},server="db-1:5432"', value, now)
+        if name == "pg_up":  # somebody else's, and down
+            yield from gauge(name, 'instance="db-2:9187",server="db-2:5432"', 0.0, now)
 
 
 @dataclass(frozen=True, kw_only=True)
