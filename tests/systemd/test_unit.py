@@ -82,6 +82,22 @@ def test_nginx_obeys_the_daemon_and_not_those_who_may_read_its_files() -> None:
     assert f"install -d -o {NAME} -g root -m 755 /etc/nginx/watchdog\n" in page
 
 
+def test_a_socket_that_is_not_there_is_told_in_one_line(tmp_path: Path) -> None:
+    socket = tmp_path / "nginx.sock"
+    done = subprocess.run(
+        [sys.executable, "-I", str(FOLDER / "ask-nginx"), "test"],
+        env={"NGINX_SOCKET": str(socket)},
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (
+        1,
+        f"ask-nginx: {socket}: [Errno 2] No such file or directory\n",
+    )
+
+
 def test_the_times_of_the_unit_fit_those_of_the_daemon() -> None:
     given = dict(re.findall(r"^(\w+Sec)=(\d+)s$", UNIT.read_text(), re.MULTILINE))
     stop = FINISH_WITHIN + STOP_WITHIN + FLUSH_WITHIN
