@@ -352,6 +352,18 @@ async def test_a_missing_folder_is_named(state_file: StateFile, tmp_path: Path) 
 # What they are given
 
 
+def test_only_what_was_looked_up_is_a_secret() -> None:
+    settings = CommandSettings.model_validate(
+        {
+            "apply": ["/usr/bin/switch", "{variant}"],
+            "read": ["/usr/bin/look"],
+            "environment": {"TOKEN": SecretStr(SECRET), "REGION": "eu"},
+        }
+    )
+
+    assert settings.environment == {"TOKEN": SecretStr(SECRET), "REGION": "eu"}
+
+
 async def test_the_apply_command_gets_its_words_and_only_its_own_environment(
     state_file: StateFile, tmp_path: Path
 ) -> None:

@@ -85,7 +85,7 @@ class CommandSettings(ProviderSettings):
     """Runs after `apply`; an exit code other than 0 makes the outcome unknown. Same placeholders."""
     cwd: Path | None = None
     """Folder to run in; the daemon's own when left out."""
-    environment: dict[VariableName, SecretStr | str] = Field(default_factory=dict)
+    environment: dict[VariableName, str | SecretStr] = Field(default_factory=dict)
     """Variables for the commands, besides PATH, HOME, LANG and WATCHDOG_VARIANT, _EXPECT, _ROLLBACK."""
     timeout: PositiveDuration = timedelta(seconds=10)
     """Longest time for a read; a change takes at most twice as long. What takes longer is killed."""
