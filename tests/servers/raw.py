@@ -37,7 +37,8 @@ class RawServer:
         self.behaviour = behaviour
         self.requests: list[RawRequest] = []
         self._tls = tls
-        self._conversations: set[asyncio.Task[None]] = set()
+        self._conversations: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
+        self._over = False
         self._server: asyncio.Server | None = None
         self.port = 0
 
@@ -46,6 +47,7 @@ class RawServer:
         return f"{'https' if self._tls else 'http'}://127.0.0.1:{self.port}"
 
     async def __aenter__(self) -> Self:
+        self._over = False
         self._server = await asyncio.start_server(self._accepted, "127.0.0.1", self.port, ssl=self._tls)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
@@ -57,19 +59,27 @@ class RawServer:
 
     async def stop(self) -> None:
         """Nobody listens any more, and every connection is cut. `__aenter__` starts again at the same port."""
+        self._over = True
         if self._server is not None:
             self._server.close()
-        for conversation in list(self._conversations):
+        for conversation, writer in list(self._conversations.items()):
             conversation.cancel()
+            writer.transport.abort()
         await asyncio.gather(*self._conversations, return_exceptions=True)
         if self._server is not None:
             await self._server.wait_closed()
         self._server = None
 
-    async def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._conversations.add(task)
+    def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        # No coroutine: a task of asyncio's own would not be known here before it runs for the first time.
+        if self._over:
+            writer.transport.abort()
+            return
+        task = asyncio.get_running_loop().create_task(self._talk(reader, writer), name="a raw conversation")
+        self._conversations[task] = writer
+        task.add_done_callback(self._conversations.pop)
+
+    async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             while not writer.is_closing():
                 request = await _read(reader)
@@ -78,12 +88,9 @@ class RawServer:
                 await writer.drain()
         except (asyncio.IncompleteReadError, ConnectionError, ssl.SSLError):
             pass
-        except asyncio.CancelledError:
-            pass  # by stop(), which awaits us; asyncio's stream callback would complain
         finally:
-            self._conversations.discard(task)
             writer.close()
-            with contextlib.suppress(ConnectionError, ssl.SSLError, asyncio.CancelledError):
+            with contextlib.suppress(ConnectionError, ssl.SSLError):
                 await writer.wait_closed()
 
 
