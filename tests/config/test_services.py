@@ -200,6 +200,13 @@ def test_a_rule_that_nobody_uses_and_an_environment_without_services_are_worth_a
     ]
 
 
+def test_rules_that_nobody_uses_are_worth_one_note_together(draft: Draft) -> None:
+    for name in ("b", "a"):
+        draft.rule(f"name: {name}\nrate: x\nthreshold: {{critical: 1}}")
+
+    assert draft.notes() == ["watchdog.yaml:2:1: 2 rules are used by no service: a, b"]
+
+
 def test_a_misspelt_environment_of_a_profile_is_refused(draft: Draft) -> None:
     draft.insert("environments: {prodction: {mode: observe}}\n")
 

@@ -222,11 +222,19 @@ class _Loader:
         if whole and not any(rules[name].armed for name in services.used):
             words = "no rule is armed: no service uses a rule with a `rollback` threshold"
             self._problems.add(self._root.at_key("services"), words)
-        for known in rules.values():
-            if known.name not in services.used and whole:
-                self._problems.note(known.at, f"rule {known.name!r} is used by no service")
+        if whole:
+            self._tell_unused_rules([known for name, known in rules.items() if name not in services.used])
         self._tell_unused_profiles(services)
         return services
+
+    def _tell_unused_rules(self, unused: list[Known]) -> None:
+        """One note, however many: whole packs are named of which a few rules are used."""
+        if len(unused) == 1:
+            self._problems.note(unused[0].at, f"rule {unused[0].name!r} is used by no service")
+        elif unused:
+            names = ", ".join(sorted(known.name for known in unused))
+            words = f"{len(unused)} rules are used by no service: {names}"
+            self._problems.note(self._root.at_key("rules"), words)
 
     def _profiles(self) -> dict[str, Profile]:
         place = self._root.get("environments")
