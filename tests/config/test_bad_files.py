@@ -59,3 +59,18 @@ def test_the_good_files_that_the_bad_ones_start_from_are_good() -> None:
 
     assert checked.problems == ()
     assert checked.notes == ()
+
+
+@pytest.mark.parametrize(
+    "address", ["httpx://me:hunter2@metrics/x?token=hunter3", "http://met rics?token=hunter3"]
+)
+def test_what_lets_somebody_in_is_not_repeated_where_the_address_is_wrong(
+    address: str, tmp_path: Path
+) -> None:
+    text = (GOOD / "main.yaml").read_text().replace("[rules.yaml]", f"[{GOOD / 'rules.yaml'}]")
+    file = tmp_path / "main.yaml"
+    file.write_text(re.sub(r"url: \S+?}", f'url: "{address}"}}', text, count=1))
+    (problem,) = check(file, ENVIRON, registries=Registries()).problems
+
+    assert "is not an address such as http://HOST:PORT" in problem.message
+    assert "hunter" not in problem.message

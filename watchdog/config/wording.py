@@ -40,12 +40,14 @@ _BOUNDS = {
     "less_than_equal": ("le", "at most"),
 }
 _OWN_WORDS = frozenset({"value_error", "assertion_error"})
+#: What may let somebody in where an address was meant, whatever scheme was written: the user, and all after `?`.
+_LETS_IN = re.compile(r"(?<=://)[^/\s?#]*@|(?<=\?)[^'\s]+")
 
 
 def wording(error: ErrorDetails, node: Node) -> str:
     """One sentence for one error of pydantic about the value `node`."""
     kind, context = error["type"], error.get("ctx", {})
-    found = node.describe()
+    found = _LETS_IN.sub("…", node.describe()) if "://" in node.describe() else node.describe()
     if kind in _OWN_WORDS:
         return f"{found} cannot be used here" if node.tag else str(context.get("error", error["msg"]))
     if kind in {"enum", "literal_error"}:
