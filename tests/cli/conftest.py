@@ -74,7 +74,8 @@ class Served:
         self._ready.set()
         await self._stop.wait()
         await listener.aclose()
-        for _ in range(10):  # connections that were accepted or closed a moment ago come to their end in later turns
+        # connections that were accepted or closed a moment ago come to their end in later turns
+        for _ in range(10):
             await asyncio.sleep(0)
 
 
