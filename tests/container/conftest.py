@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
+from pathlib import Path
 
 import pytest
 
@@ -11,9 +13,10 @@ from tests.container.engine import Engine
 
 
 @pytest.fixture(scope="session")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+def engine() -> Iterator[Engine]:
     """An engine with the image, and no trace of it at the end."""
-    engine = Engine(tmp_path_factory.mktemp("containers"))
+    # Podman takes no --runroot of more than 50 characters, which pytest's folders may exceed.
+    engine = Engine(Path(tempfile.mkdtemp(prefix="wd-", dir="/tmp")))
     try:
         engine.make_base()
         engine.make_wheels()

@@ -257,7 +257,7 @@ async def test_a_worker_that_crashed_and_came_again_is_no_reload(
     rig.nginx.write({rig.ports["blue"]: "down", rig.ports["green"]: ""})
     old = rig.nginx.workers()
     os.kill(min(old), signal.SIGKILL)
-    await eventually(lambda: len(rig.nginx.workers()) == 2 and rig.nginx.workers() != old)
+    await eventually(lambda: len(now := rig.nginx.workers()) == 2 and now != old)
     assert (await switch.read()).live == ("blue",)
     os.kill(max(old), signal.SIGKILL)  # by now the new one is known, too
     await eventually(lambda: rig.nginx.are_others(old))
