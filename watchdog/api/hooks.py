@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from watchdog.api import shapes
+from watchdog.api import hook_shapes
 from watchdog.api.asking import Asking
 from watchdog.api.bodies import PostedDeployment, checked, decode, refuse
 from watchdog.api.context import Call, Context, reply_json
@@ -65,25 +65,25 @@ class Hooks:
         delivery = checked(AlertmanagerDelivery, decode(await self._body(call)))
         services = self._context.view().services
         wishes: dict[str, Request] = {}
-        heard: list[shapes.HeardAlert] = []
-        ignored: list[shapes.IgnoredAlert] = []
+        heard: list[hook_shapes.HeardAlert] = []
+        ignored: list[hook_shapes.IgnoredAlert] = []
         for alert in delivery.alerts:
             why = _not_for_us(alert, services)
             if not why and len(wishes) >= MOST_ALERTS:
                 why = f"more than {MOST_ALERTS} alerts in one delivery"
             if why:
-                ignored.append(shapes.IgnoredAlert(fingerprint=alert.fingerprint, reason=why))
+                ignored.append(hook_shapes.IgnoredAlert(fingerprint=alert.fingerprint, reason=why))
                 continue
             wish = self._hint(call, alert)
             wishes[wish.id] = wish
-            heard.append(shapes.HeardAlert(fingerprint=alert.fingerprint, service=wish.target))
+            heard.append(hook_shapes.HeardAlert(fingerprint=alert.fingerprint, service=wish.target))
         answers = await asyncio.gather(
             *(self._asking.reply(wish) for wish in wishes.values()), return_exceptions=True
         )
         for answer in answers:
             if isinstance(answer, BaseException):
                 raise answer  # Alertmanager sends it again; what was stored is not asked twice.
-        return reply_json(shapes.Heard(heard=tuple(heard), ignored=tuple(ignored)))
+        return reply_json(hook_shapes.Heard(heard=tuple(heard), ignored=tuple(ignored)))
 
     async def _body(self, call: Call) -> bytes:
         if call.raw is not None:
@@ -231,4 +231,4 @@ def _short(text: str) -> str:
 
 
 def _ignored(reason: str) -> web.Response:
-    return reply_json(shapes.Ignored(status="ignored", reason=reason))
+    return reply_json(hook_shapes.Ignored(status="ignored", reason=reason))

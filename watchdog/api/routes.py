@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from watchdog.api import shapes
+from watchdog.api import hook_shapes, shapes
 from watchdog.api.auth import Role
 from watchdog.api.bodies import (
     Body,
@@ -208,7 +208,7 @@ ROUTES: tuple[Route, ...] = (
         summary="Record a deployment: as `/api/v1/deployments`, or GitHub's event `deployment_status`",
         role=Role.OPERATOR,
         answer=shapes.Deployment,
-        or_answer=shapes.Ignored,
+        or_answer=hook_shapes.Ignored,
         body=PostedDeployment,
         or_body=GithubDelivery,
         status=201,
@@ -221,7 +221,7 @@ ROUTES: tuple[Route, ...] = (
         handler="hook_alertmanager",
         summary="Ask the checks of every service that a firing alert names at once",
         role=Role.OPERATOR,
-        answer=shapes.Heard,
+        answer=hook_shapes.Heard,
         body=AlertmanagerDelivery,
         keyed=False,
     ),
