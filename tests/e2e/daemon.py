@@ -76,8 +76,13 @@ class Daemon(Process):
         token.write_text(TOKEN)
         token.chmod(0o600)
         # JSON is YAML, but for the tags that secrets need.
-        self.config.write_text(_TAG.sub(r"\1", json.dumps(self.settings, indent=1)))
-        (self.folder / "rules.yaml").write_text(json.dumps({"version": 1, "rules": self.rules}, indent=1))
+        self._put(self.config, _TAG.sub(r"\1", json.dumps(self.settings, indent=1)))
+        self._put(self.folder / "rules.yaml", json.dumps({"version": 1, "rules": self.rules}, indent=1))
+
+    def _put(self, path: Path, text: str) -> None:
+        """Replaced in one step, as editors do: half a file, when the machine is slow, is a mistake to the daemon."""
+        path.with_suffix(".new").write_text(text)
+        path.with_suffix(".new").replace(path)
 
     async def begin(self, *, within: float = 10.0) -> None:
         """Start and wait until it is ready, without stopping the test's own servers meanwhile."""
