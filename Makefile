@@ -1,7 +1,7 @@
 # Every target makes what it needs first: the virtual environment from the lock file, and as root Debian's servers.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test lint fmt docs bench image clean packages
+.PHONY: help demo test soak lint fmt docs bench image clean packages
 
 # Debian keeps haproxy in /usr/sbin, which is not on every user's PATH.
 export PATH := $(PATH):/usr/sbin:/sbin
@@ -25,6 +25,9 @@ demo: $(READY)  ## a bad deployment, seen and rolled back, in under a minute (AR
 test: lint packages  ## everything that must hold: format, lint, types, import rules, tests on real servers
 	@.ci/packages systemd podman buildah runc debootstrap
 	$(BIN)/python -m pytest --numprocesses=$(JOBS) --dist=worksteal $(ARGS)
+
+soak: $(READY) packages  ## the long runs behind the promises: thousands of deaths and schedules, their counts at the end
+	$(BIN)/python -m pytest -m soak --numprocesses=$(JOBS) --dist=worksteal $(ARGS)
 
 lint: $(READY)  ## format, lint, types and import rules, nothing changed
 	$(BIN)/ruff format --check

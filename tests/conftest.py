@@ -22,6 +22,9 @@ from tests.servers.ports import free_port as next_free_port
 from tests.servers.prometheus import Prometheus, Target
 from tests.servers.require import MISSING, REQUIRE_REAL
 from tests.servers.versioned import VersionedApp
+from tests.soak import counted, show_counts
+
+__all__ = ["counted"]  # a fixture for everybody
 
 # What the caller's shell says to his own watchdog must not reach the one under test.
 for _name in [name for name in os.environ if name.startswith("WATCHDOG_") and name != REQUIRE_REAL]:
@@ -47,6 +50,7 @@ def pytest_asyncio_loop_factories(
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    show_counts(terminalreporter)
     reasons = [
         report.longrepr[2].removeprefix("Skipped: ")
         for report in terminalreporter.stats.get("skipped", [])
