@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ import pytest
 from tests.eventually import Eventually
 from tests.eventually import eventually as poll
 from tests.loops import VirtualTimeLoop
+from tests.named import watch
 from tests.servers.alertmanager import Alertmanager
 from tests.servers.haproxy import HAProxy, Server
 from tests.servers.nginx import Nginx
@@ -30,6 +32,10 @@ __all__ = ["counted"]  # a fixture for everybody
 for _name in [name for name in os.environ if name.startswith("WATCHDOG_") and name != REQUIRE_REAL]:
     del os.environ[_name]
 
+# A run in the background of a shell ignores Ctrl-C, and so would every process that a test starts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 
 def _stay_on_loopback(event: str, words: tuple[Any, ...]) -> None:
     if event == "socket.connect" and isinstance(words[1], tuple):
@@ -39,6 +45,10 @@ def _stay_on_loopback(event: str, words: tuple[Any, ...]) -> None:
 
 
 sys.addaudithook(_stay_on_loopback)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    watch(config)
 
 
 def pytest_asyncio_loop_factories(

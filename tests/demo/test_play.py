@@ -22,12 +22,8 @@ from watchdog.demo.process import StartFailed, free_port, start
 from watchdog.demo.stage import SERVICE, Missing, Stage, find_haproxy
 from watchdog.demo.visitors import Visitors
 
-# A test run in the background of a shell ignores Ctrl-C, and so would its children.
 PERFORM = """
-import signal
 import sys
-
-signal.signal(signal.SIGINT, signal.default_int_handler)
 from watchdog.demo.command import perform
 sys.exit(perform(json=True, prometheus=False, keep={keep}, haproxy={haproxy!r}))
 """
