@@ -129,9 +129,21 @@ def test_there_is_at_most_one_switch_for_a_deployment() -> None:
 
     scenario.green_is_bad(3)
 
-    automatic = [one for one in scenario.service.rollbacks.values() if one.switched]
-    assert len(automatic) == 1
+    assert len(scenario.service.rollbacks) == 1, "what came back is the same again"
+    scenario.rollback_is(RollbackState.CONTESTED)
+    assert scenario.told.count(ENDED) == 1
+    assert BLOCKED not in scenario.told, "people know that it was undone"
+
+
+def test_what_was_undone_is_told_again_when_it_is_bad_again_later() -> None:
+    scenario = Scenario(cooldown=timedelta(0)).switched()
+    scenario.after("10s").traffic(blue=0, green=1).after("35s").ask(RequestKind.CLOSE, scenario.incident.id)
+
+    scenario.green_is_bad(3)
+
+    assert scenario.message(BLOCKED).incident == scenario.incident.id
     assert "armed" in [guard for guard, _ in scenario.vetoes], "what came back is a return"
+    assert sum(one.switched for one in scenario.service.rollbacks.values()) == 1
 
 
 def test_a_rule_without_a_rollback_threshold_never_decides() -> None:
@@ -181,7 +193,10 @@ def test_a_blocked_message_says_which_guards_and_what_to_do() -> None:
     message = scenario.message(BLOCKED)
     assert message.headline.startswith("trips green should be rolled back and was NOT: blue has 0 ready")
     assert ("guard target_ready", "blue has 0 ready, 8 needed") in message.facts
-    assert message.next_step == "Decide yourself: watchdog rollback trips --reason TEXT"
+    assert message.next_step == (
+        "Bring blue up; then it goes on by itself. Or move traffic by hand. "
+        f"If it shall stay as it is: watchdog incidents close {scenario.incident.id} --reason TEXT"
+    )
     assert message.severity is Severity.CRITICAL
     assert message.needs_human
 
@@ -238,9 +253,8 @@ def test_a_blocked_one_ends_when_its_time_is_over_and_nothing_is_wrong() -> None
     scenario.after("60m").tick()
 
     scenario.rollback_is(RollbackState.EXPIRED)
-    message = scenario.message(ENDED)
-    assert (message.needs_human, message.severity) == (False, Severity.MEDIUM)
-    assert message.next_step
+    assert "rollback_expired" in scenario.recorded
+    assert ENDED not in scenario.told, "people heard that its incident is over"
 
 
 def test_a_blocked_one_stays_while_its_incident_is_open() -> None:
@@ -504,8 +518,10 @@ def test_a_rejection_ends_it_and_is_told() -> None:
     reply = scenario.ask(RequestKind.REJECT, scenario.incident.id, reason="we fix forward")
 
     assert (reply.status, reply.body["state"]) == (200, "expired")
-    assert scenario.message(ENDED).headline.endswith("rejected by alice: we fix forward")
-    assert scenario.message(ENDED).next_step
+    message = scenario.message(ENDED)
+    assert message.headline.endswith("rejected by alice: we fix forward")
+    assert message.next_step
+    assert (message.needs_human, message.severity) == (False, Severity.MEDIUM), "a person has decided"
     scenario.green_is_bad(3)
     scenario.rollback_is(RollbackState.EXPIRED)
 
@@ -570,7 +586,7 @@ def test_a_request_for_approval_ends_with_its_incident_when_the_time_to_roll_bac
         scenario.after("10s").observe(value=OK)
 
     scenario.rollback_is(RollbackState.EXPIRED)
-    assert not scenario.message(ENDED).needs_human
+    assert ENDED not in scenario.told, "people heard that its incident is over"
 
 
 def test_a_request_for_approval_ends_when_traffic_is_moved() -> None:

@@ -6,7 +6,8 @@ from msgspec.structs import replace
 
 from watchdog.core import telling
 from watchdog.core.announce import announce
-from watchdog.core.deciding import approve, end, requested
+from watchdog.core.by_hand import approve, requested
+from watchdog.core.deciding import end
 from watchdog.core.draft import Draft, plain
 from watchdog.core.incident import INCIDENT, Incident, IncidentEvent, IncidentKind
 from watchdog.core.judging import close
@@ -132,7 +133,7 @@ def _settle(draft: Draft, request: Request) -> Reply:
     if request.kind is RequestKind.APPROVE:
         return approve(draft, request, waiting)
     why = f"rejected by {request.by}" + (f": {request.body['reason']}" if request.body.get("reason") else "")
-    moved = end(draft, waiting, RollbackEvent.LAPSED, why, {"rejected_by": request.by})
+    moved = end(draft, waiting, RollbackEvent.LAPSED, why, {"rejected_by": request.by}, by_person=True)
     return Reply(request=request.id, status=200, body=plain(moved))
 
 

@@ -1,4 +1,4 @@
-"""The decision to roll back: from a held rollback verdict, or a person's word, to an intent or a list of vetoes.
+"""The decision to roll back: from a held rollback verdict to an intent or a list of vetoes.
 
 Works on a draft. Nothing is written outside here; an intent only says what the executor may do.
 """
@@ -12,21 +12,19 @@ from msgspec.structs import replace
 from watchdog.core import telling
 from watchdog.core.comparing import references_of
 from watchdog.core.deployment import Deployment
-from watchdog.core.draft import Draft, identity, plain
+from watchdog.core.draft import Draft, identity
 from watchdog.core.facts import gather
 from watchdog.core.guards import GuardFacts, ask
 from watchdog.core.incident import Incident
 from watchdog.core.judged import Judged
-from watchdog.core.request import Reply, Request
 from watchdog.core.rollback import Passage, Rollback, RollbackEvent, RollbackState, Veto
 from watchdog.core.rule import Rule
-from watchdog.core.service import Mode
 from watchdog.core.traffic import Change
 from watchdog.core.world import ServiceWorld
 
 #: An intent that could not be carried out for so long is given up: the world has moved on.
 INTENT_FOR = timedelta(minutes=5)
-_RETRIED = (RollbackState.DECIDED, RollbackState.BLOCKED)
+RETRIED = (RollbackState.DECIDED, RollbackState.BLOCKED)
 
 
 def consider(draft: Draft, judged: Judged, incident: Incident | None) -> None:
@@ -35,11 +33,13 @@ def consider(draft: Draft, judged: Judged, incident: Incident | None) -> None:
     if bad is None:
         return
     rollback = _known(draft, bad)
-    if rollback is not None and rollback.state not in _RETRIED:
+    if rollback is None and _undone_here(draft, bad, incident):
+        return  # people were told that the switch was undone, and what to do
+    if rollback is not None and rollback.state not in RETRIED:
         _also_breached(draft, rollback, rule)
         return
     active = draft.service.active_rollback()
-    if active is not None and (rollback is None or active.id != rollback.id) and active.state not in _RETRIED:
+    if active is not None and (rollback is None or active.id != rollback.id) and active.state not in RETRIED:
         return
     facts = gather(
         draft.world,
@@ -50,7 +50,7 @@ def consider(draft: Draft, judged: Judged, incident: Incident | None) -> None:
         rule=rule,
         own=rollback,
     )
-    started = rollback or _begin(draft, bad, facts, incident, judged.verdict.explanation)
+    started = rollback or begin(draft, bad, facts, incident, judged.verdict.explanation)
     started = replace(
         started,
         rules=_with_rule(started.rules, rule),
@@ -69,6 +69,17 @@ def _known(draft: Draft, bad: Deployment) -> Rollback | None:
     return next((one for one in draft.service.rollbacks.values() if one.key == key), None)
 
 
+def _undone_here(draft: Draft, bad: Deployment, incident: Incident | None) -> bool:
+    """Whether this is the version that a switch in this very incident took away, back although nobody deployed it."""
+    return not bad.armed and any(
+        one.state is RollbackState.CONTESTED
+        and (one.from_variant, one.from_version) == (bad.variant, bad.version)
+        and incident is not None
+        and one.incident == incident.id
+        for one in draft.service.rollbacks.values()
+    )
+
+
 def _with_rule(rules: tuple[Rule, ...], rule: Rule) -> tuple[Rule, ...]:
     return rules if any(one.name == rule.name for one in rules) else (*rules, rule)
 
@@ -81,9 +92,10 @@ def _also_breached(draft: Draft, rollback: Rollback, rule: Rule) -> None:
         draft.set_rollback(replace(also, references=references_of(draft.service, also)))
 
 
-def _begin(
+def begin(
     draft: Draft, bad: Deployment, facts: GuardFacts, incident: Incident | None, reason: str
 ) -> Rollback:
+    """A decision just made, of which nothing is on disk yet."""
     key = f"auto:{draft.service.name}:{bad.id}"
     return Rollback(
         id=identity("rb", key),
@@ -195,74 +207,6 @@ def intend(draft: Draft, rollback: Rollback, facts: GuardFacts, replay: dict[str
     )
 
 
-def approve(draft: Draft, request: Request, rollback: Rollback) -> Reply:
-    """A person approved in time: the guards are asked once more, with the approval."""
-    if _unanswered(draft, rollback):
-        detail = f"the time to approve is over since {rollback.expires_at}: nobody approved in time"
-        return Reply(request=request.id, status=409, detail=detail)
-    bad = draft.service.deployments.get(rollback.deployment)
-    rule = rollback.rules[0] if rollback.rules else None
-    facts = gather(
-        draft.world,
-        draft.service,
-        now=draft.now,
-        automatic=True,
-        bad=bad,
-        rule=rule,
-        wanted=rollback.to_version,
-        target_variant=rollback.to_variant,
-        approved=draft.service.service.mode is Mode.APPROVE,
-        own=rollback,
-    )
-    vetoes = ask(facts)
-    if vetoes:
-        draft.note("approval_vetoed", rollback=rollback.id, by=request.by, vetoes=vetoes, facts=facts)
-        return Reply(request=request.id, status=409, detail="; ".join(veto.detail for veto in vetoes))
-    approved = replace(rollback, requested_by=f"watchdog, approved by {request.by}")
-    moved = intend(draft, approved, facts, {"approved_by": request.by})
-    return Reply(request=request.id, status=202, body=plain(moved))
-
-
-def requested(draft: Draft, request: Request) -> Reply:
-    """A person's rollback. Skips what only protects from automation; never the rest."""
-    bad = draft.service.current()
-    active = draft.service.active_rollback()
-    if active is not None and active.state not in (*_RETRIED, RollbackState.AWAITING_APPROVAL):
-        return Reply(
-            request=request.id, status=409, detail=f"rollback {active.id} is under way ({active.state})"
-        )
-    if bad is None:
-        return Reply(
-            request=request.id,
-            status=409,
-            detail="nothing is known of what is live now; is the switch readable?",
-        )
-    wanted = str(request.body["to"]) if request.body.get("to") else None
-    facts = gather(draft.world, draft.service, now=draft.now, automatic=False, bad=bad, wanted=wanted)
-    vetoes = ask(facts)
-    if vetoes:
-        draft.note("rollback_request_refused", request=request, vetoes=vetoes, facts=facts)
-        return Reply(
-            request=request.id, status=409, detail="; ".join(f"{v.guard}: {v.detail}" for v in vetoes)
-        )
-    if active is not None:
-        end(draft, active, RollbackEvent.OVERTAKEN, f"{request.by} rolls back by hand")
-    incident = next((one for one in draft.service.incidents.values() if one.deployment == bad.id), None)
-    breached = [breach.rule for breach in incident.breaches.values() if not breach.over] if incident else []
-    key = f"manual:{request.id}"
-    rollback = replace(
-        _begin(draft, bad, facts, incident, str(request.body.get("reason", ""))),
-        id=identity("rb", key),
-        key=key,
-        automatic=False,
-        requested_by=request.by,
-        rules=tuple(breached),
-        observed_at=draft.now,
-    )
-    moved = intend(draft, rollback, facts, {"request": request.id})
-    return Reply(request=request.id, status=202, body=plain(moved))
-
-
 def unbreached(draft: Draft) -> None:
     """Decisions that wait end when traffic was moved, nobody approved in time, or nothing asks for them any more.
 
@@ -276,12 +220,12 @@ def unbreached(draft: Draft) -> None:
             end(
                 draft, rollback, RollbackEvent.OVERTAKEN, f"{rollback.from_version} takes no traffic any more"
             )
-        elif awaiting and _unanswered(draft, rollback):
+        elif awaiting and unanswered(draft, rollback):
             end(draft, rollback, RollbackEvent.LAPSED, "nobody approved in time")
         elif rollback.incident in draft.service.incidents:
             continue
-        elif _too_late(draft, rollback):
-            end(draft, rollback, RollbackEvent.LAPSED, "its incident is closed")
+        elif _too_late(draft, rollback):  # people heard that the incident is over: nothing is left to tell
+            draft.move_rollback(rollback, RollbackEvent.LAPSED, "its incident is closed")
         elif awaiting:
             _ask_no_more(draft, rollback)
 
@@ -300,8 +244,8 @@ def _ask_no_more(draft: Draft, rollback: Rollback) -> None:
     )
 
 
-def _unanswered(draft: Draft, rollback: Rollback) -> bool:
-    """Whether the time to approve is over."""
+def unanswered(draft: Draft, rollback: Rollback) -> bool:
+    """Whether the time to approve it is over."""
     return rollback.expires_at is not None and draft.now >= rollback.expires_at
 
 
@@ -322,10 +266,28 @@ def _too_late(draft: Draft, rollback: Rollback) -> bool:
 
 
 def end(
-    draft: Draft, rollback: Rollback, event: RollbackEvent, why: str, record: dict[str, object] | None = None
+    draft: Draft,
+    rollback: Rollback,
+    event: RollbackEvent,
+    why: str,
+    record: dict[str, object] | None = None,
+    *,
+    by_person: bool = False,
 ) -> Rollback:
-    """End a rollback that does not go on, and say so: a half switch always to somebody who must act."""
+    """End a rollback that does not go on, and say so: a half switch always to somebody who must act.
+
+    So does what a person asked for and did not get; nobody is needed where a person ended it (`by_person`).
+    """
     moved = draft.move_rollback(rollback, event, why, record=record)
-    wanted = moved.incident in draft.service.incidents or moved.state is RollbackState.PARTIAL
-    draft.tell(telling.rollback_ended(draft.service.service, moved, now=draft.now, wanted=wanted))
+    still_open = moved.incident in draft.service.incidents
+    wanted = still_open or not moved.automatic or moved.state is RollbackState.PARTIAL
+    draft.tell(
+        telling.rollback_ended(
+            draft.service.service,
+            moved,
+            now=draft.now,
+            wanted=wanted and not by_person,
+            still_open=still_open,
+        )
+    )
     return moved

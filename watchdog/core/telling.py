@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from datetime import datetime, timedelta
 
+from watchdog.core import advice
 from watchdog.core.incident import Breach, Incident, IncidentKind
 from watchdog.core.message import Message, MessageKind
 from watchdog.core.rollback import Rollback, RollbackState, Veto
@@ -20,21 +21,6 @@ from watchdog.core.units import format_duration
 
 Facts = tuple[tuple[str, str], ...]
 
-#: What a person should do about each end of a rollback.
-NEXT_STEPS = {
-    RollbackState.COMPLETED: "Traffic stays on {target}. Find out what is wrong with {version} before it is deployed "
-    "again; it is tainted, so no rollback goes there.",
-    RollbackState.INEFFECTIVE: "The cause is not this deployment, or the old version is bad too. Look at what both "
-    "versions share; traffic stays where it is until somebody moves it.",
-    RollbackState.UNVERIFIED: "Check by hand whether the service recovered: it could not be measured after the switch.",
-    RollbackState.CONTESTED: "Find who moves traffic back (a deploy job, a reload of the proxy, GitOps) and stop it, "
-    "then run: watchdog rollback {service} --reason TEXT",
-    RollbackState.SUPERSEDED: "Somebody or something else moves traffic. Nothing more is done; check what is live now.",
-    RollbackState.PARTIAL: "Traffic is split, or nobody could read where it goes. Look, and finish the switch by hand: "
-    "all traffic to {target}.",
-    RollbackState.FAILED: "The traffic switch refused. Move traffic to {target} by hand, then look into the reason.",
-    RollbackState.EXPIRED: "Nothing was moved. If the service is still bad: watchdog rollback {service} --reason TEXT",
-}
 #: Ends after which somebody or something else has the matter in hand.
 _SETTLED = frozenset({RollbackState.COMPLETED, RollbackState.SUPERSEDED})
 
@@ -218,7 +204,7 @@ def rollback_blocked(service: Service, rollback: Rollback, *, now: datetime) -> 
         incident=rollback.incident,
         rollback=rollback.id,
         facts=(("why", rollback.reason), *_veto_facts(rollback.vetoes)),
-        next_step=f"Decide yourself: watchdog rollback {service.name} --reason TEXT",
+        next_step=advice.when_blocked(service, rollback),
         needs_human=True,
         runbook=_rule_runbook(rollback.rules),
     )
@@ -230,7 +216,6 @@ def _rule_runbook(rules: tuple[Rule, ...]) -> str | None:
 
 def approval_wanted(service: Service, rollback: Rollback, *, now: datetime) -> Message:
     """Mode approve: everything is ready and waits for a person."""
-    within = format_duration(service.rollback.approve_within)
     return Message(
         key=f"{MessageKind.APPROVAL_WANTED}:{rollback.id}:{_stamp(rollback.expires_at)}",
         kind=MessageKind.APPROVAL_WANTED,
@@ -244,7 +229,7 @@ def approval_wanted(service: Service, rollback: Rollback, *, now: datetime) -> M
         incident=rollback.incident,
         rollback=rollback.id,
         facts=(("why", rollback.reason),),
-        next_step=f"Within {within}: watchdog approve {rollback.incident} (or reject)",
+        next_step=advice.to_answer(rollback, within=format_duration(service.rollback.approve_within)),
         needs_human=True,
         runbook=_rule_runbook(rollback.rules),
     )
@@ -270,14 +255,19 @@ def rollback_switched(service: Service, rollback: Rollback, *, now: datetime) ->
             ("from", f"{rollback.from_version} on {rollback.from_variant}"),
             ("to", f"{rollback.to_version} on {rollback.to_variant}"),
         ),
-        next_step=f"Being verified now. Stop everything: watchdog pause {service.name}",
+        next_step=advice.when_switched(service, rollback),
         needs_human=False,
         runbook=_rule_runbook(rollback.rules),
     )
 
 
-def rollback_ended(service: Service, rollback: Rollback, *, now: datetime, wanted: bool = True) -> Message:
-    """A rollback is over: proved, or in one of the other ends. `wanted`: what asked for it still does."""
+def rollback_ended(
+    service: Service, rollback: Rollback, *, now: datetime, wanted: bool = True, still_open: bool = False
+) -> Message:
+    """A rollback is over: proved, or in one of the other ends.
+
+    `wanted`: what asked for it still does; `still_open`: its incident is.
+    """
     urgent = wanted and rollback.state not in _SETTLED
     done = rollback.state is RollbackState.COMPLETED
     kind = MessageKind.ROLLBACK_COMPLETED if done else MessageKind.ROLLBACK_ENDED
@@ -288,9 +278,6 @@ def rollback_ended(service: Service, rollback: Rollback, *, now: datetime, wante
         f"{service.name}: {'recovered' if rollback.rules else 'is'} on {rollback.to_version}{took}"
         if done
         else f"{service.name}: rollback to {rollback.to_version} is {rollback.state}: {why}"
-    )
-    step = NEXT_STEPS.get(rollback.state, "").format(
-        service=service.name, target=rollback.to_variant, version=rollback.from_version
     )
     return Message(
         key=f"{kind}:{rollback.id}:{rollback.state}",
@@ -305,7 +292,7 @@ def rollback_ended(service: Service, rollback: Rollback, *, now: datetime, wante
         incident=rollback.incident,
         rollback=rollback.id,
         facts=(("why", why), ("traffic", rollback.traffic_proof or "not measured")),
-        next_step=step,
+        next_step=advice.at_end(service, rollback, still_open=still_open),
         needs_human=urgent,
         runbook=_rule_runbook(rollback.rules),
     )

@@ -392,5 +392,6 @@ def _end(
     record: dict[str, TrafficState] | None = None,
 ) -> Rollback:
     moved = draft.move_rollback(rollback, event, why, record=record or {"traffic": draft.service.traffic})
-    draft.tell(telling.rollback_ended(draft.service.service, moved, now=draft.now))
+    still_open = moved.incident in draft.service.incidents
+    draft.tell(telling.rollback_ended(draft.service.service, moved, now=draft.now, still_open=still_open))
     return moved
