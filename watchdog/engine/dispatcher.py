@@ -16,12 +16,12 @@ from typing import TypeVar
 import structlog
 
 from watchdog.aio.clock import Clock
+from watchdog.aio.faultpoint import DUE, SEND, SETTLE, WAIT, Around
 from watchdog.aio.supervise import asked_to_end, finish, run_all
-from watchdog.channels.interface import Channel, Delivered, Delivery, Later, Refused, Unclear
+from watchdog.channels.interface import Channel, Delivered, Delivery, Refused, Unclear
 from watchdog.core.errors import StoreError
 from watchdog.core.message import Message, Outgoing, OutgoingState
-from watchdog.engine.outbox import Lane, Outbox, Verdict
-from watchdog.telemetry.redact import one_line, redact
+from watchdog.engine.outbox import Lane, Outbox, Verdict, clean, outcome, wish
 
 T = TypeVar("T")
 
@@ -29,8 +29,6 @@ T = TypeVar("T")
 #: that messages that failed together do not come back together.
 FIRST_PAUSE = timedelta(seconds=1)
 LONGEST_PAUSE = timedelta(minutes=5)
-#: What a receiver may ask us to wait, at most.
-LONGEST_WISH = timedelta(hours=1)
 #: A message that nobody took this long after it was made is given up (after one more attempt).
 GIVE_UP_AFTER = timedelta(hours=24)
 #: The outbox is looked at this often even when nothing says that there is something.
@@ -182,7 +180,8 @@ class Dispatcher:
             for row in rows or ():
                 await self._hand_out(row)
             if rows is None or not settled:
-                await self._clock.sleep(self._store_pause)
+                with WAIT:
+                    await self._clock.sleep(self._store_pause)
                 self._store_pause = min(self._store_pause * 2, _LONGEST_STORE_PAUSE)
                 continue
             self._store_pause = _FIRST_STORE_PAUSE
@@ -194,7 +193,8 @@ class Dispatcher:
         pause = min([at - now for at in self._next.values()] + [LOOK_INTERVAL])
         try:
             async with asyncio.timeout(max(pause.total_seconds(), 0.0)):
-                await self._woken.wait()
+                with WAIT:
+                    await self._woken.wait()
         except TimeoutError:
             return
 
@@ -208,7 +208,7 @@ class Dispatcher:
         while True:
             # A row may be sent and settled while the store answers: in hand before is not free after.
             busy = self._in_hand()
-            rows = await self._ask("due", self._store.due(now=now, limit=limit))
+            rows = await self._ask("due", DUE, self._store.due(now=now, limit=limit))
             if rows is None:
                 return None
             free = tuple(row for row in rows if row.key not in busy and self._may_go(row))
@@ -243,13 +243,14 @@ class Dispatcher:
     async def _orphan(self, row: Outgoing) -> None:
         """The configuration has changed since the message was made."""
         refused = Refused(reason=f"there is no channel {row.channel} in the configuration any more")
-        self._on_outcome(row.channel, _outcome(refused))
+        self._on_outcome(row.channel, outcome(refused))
         await finish(self._record(row, self._judge(row, refused)))
 
     async def _serve(self, name: str, lane: Lane) -> None:
         while not lane.closed:
-            row = await lane.waiting.get()
-            await self._clock.sleep(lane.held_until - self._clock.monotonic())
+            with WAIT:
+                row = await lane.waiting.get()
+                await self._clock.sleep(lane.held_until - self._clock.monotonic())
             await self._attempt(name, lane, row)
             if len(lane.in_hand) == IN_HAND // 2:
                 self.wake()  # there may be more than fitted
@@ -270,9 +271,9 @@ class Dispatcher:
         try:
             delivery = await self._send(name, lane, row.message, row.key)
             # A receiver that asks for time (429, 503) means the sender, not the one message.
-            wish = _wish(delivery)
-            if wish is not None:
-                lane.held_until = self._clock.monotonic() + wish.total_seconds()
+            left_alone_for = wish(delivery)
+            if left_alone_for is not None:
+                lane.held_until = self._clock.monotonic() + left_alone_for.total_seconds()
             await finish(self._record(row, self._judge(row, delivery)))
         finally:
             lane.sending = ""
@@ -283,7 +284,8 @@ class Dispatcher:
         fault: Exception | None = None
         try:
             async with asyncio.timeout(SEND_LIMIT.total_seconds()):
-                delivery = await lane.channel.send(message, key=key)
+                with SEND:
+                    delivery = await lane.channel.send(message, key=key)
         except TimeoutError:
             delivery = Unclear(reason="the channel did not answer in time")
         except asyncio.CancelledError:
@@ -293,7 +295,7 @@ class Dispatcher:
         except Exception as error:  # noqa: BLE001 - the border to plugins; a send that broke may have gone out
             fault = error
             delivery = Unclear(reason=f"the channel raised {type(error).__name__}")
-        self._on_outcome(name, _outcome(delivery))
+        self._on_outcome(name, outcome(delivery))
         self._tell_change(name, lane, delivery, fault)
         return delivery
 
@@ -303,10 +305,10 @@ class Dispatcher:
                 _log.info("channel_recovered", channel=name)
             lane.failing = ""
             return
-        outcome, reason = _outcome(delivery), _clean(delivery.reason)
-        failing = f"{outcome} {reason}" if fault else outcome
+        kind, reason = outcome(delivery), clean(delivery.reason)
+        failing = f"{kind} {reason}" if fault else kind
         if lane.failing != failing:
-            _log.warning("channel_failed", channel=name, outcome=outcome, reason=reason, exc_info=fault)
+            _log.warning("channel_failed", channel=name, outcome=kind, reason=reason, exc_info=fault)
         lane.failing = failing
 
     def _judge(self, row: Outgoing, delivery: Delivery) -> Verdict:
@@ -315,13 +317,13 @@ class Dispatcher:
         attempts = max(row.attempts, before.attempts if before else 0) + 1
         if isinstance(delivery, Delivered):
             return Verdict(state=OutgoingState.SENT, due_at=now, attempts=attempts, sent_at=now)
-        reason = _clean(delivery.reason)
+        reason = clean(delivery.reason)
         if isinstance(delivery, Refused):
             return Verdict(state=OutgoingState.DEAD, due_at=now, attempts=attempts, last_error=reason)
         if now - row.message.created_at >= GIVE_UP_AFTER:
             given_up = f"given up after {attempts} attempts; last: {reason}"
             return Verdict(state=OutgoingState.DEAD, due_at=now, attempts=attempts, last_error=given_up)
-        pause = max(self._pause(attempts), _wish(delivery) or timedelta())
+        pause = max(self._pause(attempts), wish(delivery) or timedelta())
         return Verdict(state=OutgoingState.PENDING, due_at=now + pause, attempts=attempts, last_error=reason)
 
     def _pause(self, attempts: int) -> timedelta:
@@ -361,15 +363,16 @@ class Dispatcher:
             )
             return True
 
-        return await self._ask("settle", settle()) is not None
+        return await self._ask("settle", SETTLE, settle()) is not None
 
-    async def _ask(self, what: str, question: Awaitable[T]) -> T | None:
+    async def _ask(self, what: str, around: Around, question: Awaitable[T]) -> T | None:
         """The store's answer, or `None` when it has none; told when that changes, not every time."""
         fault = ""
         answer: T | None = None
         try:
             async with asyncio.timeout(STORE_LIMIT.total_seconds()):
-                answer = await question
+                with around:
+                    answer = await question
         except TimeoutError:
             fault = "no answer in time"
         except StoreError as error:
@@ -381,18 +384,3 @@ class Dispatcher:
         elif before and not fault:
             _log.info("outbox_store_recovered", operation=what)
         return answer
-
-
-def _wish(delivery: Delivery) -> timedelta | None:
-    """How long the receiver wants to be left alone, within reason."""
-    if not isinstance(delivery, Later) or delivery.after is None:
-        return None
-    return min(max(delivery.after, timedelta()), LONGEST_WISH)
-
-
-def _outcome(delivery: Delivery) -> str:
-    return str(delivery.__struct_config__.tag)
-
-
-def _clean(reason: str) -> str:
-    return one_line(redact(reason), limit=300)

@@ -17,6 +17,7 @@ from msgspec.structs import replace
 
 from watchdog.aio.clock import Clock
 from watchdog.aio.crew import Crew
+from watchdog.aio.faultpoint import GUARDS, OUTCOME, PAUSE, READ, WRITE, Point, passing
 from watchdog.aio.supervise import asked_to_end
 from watchdog.core.errors import (
     SwitchConflict,
@@ -91,6 +92,7 @@ class Executor:
             _log.warning("intent_left_for_the_next_start", rollback=rollback.id)
             return
         if not self.crew.busy(rollback.id):
+            passing(Point.INTENT_TAKEN)
             attempt = _Attempt(rollback=rollback, ours=resumed, begun_at=self._clock.now())
             self.crew.start(rollback.id, self._carry_out(attempt))
 
@@ -117,9 +119,11 @@ class Executor:
                     raise
                 outcome = self._later(attempt, "the provider cancelled itself")
             if outcome is not None:
-                self._deliver(outcome)
+                with OUTCOME:
+                    self._deliver(outcome)
                 return
-            await self._clock.sleep(attempt.pause)
+            with PAUSE:
+                await self._clock.sleep(attempt.pause)
             attempt.pause = min(attempt.pause * 2, LONGEST_PAUSE)
 
     async def _try(self, attempt: _Attempt) -> Outcome | None:
@@ -149,7 +153,8 @@ class Executor:
     async def _read(self, attempt: _Attempt) -> TrafficState:
         try:
             async with asyncio.timeout(LIMIT.total_seconds()):
-                return await self._switches[attempt.rollback.service].read()
+                with READ:
+                    return await self._switches[attempt.rollback.service].read()
         except TimeoutError:
             raise SwitchUnreachable("the switch was not read in time") from None
 
@@ -159,7 +164,8 @@ class Executor:
         attempt.writes += 1
         try:
             async with asyncio.timeout(LIMIT.total_seconds()):
-                return await self._switches[attempt.rollback.service].apply(change)
+                with WRITE:
+                    return await self._switches[attempt.rollback.service].apply(change)
         except (SwitchConflict, SwitchRejected, SwitchUnreachable):
             attempt.ours = ours
             raise
@@ -172,7 +178,9 @@ class Executor:
             return self._outcome(
                 attempt, kind, state=state, detail=f"gave up after {WRITES} writes: {attempt.trouble}"
             )
-        attempt.facts = self._facts(attempt.rollback, state, await self._paused())
+        with GUARDS:
+            paused = await self._paused()
+        attempt.facts = self._facts(attempt.rollback, state, paused)
         vetoes = ask(attempt.facts, BEFORE_WRITE)
         if vetoes:
             kind = OutcomeKind.HALF_DONE if halfway else OutcomeKind.VETOED

@@ -6,13 +6,17 @@ This module must never send anything.
 from __future__ import annotations
 
 import asyncio
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
 import msgspec
 
-from watchdog.channels.interface import Channel
+from watchdog.channels.interface import Channel, Delivery, Later
 from watchdog.core.message import Outgoing, OutgoingState
+from watchdog.telemetry.redact import one_line, redact
+
+#: What a receiver may ask us to wait, at most.
+LONGEST_WISH = timedelta(hours=1)
 
 
 class Outbox(Protocol):
@@ -58,3 +62,20 @@ class Lane:
         self.sending = ""
         self.closed = False
         self.worker: asyncio.Task[None] | None = None
+
+
+def wish(delivery: Delivery) -> timedelta | None:
+    """How long the receiver wants to be left alone, within reason; `None` when it said nothing."""
+    if not isinstance(delivery, Later) or delivery.after is None:
+        return None
+    return min(max(delivery.after, timedelta()), LONGEST_WISH)
+
+
+def outcome(delivery: Delivery) -> str:
+    """What the attempt is called in logs and metrics."""
+    return str(delivery.__struct_config__.tag)
+
+
+def clean(reason: str) -> str:
+    """What a channel said, as one line that holds no secret."""
+    return one_line(redact(reason), limit=300)

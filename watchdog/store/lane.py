@@ -17,6 +17,7 @@ from typing import TypeVar
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
+from watchdog.aio.faultpoint import Transaction, passing
 from watchdog.core.errors import StoreError
 
 R = TypeVar("R")
@@ -38,8 +39,16 @@ class Lane:
         self._connection: Connection | None = None
         self._closed = False
 
-    async def run(self, work: Callable[[Connection], R], then: Callable[[R], None] | None = None) -> R:
+    async def run(
+        self,
+        work: Callable[[Connection], R],
+        then: Callable[[R], None] | None = None,
+        *,
+        during: Transaction | None = None,
+    ) -> R:
         """Run `work` in one transaction; `then` hears of its success on the loop, even if the caller is gone.
+
+        `during` are the fault points of one that writes.
 
         Cancelled while waiting for its turn, nothing is done. Cancelled later, the work still runs to its end, whole
         or not at all, before the next one starts. Raises `StoreError`.
@@ -48,7 +57,7 @@ class Lane:
         try:
             if self._closed:
                 raise StoreError("the store is closed")
-            future = asyncio.get_running_loop().run_in_executor(self._thread, self._transact, work)
+            future = asyncio.get_running_loop().run_in_executor(self._thread, self._transact, work, during)
         except BaseException:
             self._turnstile.release()
             raise
@@ -70,12 +79,18 @@ class Lane:
             await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._thread, self._disconnect))
             self._thread.shutdown(wait=False)
 
-    def _transact(self, work: Callable[[Connection], R]) -> R:
+    def _transact(self, work: Callable[[Connection], R], during: Transaction | None) -> R:
         try:
             if self._connection is None:
                 self._connection = self._connect()
             with self._connection.begin():
-                return work(self._connection)
+                if during is None:
+                    return work(self._connection)
+                passing(during.begun)
+                answer = work(self._connection)
+                passing(during.written)
+            passing(during.committed)
+            return answer
         except (SQLAlchemyError, sqlite3.Error, OSError) as error:
             raise self._explain(error) from error
 

@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from sqlalchemy import Connection
 
+from watchdog.aio.faultpoint import ANNOUNCE, OPENING, REQUEST, SETTLING, TURN, Transaction
 from watchdog.core.audit import ChainHead
 from watchdog.core.errors import StoreError
 from watchdog.core.message import Outgoing, OutgoingState
@@ -47,7 +48,7 @@ class SqlStore(SqlReader):
 
     async def open(self) -> None:
         try:
-            self._head, first = await self._writes.run(self._prepare)
+            self._head, first = await self._writes.run(self._prepare, during=OPENING)
         except BaseException:
             await self.aclose()
             raise
@@ -56,7 +57,7 @@ class SqlStore(SqlReader):
 
     async def load(self, *, now: datetime) -> Saved:
         # On the writer's lane: whoever was cancelled in a commit reads here what became of it.
-        return await self._write(lambda connection: read_saved(connection, now))
+        return await self._write(lambda connection: read_saved(connection, now), during=OPENING)
 
     async def commit(self, turn: Turn) -> None:
         self._require_open()
@@ -68,10 +69,11 @@ class SqlStore(SqlReader):
             return write_turn(connection, rows, self._head)
 
         def then(head: ChainHead) -> None:
-            self._head = head
-            self._announcer.committed(turn)
+            with ANNOUNCE:
+                self._head = head
+                self._announcer.committed(turn)
 
-        await self._write(work, then)
+        await self._write(work, then, during=TURN)
 
     async def submit(self, request: Request) -> None:
         self._require_open()
@@ -81,7 +83,7 @@ class SqlStore(SqlReader):
             if is_new:
                 self._announcer.requested(request)
 
-        await self._write(lambda connection: write_request(connection, row), then)
+        await self._write(lambda connection: write_request(connection, row), then, during=REQUEST)
 
     def on_request(self, listener: Callable[[Request], None]) -> None:
         self._announcer.on_request(listener)
@@ -112,7 +114,7 @@ class SqlStore(SqlReader):
         def work(connection: Connection) -> None:
             write_settled(connection, key, state=state, due_at=due_at, last_error=last_error, sent_at=sent_at)
 
-        await self._write(work)
+        await self._write(work, during=SETTLING)
 
     async def aclose(self) -> None:
         self._opened = False
@@ -125,14 +127,20 @@ class SqlStore(SqlReader):
         self._require_open()
         return await super()._read(work)
 
-    async def _write(self, work: Callable[[Connection], R], then: Callable[[R], None] | None = None) -> R:
+    async def _write(
+        self,
+        work: Callable[[Connection], R],
+        then: Callable[[R], None] | None = None,
+        *,
+        during: Transaction,
+    ) -> R:
         self._require_open()
 
         def in_place(connection: Connection) -> R:
             self._require_same_file()
             return work(connection)
 
-        return await self._writes.run(in_place, then)
+        return await self._writes.run(in_place, then, during=during)
 
     def _prepare(self, connection: Connection) -> tuple[ChainHead, int]:
         migrate(connection, self.path)
