@@ -99,7 +99,8 @@ def _reached(node: ast.expr) -> set[str]:
             return _reached(node.value)
         case ast.Call():
             return _reached(node.func)
-    return set()
+        case _:
+            return set()
 
 
 def uncovered(source: str) -> list[str]:
