@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from structlog.testing import capture_logs
 
 from tests.engine.worlds import intent, service, traffic, world
-from watchdog.aio.clock import Clock
+from watchdog.aio.clock import SteadyClock
 from watchdog.core.audit import AuditRecord, ChainHead, verify
 from watchdog.core.check import CheckId
 from watchdog.core.errors import StoreError
@@ -100,7 +100,7 @@ class Setback(LoopClock):
 
 class Rig:
     def __init__(
-        self, start: World | None = None, *, data: MemoryData | None = None, clock: Clock | None = None
+        self, start: World | None = None, *, data: MemoryData | None = None, clock: SteadyClock | None = None
     ) -> None:
         self.store = SlowStore(data)
         self.effects = Recording()

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 import structlog
 from msgspec.structs import replace
 
-from watchdog.aio.clock import Clock
+from watchdog.aio.clock import SteadyClock
 from watchdog.aio.supervise import Supervisor, Work
 from watchdog.api.app import GUARD, make_app
 from watchdog.api.auth import Guard
@@ -62,7 +62,7 @@ class Daemon:
 
     stalled_after = STALLED_AFTER
 
-    def __init__(self, configuration: Configuration, *, clock: Clock, seed: int) -> None:
+    def __init__(self, configuration: Configuration, *, clock: SteadyClock, seed: int) -> None:
         self._configuration = configuration
         self._clock = clock
         self._guard: Guard | None = None

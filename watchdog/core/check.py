@@ -65,6 +65,7 @@ class Reason(StrEnum):
     UNABLE = "unable"
     QUARANTINE = "quarantine"  #: the source was away; no full window of samples exists yet
     WARMING_UP = "warming_up"  #: the deployment is younger than its warm-up
+    CLOCK_SET = "clock_set"  #: the machine's clock was set; the next sample is the first one
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 import msgspec
@@ -50,11 +50,21 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Ticked(msgspec.Struct, frozen=True, kw_only=True):
-    """Time passed. Carries what only I/O can know: the pause file and the leadership."""
+    """Time passed. Carries what only I/O can know: the pause file, the leadership and the machine's clock.
+
+    `stepped` is how far that clock was set away from the one that everything is dated by (`watchdog.core.shifting`).
+    """
 
     paused_by_file: str = ""
     leader: bool = True
     epoch: int = 0
+    stepped: timedelta = timedelta()
+
+
+class Stood(msgspec.Struct, frozen=True, kw_only=True):
+    """The whole process stood still, or the machine slept: nothing was watched from `since` until now."""
+
+    since: datetime
 
 
 class OutcomeKind(StrEnum):
@@ -93,7 +103,7 @@ class ChannelDead(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
 
 
-Event = Observed | TrafficSeen | TrafficUnseen | Asked | Ticked | Outcome | ChannelDead
+Event = Observed | TrafficSeen | TrafficUnseen | Asked | Ticked | Stood | Outcome | ChannelDead
 
 
 def service_of(event: object) -> str:

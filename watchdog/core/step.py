@@ -26,6 +26,7 @@ from watchdog.core.events import (
     Event,
     Observed,
     Outcome,
+    Stood,
     Ticked,
     TrafficSeen,
     TrafficUnseen,
@@ -34,6 +35,7 @@ from watchdog.core.incident import INCIDENT, Incident, IncidentEvent
 from watchdog.core.message import Message
 from watchdog.core.request import Reply, Request, RequestKind
 from watchdog.core.rollback import Rollback, RollbackState
+from watchdog.core.shifting import clock_set, stood_still
 from watchdog.core.silence import Silence
 from watchdog.core.traffic import TrafficState, read_before
 from watchdog.core.turn import CheckRecord, ServiceRecord
@@ -71,6 +73,8 @@ def step(world: World, event: Event, now: datetime) -> Stepped:
     world = renewed(world, event)
     if not isinstance(event, Ticked):
         return _quiet(world, _taken(world, event, now), now)
+    if event.stepped:
+        return Stepped(**clock_set(world, event, now))  # time brings the rest in a tick
     over = _after(Stepped(world=world), silencing.end_over(world, now))
     ticked = _on_tick(over.world, event, now)
     stepped = _quiet(over.world, _together(ticked.world, [over, ticked]), now)
@@ -115,6 +119,8 @@ def _taken(world: World, event: Event, now: datetime) -> Stepped:
                 event.channel, event.headline, event.reason, key=event.key, now=now
             )
             return Stepped(world=world, messages=(message,))
+        case Stood(since=since):
+            return Stepped(world=stood_still(world, since))
         case Ticked():  # taken by `step`, which has more to do then
             return _on_tick(world, event, now)
 
@@ -381,11 +387,6 @@ def _together(world: World, steps: list[Stepped]) -> Stepped:
         if field != "world"
     }
     return Stepped(world=world, **joined)
-
-
-def _merge(first: Stepped, second: Stepped) -> Stepped:
-    """Two steps one after the other as one."""
-    return _together(second.world, [first, second])
 
 
 def memory(service: ServiceWorld) -> tuple[CheckRecord, ...]:

@@ -10,12 +10,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import structlog
 from msgspec.structs import replace
 
-from watchdog.aio.clock import Clock
+from watchdog.aio.clock import SteadyClock
 from watchdog.aio.crew import Crew
 from watchdog.aio.faultpoint import GUARDS, OUTCOME, PAUSE, READ, WRITE, Point, passing
 from watchdog.aio.supervise import asked_to_end
@@ -46,17 +46,25 @@ LIMIT = timedelta(minutes=4)
 #: A switch that may have been written and cannot be read is asked so long beyond the end of the intent; then people
 #: must look. Counted from the start of this process when that was later: a restart alone is no reason to give up.
 GRACE = timedelta(minutes=10)
+#: Nothing is written on what was read longer ago than this: the machine slept, or this process stood still in between.
+ACT_WITHIN = timedelta(seconds=5)
 
 Facts = Callable[[Rollback, TrafficState, str], GuardFacts]
 
 
 @dataclass(slots=True)
 class _Attempt:
-    """Where one intent stands: `ours` once a write of this or an earlier process may have happened."""
+    """Where one intent stands: `ours` once a write of this or an earlier process may have happened.
+
+    `begun` and `ends` (the end of the intent) are by boot time, and so is `read`: no clock that is set, and no sleep,
+    gives an intent a longer life.
+    """
 
     rollback: Rollback
     ours: bool
-    begun_at: datetime
+    begun: float
+    ends: float | None
+    read: float = 0.0
     writes: int = 0
     pause: float = FIRST_PAUSE
     before: TrafficState | None = None
@@ -75,7 +83,7 @@ class Executor:
         paused: Callable[[], Awaitable[str]],
         leadership: Leadership,
         deliver: Callable[[Outcome], None],
-        clock: Clock,
+        clock: SteadyClock,
     ) -> None:
         self._switches = switches
         self._facts = facts
@@ -93,8 +101,18 @@ class Executor:
             return
         if not self.crew.busy(rollback.id):
             passing(Point.INTENT_TAKEN)
-            attempt = _Attempt(rollback=rollback, ours=resumed, begun_at=self._clock.now())
+            begun = self._clock.boottime()
+            attempt = _Attempt(rollback=rollback, ours=resumed, begun=begun, ends=self._end(rollback, begun))
             self.crew.start(rollback.id, self._carry_out(attempt))
+
+    def _end(self, rollback: Rollback, begun: float) -> float | None:
+        """The end of an intent by boot time: never further away than when it was written."""
+        if rollback.expires_at is None:
+            return None
+        left = rollback.expires_at - self._clock.now()
+        if rollback.intended_at is not None:
+            left = min(left, rollback.expires_at - rollback.intended_at)
+        return begun + left.total_seconds()
 
     def halt(self) -> None:
         """Begin nothing more, for a clean stop: an intent stays on disk for the next start. Idempotent.
@@ -129,6 +147,7 @@ class Executor:
     async def _try(self, attempt: _Attempt) -> Outcome | None:
         """One attempt from the read to the read-back; `None` asks for another one after a pause."""
         state = await self._read(attempt)
+        attempt.read = self._clock.boottime()
         move = next_move(attempt.rollback, state, expired=self._expired(attempt), ours=attempt.ours)
         match move:
             case Next.DONE:
@@ -190,6 +209,8 @@ class Executor:
             return self._outcome(
                 attempt, OutcomeKind.REFUSED, state=state, detail="the intent names no change"
             )
+        if self._clock.boottime() - attempt.read > ACT_WITHIN.total_seconds():
+            return self._later(attempt, "what was read is too old to act on: nothing ran for a while")
         attempt.before = attempt.before or state
         try:
             after = await self._apply(
@@ -221,11 +242,12 @@ class Executor:
         return None
 
     def _given_up(self, attempt: _Attempt) -> bool:
-        expires_at = attempt.rollback.expires_at
-        return expires_at is not None and self._clock.now() >= max(expires_at, attempt.begun_at) + GRACE
+        if attempt.ends is None:
+            return False
+        return self._clock.boottime() >= max(attempt.ends, attempt.begun) + GRACE.total_seconds()
 
     def _expired(self, attempt: _Attempt) -> bool:
-        return attempt.rollback.expires_at is not None and self._clock.now() >= attempt.rollback.expires_at
+        return attempt.ends is not None and self._clock.boottime() >= attempt.ends
 
     def _outcome(
         self,

@@ -1,8 +1,8 @@
 """The reactor: the single writer. Step, commit, then let the effects go.
 
 Events are taken in one at a time and in order. What was only seen (observations, reads of switches) is written
-together while more of it waits: up to `BATCH` events or `BATCH_FOR` seconds, and never beyond a step that moves a
-rollback, so that a decision waits for nobody. Nothing is done before it is on disk: when the store fails, the world
+together while more of it waits: up to `BATCH` events or `BATCH_FOR` seconds, and never beyond a step that writes an
+intent, so that a decision waits for nobody. Nothing is done before it is on disk: when the store fails, the world
 stays as it was, no effect leaves, and people are told past the store. This module must never do I/O but the store's,
 and never decide anything `core.step` could.
 """
@@ -18,7 +18,7 @@ from datetime import timedelta
 import msgspec
 import structlog
 
-from watchdog.aio.clock import Clock
+from watchdog.aio.clock import SteadyClock
 from watchdog.aio.supervise import finish
 from watchdog.core.addressing import outgoing
 from watchdog.core.audit import AuditRecord, ChainHead, link
@@ -28,18 +28,22 @@ from watchdog.core.events import (
     Event,
     Observed,
     Outcome,
+    Stood,
     Ticked,
     TrafficSeen,
     TrafficUnseen,
     service_of,
 )
 from watchdog.core.reconfigure import Change, reconfigure
+from watchdog.core.rollback import RollbackState
+from watchdog.core.shifting import described, shifted
 from watchdog.core.step import Stepped, memory, step
 from watchdog.core.turn import Turn, together
 from watchdog.core.view import View
 from watchdog.core.viewing import view_of
 from watchdog.core.world import World
 from watchdog.engine.effects import Effects
+from watchdog.engine.standstill import Standstill
 from watchdog.store.interface import Store
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
@@ -78,7 +82,7 @@ class Reactor:
         world: World,
         head: ChainHead,
         effects: Effects,
-        clock: Clock,
+        clock: SteadyClock,
         on_change: Callable[[Change, World | None], None] = lambda _change, _before: None,
     ) -> None:
         """`on_change` hears of a change of the configuration in the very turn in which the world follows it.
@@ -93,6 +97,7 @@ class Reactor:
         self._head = head
         self._effects = effects
         self._clock = clock
+        self._standstill = Standstill(clock)
         self._on_change = on_change
         self._inbox: deque[Event | Change] = deque()
         self._arrived = asyncio.Event()
@@ -120,11 +125,15 @@ class Reactor:
     async def run(self) -> None:
         """Take events until cancelled; a turn that was begun is finished first."""
         self._effects.begin(self.world)
-        while True:
-            while not self._inbox:
-                self._arrived.clear()
-                await self._arrived.wait()
-            await finish(self.turn(self._inbox.popleft()))  # committed and known, or neither
+        self._standstill.begin()
+        try:
+            while True:
+                while not self._inbox:
+                    self._arrived.clear()
+                    await self._arrived.wait()
+                await finish(self.turn(self._inbox.popleft()))  # committed and known, or neither
+        finally:
+            self._standstill.end()
 
     async def settle(self, stepped: Stepped) -> None:
         """Write what a start has to put in order, before the first event. A store that cannot take it is told about."""
@@ -144,8 +153,12 @@ class Reactor:
     async def turn(self, event: Event | Change) -> None:
         """One turn: step, commit, effects. What was kept is taken in first: people mean their requests in order.
 
-        What was only seen is taken in together with what was seen next and waits in the inbox.
+        What was only seen is taken in together with what was seen next and waits in the inbox. That nobody ran for a
+        while is taken in before anything that came of it.
         """
+        if (since := self._standstill.noticed()) is not None:
+            _log.warning("stood_still", since=since, for_seconds=(self._clock.now() - since).total_seconds())
+            await self._take((Stood(since=since),))
         if isinstance(event, Ticked):
             await self._retry_kept()
             await self._take((event,))
@@ -163,6 +176,13 @@ class Reactor:
         else:
             await self._take((event,))
         self.turn_at = self._clock.now()
+
+    def _follow(self, by: timedelta) -> None:
+        """The world was moved to another time of day: with it goes the clock, and what waits here and is dated."""
+        self._clock.follow(by)
+        self._inbox = deque(shifted(one, by) for one in self._inbox)
+        self._kept = [shifted(one, by) for one in self._kept]
+        _log.warning("clock_set", how=described(by), stepped_seconds=by.total_seconds())
 
     def _waiting(self, first: Event) -> Iterator[Event | Change]:
         """The event, and those behind it in the inbox that were only seen, while there is time for them."""
@@ -187,7 +207,7 @@ class Reactor:
         return True
 
     def _stepped(self, events: Iterable[Event | Change], *, writing: bool = True) -> _Batch:
-        """Step through events; one that moves a rollback is the last. Not `writing`: skip what must be written."""
+        """Step through events; one that intends a rollback is the last. Not `writing`: skip what must be written."""
         world, head = self.world, self._head
         taken, turns, looks = list[Event | Change](), list[Turn](), dict[str, None]()
         for event in events:
@@ -201,12 +221,15 @@ class Reactor:
             looks.update(dict.fromkeys(stepped.looks))
             if not turn.empty:
                 turns.append(turn)
-            if turn.rollbacks and writing:
+            if writing and any(one.state is RollbackState.INTENDED for one in turn.rollbacks):
                 break
         return _Batch(events=tuple(taken), world=world, turn=together(turns), head=head, looks=tuple(looks))
 
     def _settle(self, batch: _Batch) -> None:
         """What was written is known, and may have its effects."""
+        for event in batch.events:
+            if isinstance(event, Ticked) and event.stepped:
+                self._follow(event.stepped)
         self._head = batch.head
         self._dirty.update(name for event in batch.events if (name := service_of(event)))
         before, self.world = self.world, batch.world

@@ -11,6 +11,7 @@ import math
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from watchdog.core.clockstep import ahead
 from watchdog.core.observation import Observation, Value
 
 #: How long after its timestamp a sample can be seen, to begin with: a scrape takes some milliseconds.
@@ -61,6 +62,8 @@ class Rhythm:
         if not isinstance(observation, Value):
             self.retries = 0
             return None
+        if ahead(self.seen_at, now):
+            self.seen_at = None  # by a clock that was set back since
         if self.seen_at is None or observation.at > self.seen_at:
             self._learn_step(observation)
             self.seen_at = observation.at

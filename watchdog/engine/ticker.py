@@ -1,17 +1,20 @@
 """The tick: once a second the reactor learns what only looking can tell, and time itself.
 
-A tick is not sent while the one before it waits. This module must never decide what a tick means.
+A tick is not sent while the one before it waits. It carries how far the machine's clock was set, when that is more than
+a correction; smaller ones are followed here at once. This module must never decide what a tick means.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 
 import structlog
 
-from watchdog.aio.clock import Clock
+from watchdog.aio.clock import SteadyClock
 from watchdog.core.errors import StoreError
 from watchdog.core.events import Ticked
+from watchdog.core.shifting import NOTICED
 from watchdog.leader.interface import Leadership
 from watchdog.store.interface import Reader
 from watchdog.telemetry.metrics import Metrics
@@ -20,6 +23,8 @@ _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 #: Seconds between ticks.
 TICK = 1.0
+#: Clocks that are this near to each other are the same.
+JITTER = timedelta(milliseconds=100)
 #: The outbox is counted every so many ticks.
 COUNT_EVERY = 10
 
@@ -36,7 +41,7 @@ class Ticker:
         taken: Callable[[], int],
         store: Reader,
         metrics: Metrics,
-        clock: Clock,
+        clock: SteadyClock,
     ) -> None:
         self._paused = paused
         self._leadership = leadership
@@ -67,8 +72,22 @@ class Ticker:
             _log.warning("paused_by_file" if paused else "pause_file_gone", detail=paused)
             self._was_paused = paused
         self._deliver(
-            Ticked(paused_by_file=paused, leader=self._leadership.is_leader, epoch=self._leadership.epoch)
+            Ticked(
+                paused_by_file=paused,
+                leader=self._leadership.is_leader,
+                epoch=self._leadership.epoch,
+                stepped=self._stepped(),
+            )
         )
+
+    def _stepped(self) -> timedelta:
+        """How far the machine's clock was set, when all that is remembered must be moved with it."""
+        by = self._clock.stepped()
+        if abs(by) > NOTICED:
+            return by
+        if abs(by) > JITTER:
+            self._clock.follow(by)
+        return timedelta()
 
     async def _count_outbox(self) -> None:
         try:
