@@ -11,14 +11,15 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from tests.engine.test_reactor import DISK_FULL, Rig, asks, observed
-from tests.engine.worlds import ALIVE, GOOD, service, traffic, world
+from tests.engine.worlds import ALIVE, BAD, GOOD, service, traffic, world
 from watchdog.core.audit import verify
-from watchdog.core.check import CheckId, CheckState
+from watchdog.core.check import CheckId, CheckState, KnownLog, KnownRun
 from watchdog.core.deployment import Deployment
 from watchdog.core.events import Asked, Event, Observed, Ticked, TrafficSeen
 from watchdog.core.observation import Pulse
 from watchdog.core.request import RequestKind
 from watchdog.core.rollback import RollbackState
+from watchdog.core.rule import Level
 from watchdog.core.turn import CheckRecord, Turn, together
 from watchdog.core.world import World
 from watchdog.engine.reactor import BATCH, FLUSH_AT_ONCE, FLUSH_INTERVAL, FLUSH_TICKS
@@ -92,7 +93,10 @@ async def test_what_people_asked_and_what_the_clock_said_keep_their_place_betwee
 
 
 async def test_a_decision_is_written_before_what_waits_behind_it() -> None:
-    rig = await Rig(many(10)).open()
+    well = KnownRun(level=Level.OK, version="v1", first_at=GOOD.started_at, last_at=BAD.started_at)
+    armed = service(name="service-3", known={"errors": KnownLog(runs=(well,))})
+    fleet = many(10)
+    rig = await Rig(replace(fleet, services={**fleet.services, "service-3": armed})).open()
     bad = [seen("service-3", second, share=0.5) for second in (0, 1, 2)]
     rest = [seen(name, 3) for name in names(10)]
     await take(rig, *bad, *rest, *rest)
@@ -104,6 +108,16 @@ async def test_a_decision_is_written_before_what_waits_behind_it() -> None:
     assert batch[-1].check.service == "service-3" if isinstance(batch[-1], Observed) else False
     assert len(batch) <= len(bad)
     assert found.rollbacks[0].service == "service-3"
+    assert found.rollbacks[0].state is RollbackState.INTENDED
+
+
+async def test_rollbacks_that_guards_stop_are_written_together() -> None:
+    rig = await Rig(many(10)).open()
+    await take(rig, *(seen(name, second, share=0.5) for second in (0, 1, 2) for name in names(10)))
+
+    stopped = [turn for turn in rig.store.commits if turn.rollbacks]
+    assert [len(turn.rollbacks) for turn in stopped] == [10]
+    assert {one.state for one in stopped[0].rollbacks} == {RollbackState.BLOCKED}
 
 
 def _turns(rig: Rig) -> list[Turn]:

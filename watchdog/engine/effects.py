@@ -90,8 +90,8 @@ class Effects:
         if turn.outbox:
             self._dispatcher.wake()
         self._plan_changed(before, after, {service_of(event) for event in events})
-        if turn.rollbacks:
-            self._plan_traffic(after)
+        for name in {rollback.service for rollback in turn.rollbacks} & after.services.keys():
+            self._traffic.pace(name, self._look_every(after.services[name]))
         for event in events:
             if isinstance(event, Outcome):
                 self._measure(before, event)

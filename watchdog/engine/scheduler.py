@@ -67,6 +67,11 @@ class Scheduler(Generic[K]):
         for key, interval in jobs.items():
             self._set(key, interval.total_seconds())
 
+    def pace(self, key: K, interval: timedelta) -> None:
+        """Poll one job at another interval from now on. Unknown keys are left alone."""
+        if key in self._jobs:
+            self._set(key, interval.total_seconds())
+
     def halt(self) -> None:
         """Start no more polls, for good; those under way go on."""
         self._halted = True
