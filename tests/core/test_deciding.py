@@ -550,6 +550,24 @@ def test_an_approval_that_comes_too_late_is_refused(late: str) -> None:
     scenario.rollback_is(RollbackState.EXPIRED)
 
 
+@pytest.mark.parametrize("mode", [Mode.ENFORCE, Mode.OBSERVE])
+def test_a_question_to_people_is_not_answered_by_another_mode(mode: Mode) -> None:
+    scenario = Scenario(mode=Mode.APPROVE).decided().configure(mode=mode).green_is_bad(3)
+    scenario.rollback_is(RollbackState.AWAITING_APPROVAL)
+    assert scenario.message(WANTED).kind == WANTED
+    assert BLOCKED not in scenario.told
+
+    reply = scenario.ask(RequestKind.APPROVE, scenario.incident.id)
+
+    if mode is Mode.ENFORCE:
+        assert reply.status == 202
+        scenario.rollback_is(RollbackState.INTENDED)
+    else:
+        assert (reply.status, "mode observe" in reply.detail) == (409, True)
+        scenario.rollback_is(RollbackState.AWAITING_APPROVAL)
+        assert scenario.ask(RequestKind.REJECT, scenario.incident.id).status == 200
+
+
 def test_there_is_nothing_to_approve_where_nobody_asked() -> None:
     scenario = Scenario().decided()
 
@@ -722,6 +740,65 @@ def test_a_person_who_is_stopped_before_the_write_hears_so() -> None:
     scenario.rollback_is(RollbackState.EXPIRED)
     assert "the pause file is there" in scenario.message(ENDED).headline
     assert scenario.message(ENDED).next_step
+
+
+def test_a_person_takes_a_rollback_back_while_it_is_being_verified() -> None:
+    scenario = Scenario().verified().after("5s")
+    first = scenario.rollback.id
+    assert scenario.ask(RequestKind.ROLLBACK, to="green", reason="a mistake").status == 409, "it is tainted"
+    scenario.rollback_is(RollbackState.VERIFIED_OBJECT)
+
+    assert scenario.ask(RequestKind.MARK_GOOD, version="green", reason="it was the load test").status == 200
+    assert scenario.ask(RequestKind.ROLLBACK, to="green", reason="it was the load test").status == 202
+
+    assert scenario.service.rollbacks[first].state is RollbackState.SUPERSEDED
+    assert not scenario.message(ENDED).needs_human
+    back = scenario.rollback_is(RollbackState.INTENDED).rollback
+    assert (back.from_variant, back.to_variant, back.automatic) == ("blue", "green", False)
+
+
+@pytest.mark.parametrize("to", ["", "blue"])
+def test_whoever_asks_for_what_was_just_done_is_not_taken_one_version_further_back(to: str) -> None:
+    scenario = Scenario().traffic(red=1, blue=0, green=0).healthy_for("11m").after("5s")
+    scenario.traffic(red=0, blue=1).healthy_for("11m").after("5s").traffic(blue=0, green=1)
+    scenario.after("35s").traffic().green_is_bad().after("1s")
+    scenario.outcome(OutcomeKind.APPLIED, state=scenario.state(blue=1, green=0)).after("2s").traffic()
+
+    reply = scenario.ask(RequestKind.ROLLBACK, reason="do something", **({"to": to} if to else {}))
+
+    assert (reply.status, "under way" in reply.detail) == (409, True)
+    scenario.rollback_is(RollbackState.VERIFIED_OBJECT)
+
+
+def test_of_two_live_versions_the_one_that_a_person_names_stays() -> None:
+    scenario = Scenario().green_deployed().traffic(blue=1).after("5s")
+
+    assert scenario.ask(RequestKind.ROLLBACK, to="blue", reason="finish it").status == 202
+
+    rollback = scenario.rollback
+    assert (rollback.from_variant, rollback.to_variant) == ("green", "blue")
+    assert rollback.change is not None
+    assert rollback.change.beside
+
+
+def test_what_was_undone_is_rolled_back_by_hand_for_the_rules_that_were_breached() -> None:
+    scenario = Scenario().verified().after("10s").traffic(blue=0, green=1)
+    scenario.rollback_is(RollbackState.CONTESTED)
+
+    assert scenario.ask(RequestKind.ROLLBACK, reason="the deploy job is off").status == 202
+
+    assert scenario.rollback.incident == scenario.incident.id
+    assert [one.name for one in scenario.rollback.rules] == ["errors"], "the proof needs them"
+
+
+@pytest.mark.parametrize("kind", [OutcomeKind.REFUSED, OutcomeKind.LAPSED, OutcomeKind.HALF_DONE])
+def test_who_asked_for_a_rollback_and_did_not_get_it_is_called(kind: OutcomeKind) -> None:
+    scenario = Scenario().green_deployed()
+    scenario.ask(RequestKind.ROLLBACK, reason="it looks odd")
+
+    scenario.after("1s").outcome(kind, detail="because")
+
+    assert scenario.message(ENDED).needs_human
 
 
 def test_before_anything_is_known_nobody_can_roll_back() -> None:

@@ -35,11 +35,12 @@ _UNDO = (
     "If the rollback was a mistake: watchdog mark-good {service} {version} --reason TEXT, then: "
     "watchdog rollback {service} --to {version} --reason TEXT."
 )
+_STAYS = "If {version} is good after all: watchdog mark-good {service} {version} --reason TEXT, then"
 _CLOSE = "watchdog incidents close {incident} --reason TEXT"
 _CLOSE_WHEN = {
     RollbackState.INEFFECTIVE: "When it is settled",
     RollbackState.UNVERIFIED: "If it did",
-    RollbackState.CONTESTED: "If it shall stay as it is",
+    RollbackState.CONTESTED: _STAYS,
     RollbackState.PARTIAL: "When it is settled",
     RollbackState.FAILED: "If it shall stay as it is",
     RollbackState.EXPIRED: "If not",

@@ -33,8 +33,8 @@ def consider(draft: Draft, judged: Judged, incident: Incident | None) -> None:
     if bad is None:
         return
     rollback = _known(draft, bad)
-    if rollback is None and _undone_here(draft, bad, incident):
-        return  # people were told that the switch was undone, and what to do
+    if rollback is None and _told_already(draft, bad, incident):
+        return
     if rollback is not None and rollback.state not in RETRIED:
         _also_breached(draft, rollback, rule)
         return
@@ -69,11 +69,17 @@ def _known(draft: Draft, bad: Deployment) -> Rollback | None:
     return next((one for one in draft.service.rollbacks.values() if one.key == key), None)
 
 
-def _undone_here(draft: Draft, bad: Deployment, incident: Incident | None) -> bool:
-    """Whether this is the version that a switch in this very incident took away, back although nobody deployed it."""
+def _told_already(draft: Draft, bad: Deployment, incident: Incident | None) -> bool:
+    """Whether people heard in this very incident that a switch was undone, or did not help, and this is what is live.
+
+    Nobody deployed it: it came back from where it was taken, or traffic was moved back to it.
+    """
     return not bad.armed and any(
-        one.state is RollbackState.CONTESTED
-        and (one.from_variant, one.from_version) == (bad.variant, bad.version)
+        (bad.variant, bad.version)
+        == {
+            RollbackState.CONTESTED: (one.from_variant, one.from_version),
+            RollbackState.INEFFECTIVE: (one.to_variant, one.to_version),
+        }.get(one.state)
         and incident is not None
         and one.incident == incident.id
         for one in draft.service.rollbacks.values()
