@@ -31,9 +31,10 @@ from watchdog.config.loaded import (
 from watchdog.core.dealing import Dealt
 from watchdog.core.deployment import Deployment, DeploymentState
 from watchdog.core.errors import StoreError, SwitchUnreachable
+from watchdog.core.incident import Incident, IncidentKind, IncidentState
 from watchdog.core.message import Message
 from watchdog.core.observation import Answer, Failed, FailReason
-from watchdog.core.rule import Match, Query, Ratio, Rule, Thresholds
+from watchdog.core.rule import Level, Match, Query, Ratio, Rule, Severity, Thresholds
 from watchdog.core.service import Intervals, Limits, Mode, Service
 from watchdog.core.traffic import Tier, VariantState
 from watchdog.core.turn import Turn
@@ -80,12 +81,22 @@ class Source:
         self.looked: list[str] = []
         self.known: Callable[[str], bool] = lambda _: True
         self.every: float | None = 15.0
+        #: How old the newest sample of a selector is; `None`: nobody says.
+        self.ages: dict[str, timedelta | None] = {}
+        self.named: tuple[str, ...] | None = None
+
+    async def names(self) -> tuple[str, ...] | None:
+        return self.named
 
     async def ask(self, question: Question, *, now: datetime) -> Answer | Failed:
         if isinstance(question.form, Query) and "_over_time(" in question.form.query:
             self.looked.append(question.form.query)
             if "[10m:" in question.form.query:
                 return parts(value=() if self.every is None else (self.every,))
+            if question.form.query.startswith("max(max_over_time(timestamp("):
+                selector = question.form.query.removeprefix("max(max_over_time(timestamp(").split(")[1d:")[0]
+                age = self.ages.get(selector, timedelta(seconds=3))
+                return parts(value=() if age is None else ((now - age).timestamp(),))
             selector = question.form.query.removeprefix("count(last_over_time(").removesuffix("[1d]))")
             return parts(value=(3.0,) if self.known(selector) else ())
         self.asked.append(question)
@@ -155,10 +166,10 @@ def configuration(
     return Configuration(**{**known, **changes})
 
 
-async def store_with(*deployments: Deployment) -> MemoryStore:
+async def store_with(*deployments: Deployment, incidents: tuple[Incident, ...] = ()) -> MemoryStore:
     store = MemoryStore()
     await store.open()
-    await store.commit(Turn(deployments=deployments))
+    await store.commit(Turn(deployments=deployments, incidents=incidents))
     return store
 
 
@@ -174,6 +185,7 @@ class Clinic:
         self.configuration = configuration(tmp_path)
         self.kernel: int | None = 0
         self.deployments: tuple[Deployment, ...] = (SERVED, LIVE)
+        self.incidents: tuple[Incident, ...] = ()
 
     async def examine(self, *, patience: float = 0.0) -> list[Finding]:
         (self.tmp_path / "watchdog.db").touch()
@@ -183,7 +195,7 @@ class Clinic:
                 sources={"numbers": self.source},
                 channels={"ops": self.channel},
                 switches=self.switches or {"trips": self.switch},
-                reader=await store_with(*self.deployments),
+                reader=await store_with(*self.deployments, incidents=self.incidents),
             ),
             clock=SystemClock(),
             patience=timedelta(seconds=patience),
@@ -542,6 +554,69 @@ async def test_that_nothing_bad_ever_happened_is_no_news_but_a_label_that_nothin
     assert found == {
         "rule error-rate of trips": 'no series of errors has a label version, so errors{version="v2"} never matched'
     }
+
+
+async def test_a_metric_that_was_renamed_is_told_with_since_when_and_with_what_looks_most_like_it(
+    clinic: Clinic,
+) -> None:
+    clinic.source = Source(lambda _: parts(bad=(), total=()))
+    clinic.source.ages = {"requests": timedelta(hours=2)}
+    clinic.source.named = ("up", "http_requests", "errors")
+    told = {one.what: one for one in await clinic.examine() if one.what.startswith("rule ")}
+    found = told["rule error-rate of trips"]
+    assert found.detail.startswith("no series is named requests since 20")
+    assert found.advice.endswith("; most like it is http_requests")
+
+
+async def test_a_label_that_was_changed_is_told_with_since_when(clinic: Clinic) -> None:
+    clinic.source = Source(lambda _: parts(bad=(), total=()))
+    whole = 'requests{version="v2",team="booking"}'
+    clinic.source.ages = {whole: timedelta(hours=2)}
+    found = await rule_findings(clinic)
+    assert found["rule error-rate of trips"].startswith(f"nothing fits {whole} since 20")
+    assert found["rule error-rate of trips"].endswith(", though there is requests")
+
+
+async def test_errors_that_are_counted_no_more_are_told_although_the_rule_has_data(clinic: Clinic) -> None:
+    clinic.source.ages = {"errors": timedelta(hours=2), 'errors{version="v2"}': timedelta(hours=2)}
+    found = await rule_findings(clinic)
+    assert found["rule error-rate of trips"].startswith("no series is named errors since ")
+    clinic.source.ages = {'errors{version="v2"}': timedelta(hours=2)}
+    assert await rule_findings(clinic) == {}, "nothing bad happened since"
+
+
+async def test_a_query_whose_events_nothing_counts_is_told_although_it_has_a_value(clinic: Clinic) -> None:
+    counted = Rule(
+        name="queue",
+        form=Query(query="queue", events="arrived"),
+        thresholds=Thresholds(critical=5),
+        source="numbers",
+    )
+    one = Service(name="trips", rules=("queue",))
+    clinic.configuration = configuration(clinic.tmp_path, services=(one,), rules={"queue": counted})
+    clinic.source = Source(lambda _: parts(value=(1.0,), events=()))
+    ((_, _, detail),) = [told for told in await clinic.troubles() if told[0] == "data of trips"]
+    assert "its `evidence: events` gives no series, so it never judges" in detail
+    clinic.source = Source(lambda _: parts(value=(1.0,), events=(0.0,)))
+    assert await clinic.troubles() == [], "a quiet service"
+
+
+async def test_what_the_daemon_told_of_missing_data_is_shown_with_since_when(clinic: Clinic) -> None:
+    clinic.incidents = (
+        Incident(
+            id="inc-1",
+            kind=IncidentKind.BLIND,
+            state=IncidentState.OPEN,
+            subject="trips",
+            opened_at=datetime(2026, 3, 2, 10, tzinfo=UTC),
+            level=Level.UNKNOWN,
+            severity=Severity.HIGH,
+            summary="errors has no data (empty)",
+        ),
+    )
+    ((what, health, detail),) = await clinic.troubles()
+    assert (what, health) == ("data of trips", Health.WARN)
+    assert detail == "not being watched, told 2026-03-02 10:00 UTC: errors has no data (empty)"
 
 
 async def test_a_source_that_does_not_say_what_there_was_blames_nobody(clinic: Clinic) -> None:

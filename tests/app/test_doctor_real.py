@@ -31,6 +31,11 @@ def history() -> Iterator[str]:
     for labels in ('service="trips",status="200"', 'service="hotels",status="200"'):
         for number, at in enumerate(moments):
             yield f"http_requests_total{{{labels}}} {number * 50} {at:.3f}\n"
+    # Renamed ten minutes ago.
+    for name, some in (("checkouts", moments[:30]), ("shop_checkouts", moments[30:])):
+        yield f"# TYPE {name} counter\n"
+        for number, at in enumerate(some):
+            yield f'{name}_total{{service="trips",status="200"}} {number * 50} {at:.3f}\n'
 
 
 def rule(name: str, selector: str, **other: Any) -> dict[str, Any]:
@@ -117,9 +122,10 @@ async def test_selectors_and_windows_that_are_in_the_way_are_told_by_the_source(
         rule("label", 'http_requests_total{servce="$service"}'),
         rule("value", 'http_requests_total{service="trips-web"}'),
         rule("together", 'http_requests_total{service="$service",status="404"}'),
+        rule("renamed", 'checkouts_total{service="$service"}'),
         rule("short", 'http_requests_total{service="$service"}', window="1m"),
     ]
-    made.rules[-2]["ratio"]["total"] = 'http_requests_total{service="hotels",job="none",status="200"}'
+    made.rules[-3]["ratio"]["total"] = 'http_requests_total{service="hotels",job="none",status="200"}'
     code, found = await made.doctor()
     assert code == 0
     told = {what: detail for what, (_, detail, _) in found.items() if what.startswith("rule ")}
@@ -128,12 +134,16 @@ async def test_selectors_and_windows_that_are_in_the_way_are_told_by_the_source(
         "label": "no series of http_requests_total has a label servce",
         "value": 'no series of http_requests_total has service="trips-web"',
         "together": "no series of http_requests_total has a label job",
+        "renamed": told["rule renamed of trips"],
         "short": told["rule short of trips"],
     }
     assert told["rule short of trips"].startswith(
         "its window of 1m is shorter than four scrape intervals of "
     )
-    assert found["data of trips"][1].startswith("4 of 6 rules have none: ")
+    assert found["data of trips"][1].startswith("5 of 7 rules have none: ")
+    assert told["rule renamed of trips"].startswith("no series is named checkouts_total since 20")
+    assert found["rule renamed of trips"][2].endswith("; most like it is shop_checkouts_total")
+    assert found["rule name of trips"][2].endswith("; most like it is http_requests_total")
 
 
 async def test_a_switch_that_would_refuse_is_told_before_it_is_needed(installation: Parts) -> None:

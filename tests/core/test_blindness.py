@@ -6,10 +6,11 @@ from datetime import timedelta
 
 import pytest
 
-from tests.core.scenario import CRITICAL, MINUTE, OK, Scenario, counting, of_service, probe, rule
+from tests.core.scenario import CRITICAL, MINUTE, OK, T0, Scenario, counting, of_service, probe, rule
 from watchdog.core.incident import Incident, IncidentKind
 from watchdog.core.message import MessageKind
-from watchdog.core.observation import FailReason
+from watchdog.core.observation import Failed, FailReason, NoData, NoDataReason, Observation
+from watchdog.core.observe import NO_EVENTS
 from watchdog.core.request import RequestKind
 from watchdog.core.rule import Level
 
@@ -47,6 +48,82 @@ def test_a_check_without_data_for_too_long_is_told() -> None:
     assert message.headline == "trips in production is not being watched: errors has no data (empty)"
     assert message.needs_human
     assert blind(scenario) is not None
+
+
+def fact(scenario: Scenario) -> str:
+    """What the one message says of the one check."""
+    ((name, text),) = scenario.message(OPENED).facts
+    assert name.startswith("errors")
+    return text
+
+
+def empty(scenario: Scenario, detail: str) -> Scenario:
+    return scenario.sees(scenario.check(), NoData(reason=NoDataReason.EMPTY, detail=detail))
+
+
+def test_a_rule_whose_metric_was_renamed_is_told_with_since_when_and_what_probably_happened() -> None:
+    scenario = Scenario(of_service("errors")).traffic(blue=1, green=0).observe(value=OK).after("30s")
+    while not scenario.told:
+        empty(scenario, "no series").after("1s").tick()
+
+    assert scenario.now - T0 <= timedelta(minutes=3) + 3 * timedelta(seconds=30)
+    text = fact(scenario)
+    assert text.startswith(
+        "no usable data since 2026-03-02 10:00:30 UTC (last data 2026-03-02 10:00:00 UTC): there is no data: no series"
+    )
+    assert "probably a metric was renamed, a label changed, or what exposed it is gone" in text
+    assert scenario.message(OPENED).next_step.endswith("watchdog doctor -c FILE")
+
+
+def test_a_rule_that_never_had_data_since_it_was_configured_is_told_too() -> None:
+    scenario = empty(Scenario().traffic(blue=1, green=0), "no series").after("3m").tick()
+
+    assert scenario.message(OPENED).facts[0][0] == "errors@blue"
+    assert "(never any so far)" in fact(scenario)
+    assert "probably its name or a label is misspelt, or nothing exposes the metric" in fact(scenario)
+
+
+def test_a_rule_that_lost_its_data_is_told_in_time_although_the_daemon_was_restarted_meanwhile() -> None:
+    scenario = Scenario().traffic(blue=1, green=0).observe(value=OK).after("30s").silence().after("2m")
+    scenario.restart().silence().after("59s").tick()
+    assert scenario.told == []
+
+    scenario.after("1s").tick()
+
+    assert "no usable data since 2026-03-02 10:00:30 UTC (last data 2026-03-02 10:00:00 UTC)" in fact(
+        scenario
+    )
+    scenario.restart().silence().after("10m").tick()
+    assert scenario.told == [OPENED], "still the same incident"
+
+
+def test_a_service_that_is_quiet_at_night_is_told_to_have_no_traffic_and_not_to_have_lost_a_metric() -> None:
+    scenario = Scenario().traffic(blue=1, green=0).observe(value=OK).after("30s")
+    empty(scenario, NO_EVENTS).after("3m").tick()
+
+    headline = scenario.message(OPENED).headline
+    assert headline == "trips in production is not being watched: errors has no traffic to judge (empty)"
+    assert "probably there is no traffic: the metric is there and does not rise" in fact(scenario)
+    assert scenario.message(OPENED).next_step.startswith("Nothing can be judged without traffic.")
+
+
+@pytest.mark.parametrize(
+    ("observation", "guess"),
+    [
+        (NoData(reason=NoDataReason.STALE), "what exposed it is gone"),
+        (NoData(reason=NoDataReason.SEVERAL_SERIES), "how to join them"),
+        (NoData(reason=NoDataReason.NOT_A_NUMBER), "divides by nothing"),
+        (NoData(reason=NoDataReason.FUTURE), "clocks"),
+        (NoData(reason=NoDataReason.PARTIAL), "not whole"),
+        (Failed(reason=FailReason.QUERY_ERROR), "cannot work with the rule's query"),
+        (Failed(reason=FailReason.UNABLE), "could not even ask"),
+    ],
+)
+def test_every_kind_of_silence_has_its_own_explanation(observation: Observation, guess: str) -> None:
+    scenario = Scenario(rule(), of_service()).traffic(blue=1, green=0).observe("load", value=OK)
+    scenario.sees(scenario.check("errors"), observation).after("3m").tick()
+
+    assert guess in fact(scenario)
 
 
 def test_blind_after_nothing_tells_at_the_first_unknown() -> None:

@@ -40,6 +40,9 @@ TROUBLE = {
     "WatchdogRuleBlind": {
         'watchdog_rule_last_data_timestamp_seconds{rule="error-rate"}': "0+60x90 5400+0x89"
     },
+    "WatchdogCheckBlind": {
+        'watchdog_check_blind_since_timestamp_seconds{service="shop",rule="error-rate",version=""}': "_x90 5400+0x89"
+    },
     "WatchdogRollbackNeedsAPerson": {FAILED: "_x175 1+0x5"},
     "WatchdogMessagesWait": {"watchdog_outbox_pending": "0+0x160 2+0x19"},
     "WatchdogConfigurationRefused": {"watchdog_config_last_reload_successful": "1+0x170 0+0x9"},
@@ -94,6 +97,11 @@ def test_each_alert_fires_for_its_trouble_and_no_other_does(alert: str, tmp_path
 
 def test_a_watchdog_that_is_not_scraped_is_down(tmp_path: Path) -> None:
     promtool(tmp_path, WELL | {'up{job="rollback-watchdog"}': ""}, ("WatchdogDown",))
+
+
+def test_a_rule_that_never_had_data_is_blind_too(tmp_path: Path) -> None:
+    never = {'watchdog_rule_last_data_timestamp_seconds{rule="error-rate"}': "_x120 0+0x59"}
+    promtool(tmp_path, WELL | never, ("WatchdogRuleBlind",))
 
 
 def test_a_second_failed_rollback_fires_again(tmp_path: Path) -> None:

@@ -580,6 +580,17 @@ async def test_inspection_tells_a_wrong_clock_and_a_wrong_address(
     assert (report.ok, report.detail) == (True, f"{fine.url} answers")
 
 
+async def test_the_names_of_its_metrics_are_listed_with_a_bound_and_nothing_when_it_does_not_say(
+    serve: Serve, connect: Open
+) -> None:
+    server = await serve(raw.answer('{"status": "success", "data": ["up", "requests_total"]}'))
+    assert await connect(server).names() == ("up", "requests_total")
+    asked = server.requests[-1]
+    assert (asked.path, set(asked.form)) == ("/api/v1/label/__name__/values", {"limit", "start"})
+    for odd in (raw.answer("<html>"), raw.answer('{"status": "error"}', status=400)):
+        assert await connect(await serve(odd)).names() is None
+
+
 async def test_no_warning_lets_a_value_through(serve: Serve, connect: Open) -> None:
     server = await serve(
         raw.answer(parts(bad="90", total="100", newest="1", samples="4")[:-1] + ',"warnings":["x"]}')

@@ -404,6 +404,20 @@ async def test_inspection_reads_every_page_and_names_the_bad_ones(
     assert (report.ok, report.detail) == (True, "1 page can be read")
 
 
+async def test_the_names_on_the_pages_are_listed_as_far_as_they_can_be_read(
+    serve: Serve, free_port: Callable[[], int]
+) -> None:
+    both = ScrapeSource(
+        ScrapeSettings(urls=((await serve(App())).url, f"http://127.0.0.1:{free_port()}/")), name="app"
+    )
+    names = await both.names()
+    await both.aclose()
+    assert names is not None
+    assert {"http_requests_total", "http_request_duration_seconds_bucket"} <= set(names)
+    assert len(names) == len(set(names))
+    assert await both.names() is None, "closed"
+
+
 async def test_credentials_are_sent_and_plain_text_is_asked_for(
     serve: Serve, scrape: Open, eventually: Eventually
 ) -> None:

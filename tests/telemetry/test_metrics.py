@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+from datetime import timedelta
+from typing import Any
+
 import msgspec
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.api.daemon import CHECK, HOTELS, NOW, TRIPS, view
 from watchdog import __version__
-from watchdog.core.check import CheckId
+from watchdog.core.check import CheckId, Reason, Verdict
 from watchdog.core.rule import Level
 from watchdog.core.view import CheckView, View
 from watchdog.telemetry.metrics import Metrics
@@ -151,6 +154,37 @@ def test_a_check_without_a_number_has_a_level_and_no_value() -> None:
     assert value(metrics, "watchdog_check_level", **labels) == -1
     assert value(metrics, "watchdog_check_value", **labels) is None
     assert value(metrics, "watchdog_rule_last_data_timestamp_seconds", rule="healthy") is None
+
+
+def check_of(rule: str, reason: Reason, **facts: Any) -> CheckView:
+    return CheckView(
+        id=CheckId(service="trips", rule=rule),
+        level=Level.UNKNOWN,
+        held=Level.OK,
+        latched=Level.OK,
+        verdict=Verdict(level=Level.UNKNOWN, reason=reason, at=NOW),
+        **facts,
+    )
+
+
+def test_a_rule_that_never_had_data_says_zero_so_that_an_alert_can_be_written() -> None:
+    never = check_of("renamed", Reason.EMPTY, blind_since=NOW - timedelta(minutes=7))
+    quiet = check_of("quiet", Reason.TOO_FEW_EVENTS, last_data_at=NOW - timedelta(days=1))
+    metrics = Metrics(lambda: with_check(never, quiet, check_of("new", Reason.QUARANTINE)))
+    last = {
+        rule: value(metrics, "watchdog_rule_last_data_timestamp_seconds", rule=rule)
+        for rule in ("renamed", "quiet", "new")
+    }
+    assert last == {"renamed": 0, "quiet": NOW.timestamp(), "new": None}
+
+
+def test_a_check_that_is_blind_in_one_service_is_seen_although_others_have_data() -> None:
+    since = NOW - timedelta(minutes=7)
+    metrics = Metrics(lambda: with_check(CHECK, check_of("error-rate", Reason.STALE, blind_since=since)))
+    name = "watchdog_check_blind_since_timestamp_seconds"
+    labels = {"service": "trips", "rule": "error-rate"}
+    assert value(metrics, name, **labels, version="") == since.timestamp()
+    assert value(metrics, name, **labels, version="v2") is None
 
 
 @pytest.mark.parametrize("number", [float("nan"), float("inf")])

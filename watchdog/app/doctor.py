@@ -23,6 +23,7 @@ from watchdog.channels.interface import Channel
 from watchdog.config.loaded import Configuration, ServiceEntry
 from watchdog.core.deployment import Deployment
 from watchdog.core.errors import StoreError, SwitchError
+from watchdog.core.incident import IncidentKind
 from watchdog.core.service import Mode
 from watchdog.probes.interface import Probe
 from watchdog.sources.interface import Source
@@ -39,7 +40,7 @@ PATIENCE = timedelta(seconds=7)
 #: Parts examined at the same time.
 _AT_ONCE = 20
 #: Questions a rule, at most, that may each take a source's whole timeout: for its data, then about its selectors.
-_QUESTIONS = 4
+_QUESTIONS = 6
 #: Deployments of a service that are looked through for the live and for a known good one.
 _LOOK_BACK = 200
 
@@ -226,6 +227,11 @@ class _Surgery:
             found.append(
                 Finding(what=what, health=Health.WARN, detail=detail, advice="set gitops for the service")
             )
+        if state.paused:
+            detail = f"paused by a mark on the target: {state.paused}"
+            found.append(
+                Finding(what=what, health=Health.WARN, detail=detail, advice="nothing is switched until it is gone")
+            )
         if trouble := await switch.inspect():
             advice = "it can be looked at, but nothing can be rolled back"
             found.append(Finding(what=what, health=Health.BAD, detail=trouble, advice=advice))
@@ -241,9 +247,29 @@ class _Surgery:
                 if entry.service.mode is not Mode.OBSERVE:
                     world = world_of(entry, {}, state, deployments, clock=self.clock)
                     found.append(outlook.target(world, state))
-        return found + await data_of(
+        found += await data_of(
             entry, state, deployments, self.configuration, self.sources, clock=self.clock, until=self.until
         )
+        return found + await self._blindness(name)
+
+    async def _blindness(self, name: str) -> list[Finding]:
+        """What the daemon told of checks without data, and since when."""
+        if not self.known or (self.store is not None and not self.store.exists()):
+            return []
+        try:
+            incidents = (await self.reader.incidents(service=name, open_only=True, limit=_LOOK_BACK)).items
+        except StoreError:
+            return []  # that it cannot be read was said of the known versions
+        return [
+            Finding(
+                what=f"data of {name}",
+                health=Health.WARN,
+                detail=f"not being watched, told {one.opened_at:%Y-%m-%d %H:%M UTC}: {one.summary}",
+                advice=f"watchdog incidents show {one.id}",
+            )
+            for one in incidents
+            if one.kind is IncidentKind.BLIND
+        ]
 
     async def _deployments(self, name: str) -> tuple[Deployment, ...]:
         """The service's newest deployments. A store that is not there yet knows none."""

@@ -10,12 +10,21 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 
 from watchdog.aio.clock import Clock
 from watchdog.app.finding import Finding, Health
-from watchdog.app.selectors import has_window, never_matched, quoted, scraped_every, selectors_of, too_short
+from watchdog.app.selectors import (
+    alike,
+    has_window,
+    never_matched,
+    quoted,
+    scraped_every,
+    selectors_of,
+    too_short,
+    vanished,
+)
 from watchdog.config.loaded import Configuration, ServiceEntry
 from watchdog.core.checks import checks_of, filled_form, values_for
 from watchdog.core.deployment import Deployment
@@ -111,15 +120,28 @@ async def _told_apart(
         source, every = sources[name], getattr(configuration.sources[name].settings, "interval", None)
         for selector, spared in selectors_of(form):
             if spared or check in trouble:
-                why = await never_matched(selector, source, spared=spared, now=clock.now())
-                if why is not None:
-                    found.append(_finding(entry, check, f"{why}, so {selector} never matched", _MISSPELT))
+                told = await _selector(entry, check, selector, source, spared=spared, now=clock.now())
+                found += [one for one in told if one not in found]
         if not isinstance(every, timedelta):
             every = await scraped_every(form, source, now=clock.now())
         short = too_short(rule.window, every) if every is not None and has_window(form) else None
         if short is not None:
             found.append(_finding(entry, check, short, "with one scrape lost it has no data"))
     return found
+
+
+async def _selector(
+    entry: ServiceEntry, check: str, selector: str, source: Source, *, spared: bool, now: datetime
+) -> list[Finding]:
+    """What keeps a selector from matching, if anything: it never did, or does no more."""
+    why = await never_matched(selector, source, spared=spared, now=now)
+    told = f"{why}, so {selector} never matched" if why is not None else None
+    told = told or await vanished(selector, source, spared=spared, now=now)
+    if told is None:
+        return []
+    guess = await alike(selector, source, now=now)
+    advice = f"{_MISSPELT}; most like it is {guess}" if guess else _MISSPELT
+    return [_finding(entry, check, told, advice)]
 
 
 def _finding(entry: ServiceEntry, check: str, detail: str, advice: str) -> Finding:
@@ -178,6 +200,12 @@ def _of_service(rule: Rule, form: Form, service: Service) -> Form:
     return form
 
 
+def _never_happens(rule: Rule, answer: Answer | Failed) -> bool:
+    """Whether the events behind a query are none because nothing counts them: that looks like a quiet service."""
+    counted = isinstance(rule.form, Query) and rule.form.events is not None
+    return counted and isinstance(answer, Answer) and not answer.parts.get("events", ())
+
+
 async def _troubles(
     questions: Questions, service: Service, sources: Mapping[str, Source], clock: Clock
 ) -> dict[str, tuple[str, bool]]:
@@ -194,6 +222,8 @@ async def _troubles(
                 found[name] = failed.detail or failed.reason, True
             case NoData() as silent:
                 found[name] = silent.detail or silent.reason, False
+            case _ if _never_happens(rule, answer):
+                found[name] = "its `evidence: events` gives no series, so it never judges", False
             case _:
                 pass
     return found

@@ -6,9 +6,10 @@ source itself. This module must never judge a value.
 
 from __future__ import annotations
 
+import difflib
 import math
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from watchdog.core.histogram import buckets_of
@@ -16,11 +17,16 @@ from watchdog.core.observation import Failed, FailReason
 from watchdog.core.rule import Aggregate, Gauge, MetricForm, Quantile, Query, Rate, Ratio
 from watchdog.core.selector import Selector, parse_selector
 from watchdog.core.units import format_duration
-from watchdog.sources.interface import Question, Source
+from watchdog.sources.interface import Lists, Question, Source
 
 #: How far back "ever" looks.
 BACK: Final = "1d"
+BACK_SECONDS: Final = 86400
 _WINDOW: Final = timedelta(minutes=1)
+#: A series without a newer sample is shown no more: as far back as Prometheus looks for one by default.
+_LOOKBACK: Final = timedelta(minutes=5)
+#: How much alike (0 to 1) two names must be to be told as a guess.
+_ALIKE: Final = 0.6
 #: A window holds at least so many scrapes, so that some may be lost; a little less is a scrape that came late.
 SCRAPES: Final = 4
 _LATE: Final = 0.95
@@ -71,6 +77,52 @@ async def _the_condition(selector: Selector, source: Source, now: datetime) -> s
         if await _matched(f"{selector.name}{{{alone}}}", source, now) is False:
             return f"no series of {selector.name} has {alone}"
     return "no series fits all its conditions together"
+
+
+async def vanished(text: str, source: Source, *, spared: bool, now: datetime) -> str | None:
+    """That a selector matched in the last day and matches no more, in words: the metric was renamed, or a label is new.
+
+    `spared`: only that there is no such metric at all any more is news.
+    """
+    selector = parse_selector(text)
+    gone = await _newest(selector.name, source, now)
+    if gone is not None and now - gone > _LOOKBACK:
+        return f"no series is named {selector.name} since {_clock(gone)}"
+    newest = None if spared else await _newest(text, source, now)
+    if newest is None or now - newest <= _LOOKBACK:
+        return None
+    return f"nothing fits {text} since {_clock(newest)}, though there is {selector.name}"
+
+
+async def alike(text: str, source: Source, *, now: datetime) -> str | None:
+    """The metric whose name is most like that of a selector; `None` when that one exists, or nobody says.
+
+    A source goes on listing a name for hours after its last sample.
+    """
+    name = parse_selector(text).name
+    newest = await _newest(name, source, now)
+    if newest is not None and now - newest <= _LOOKBACK:
+        return None
+    names = await source.names() if isinstance(source, Lists) else None
+    if names is None or (newest is None and name in names):
+        return None
+    others = [one for one in names if one != name]
+    return next(iter(difflib.get_close_matches(name, others, n=1, cutoff=_ALIKE)), None)
+
+
+async def _newest(selector: str, source: Source, now: datetime) -> datetime | None:
+    """The time of the newest sample of the last day that a selector matches; `None` where nobody says."""
+    query = Query(query=f"max(max_over_time(timestamp({selector})[{BACK}:1m]))")
+    answer = await source.ask(Question(form=query, window=_WINDOW), now=now)
+    if isinstance(answer, Failed) or answer.warnings:
+        return None
+    values = answer.parts.get("value", ())
+    known = len(values) == 1 and 0 < values[0] < now.timestamp() + BACK_SECONDS
+    return datetime.fromtimestamp(values[0], UTC) if known else None
+
+
+def _clock(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%d %H:%M UTC")
 
 
 async def scraped_every(form: MetricForm, source: Source, *, now: datetime) -> timedelta | None:

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 from msgspec.structs import replace
 
-from watchdog.core import telling
+from watchdog.core import suspicion, telling
 from watchdog.core.check import CheckId, CheckState, Reason
 from watchdog.core.checks import rule_of
 from watchdog.core.clockstep import ahead
@@ -79,7 +79,9 @@ def look(draft: Draft) -> None:
     checks = tuple(sorted({check.rule for check, _ in (*own, *alone)}))
     severity = Severity.HIGH if own else Severity.LOW
     again = _COMPARED if quiet else _AGAIN
-    _follow(draft, IncidentKind.BLIND, summary, checks, again=again, severity=severity)
+    _follow(
+        draft, IncidentKind.BLIND, summary, checks, again=again, severity=severity, missing=(*own, *alone)
+    )
     switch_usable(draft)
 
 
@@ -133,6 +135,8 @@ def _line(check: CheckId, state: CheckState) -> str:
     reason = state.verdict.reason if state.verdict else "never asked"
     if reason is Reason.NO_REFERENCE:
         return f"{check.rule} has nothing to compare with ({reason})"
+    if suspicion.quiet(state):
+        return f"{check.rule} has no traffic to judge ({reason})"
     return f"{check.rule} has no data ({reason})"
 
 
@@ -144,8 +148,12 @@ def _follow(
     *,
     again: str = _AGAIN,
     severity: Severity = Severity.HIGH,
+    missing: tuple[tuple[CheckId, CheckState], ...] = (),
 ) -> None:
-    """One incident a service and kind: opened once, told again only when more checks are concerned."""
+    """One incident a service and kind: opened once, told again only when more checks are concerned.
+
+    `missing` are the checks without data, for what is told of them.
+    """
     incident = draft.service.incident_of(kind)
     if not summary:
         if incident is not None:
@@ -173,7 +181,11 @@ def _follow(
     switch = "switch_idle" if summary == NOTHING_LIVE else "switch_unreadable"
     draft.note("blind" if kind is IncidentKind.BLIND else switch, incident=told.id, summary=summary)
     if more:
-        draft.tell(telling.blind(draft.service.service, told, now=draft.now))
+        message = telling.blind(draft.service.service, told, now=draft.now)
+        if missing:
+            step = suspicion.next_step(missing)
+            message = replace(message, facts=suspicion.facts(missing), next_step=step)
+        draft.tell(message)
 
 
 def blind_services(

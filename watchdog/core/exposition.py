@@ -67,6 +67,13 @@ def samples(page: str, wanted: Container[str], *, openmetrics: bool = False) -> 
             yield _sample(number, found.group(), line[end:].lstrip(" \t"), per_second)
 
 
+def names_on(page: str) -> Iterator[str]:
+    """The names of the metrics on a page, one for each sample; lines that cannot be read have none."""
+    for line in page.split("\n"):
+        if line and line[0] != "#" and (found := _NAME.match(line)) is not None:
+            yield found.group()
+
+
 def _expect_nothing(number: int, line: str) -> None:
     """A line that begins with no name: blank, an indented remark, or a name in quotes."""
     stripped = line.strip()

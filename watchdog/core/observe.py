@@ -22,6 +22,8 @@ DEFAULT_MAX_AGE = timedelta(seconds=30)
 _TOLERANCE = 1e-6
 #: Longest text of a source's warnings that is kept.
 _WARNING_CHARS = 300
+#: What an answer says in which the metric is there and counted nothing: no traffic, rather than no metric.
+NO_EVENTS = "no events in the window"
 #: What an empty answer says about each form that is one number.
 _NOTHING: dict[type, str] = {
     Query: "the query gives no series",
@@ -101,7 +103,7 @@ def _ratio(rule: Rule, answer: Answer, numbers: dict[str, float], now: datetime)
     if total is None:
         return _no_data(answer, NoDataReason.EMPTY, "no series for total with two samples in the window")
     if total == 0:
-        return _no_data(answer, NoDataReason.EMPTY, "no events in the window")
+        return _no_data(answer, NoDataReason.EMPTY, NO_EVENTS)
     sampled = _sampled(rule, answer, numbers, now)
     if isinstance(sampled, NoData):
         return sampled
@@ -129,7 +131,7 @@ def _quantile(
     if events == 0:
         wanted = rule.evidence is not None and rule.evidence.min_events > 0
         reason = NoDataReason.TOO_FEW_EVENTS if wanted else NoDataReason.EMPTY
-        return _no_data(answer, reason, "no events in the window")
+        return _no_data(answer, reason, NO_EVENTS)
     value = numbers.get("value")
     if value is None:
         return _no_data(answer, NoDataReason.EMPTY, "the histogram has no quantile")

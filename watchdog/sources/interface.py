@@ -6,7 +6,7 @@ A source never judges, never raises for what the outside does, and never answers
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import msgspec
 
@@ -75,4 +75,16 @@ class Source(Protocol):
 
     async def aclose(self) -> None:
         """Close connections. Idempotent, never raises."""
+        ...
+
+
+@runtime_checkable
+class Lists(Protocol):
+    """A source that can say what metrics it knows; not every one can."""
+
+    async def names(self) -> tuple[str, ...] | None:
+        """The names of the metrics that exist now, of many servers not all; `None` when it does not say.
+
+        Never raises for an outside fault, safe to cancel, done within the source's timeout.
+        """
         ...

@@ -30,12 +30,25 @@ from watchdog.core.rule import Query
 from watchdog.settings.access import Access, Address
 from watchdog.settings.model import HttpSettings
 from watchdog.sources.interface import Question, SourceReport
+from watchdog.sources.prometheus_api import (
+    Matrix,
+    Reply,
+    Scalar,
+    Vector,
+    builds,
+    faults,
+    listed,
+    replies,
+    runtime,
+)
 from watchdog.telemetry.redact import one_line, redact, register_secret
 
 #: The label that says which part of a rule a series answers.
 PART = "watchdog_part"
 #: Largest answer, decompressed; one number needs about 200 bytes.
 ANSWER_BYTES = 16 * 2**20
+#: So many names of metrics are looked at, of so many seconds.
+NAMES, _NAMES_WITHIN = 50_000, 3600
 #: What is kept of an answer for the record, and of an error for people (characters).
 _RECORD_CHARS, _ERROR_CHARS = 2000, 200
 #: How often, at most, a server that answers is asked whether it was restarted (seconds).
@@ -58,63 +71,6 @@ class PrometheusSettings(HttpSettings, Access):
     """Base address; `/api/v1/query` is asked below it."""
     concurrency: int = Field(default=20, ge=1, le=1000)
     """Most questions at the same time."""
-
-
-class _Series(msgspec.Struct, frozen=True):
-    value: tuple[float, str | float]
-    metric: dict[str, str] = {}
-
-
-class _Vector(msgspec.Struct, frozen=True, tag_field="resultType", tag="vector"):
-    result: list[_Series]
-
-
-class _Scalar(msgspec.Struct, frozen=True, tag_field="resultType", tag="scalar"):
-    result: tuple[float, str | float]
-
-
-class _Matrix(msgspec.Struct, frozen=True, tag_field="resultType", tag="matrix"):
-    result: msgspec.Raw = msgspec.Raw()
-
-
-class _String(msgspec.Struct, frozen=True, tag_field="resultType", tag="string"):
-    result: msgspec.Raw = msgspec.Raw()
-
-
-class _Fault(msgspec.Struct, frozen=True):
-    """The API's error shape; `status` is `error`."""
-
-    status: str
-    errorType: str = ""  # noqa: N815 - the API's own word
-    error: str = ""
-
-
-class _Reply(msgspec.Struct, frozen=True):
-    status: str
-    data: _Vector | _Scalar | _Matrix | _String | None = None
-    warnings: list[str] | None = None
-
-
-class _Started(msgspec.Struct, frozen=True):
-    startTime: datetime  # noqa: N815 - the API's own word
-
-
-class _RuntimeInfo(msgspec.Struct, frozen=True):
-    data: _Started
-
-
-class _Build(msgspec.Struct, frozen=True):
-    version: str
-
-
-class _BuildInfo(msgspec.Struct, frozen=True):
-    data: _Build
-
-
-_replies = msgspec.json.Decoder(_Reply)
-_faults = msgspec.json.Decoder(_Fault)
-_runtime = msgspec.json.Decoder(_RuntimeInfo)
-_builds = msgspec.json.Decoder(_BuildInfo)
 
 
 class _Read(msgspec.Struct, frozen=True, kw_only=True):
@@ -199,6 +155,20 @@ class PrometheusSource:
             )
         return SourceReport(ok=True, detail=f"{where} answers{await self._version()}")
 
+    async def names(self) -> tuple[str, ...] | None:
+        deadline = asyncio.get_running_loop().time() + self._timeout
+        since = str(int(self._clock.now().timestamp() - _NAMES_WITHIN))
+        wanted = Wanted(
+            url=self._api / "label" / "__name__" / "values", params={"limit": str(NAMES), "start": since}
+        )
+        page = await self._fetch(wanted, deadline)
+        if isinstance(page, Failed) or page.status != 200:
+            return None
+        try:
+            return tuple(listed.decode(page.body).data[:NAMES])
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            return None
+
     async def run(self) -> None:
         """Look, whenever `ask` says so, whether the server was restarted; no answer ever waits for it."""
         while True:
@@ -265,7 +235,7 @@ class PrometheusSource:
         if isinstance(page, Failed) or page.status != 200:
             return
         try:
-            started_at = _runtime.decode(page.body).data.startTime.astimezone(UTC)
+            started_at = runtime.decode(page.body).data.startTime.astimezone(UTC)
         except (msgspec.MsgspecError, ValueError, OverflowError):
             return
         # Only a later start is a restart: behind one address there may be two servers.
@@ -279,7 +249,7 @@ class PrometheusSource:
         if isinstance(page, Failed) or page.status != 200:
             return ""
         try:
-            return f" (version {_clean(_builds.decode(page.body).data.version)})"
+            return f" (version {_clean(builds.decode(page.body).data.version)})"
         except msgspec.MsgspecError:
             return ""
 
@@ -303,7 +273,7 @@ def _read(
     if page.status != 200:
         return _refused(page)
     try:
-        reply = _replies.decode(page.body)
+        reply = replies.decode(page.body)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         return _api_fault(page) or Failed(
             reason=FailReason.MALFORMED, detail=f"not an answer of the query API: {error}"
@@ -327,14 +297,14 @@ def _read(
     return _Read(parts=tuple(found), whole=whole)
 
 
-def _found(reply: _Reply, parts: Mapping[str, str], now: datetime) -> tuple[list[Part], datetime]:
+def _found(reply: Reply, parts: Mapping[str, str], now: datetime) -> tuple[list[Part], datetime]:
     """The numbers, and the evaluation time. Raises `ValueError` and its like for an answer out of shape."""
     match reply.data:
-        case _Scalar(result=(at, value)):
+        case Scalar(result=(at, value)):
             if "value" not in parts:
                 raise ValueError("one number for several parts")
             return [Part("value", {}, _number(value))], datetime.fromtimestamp(at, UTC)
-        case _Vector(result=series):
+        case Vector(result=series):
             found = [
                 Part(one.metric.get(PART) or "value", one.metric, _number(one.value[1])) for one in series
             ]
@@ -344,7 +314,7 @@ def _found(reply: _Reply, parts: Mapping[str, str], now: datetime) -> tuple[list
         case None:
             raise ValueError("success, but no data")
         case other:
-            kind = "a range of samples" if isinstance(other, _Matrix) else "a text"
+            kind = "a range of samples" if isinstance(other, Matrix) else "a text"
             raise ValueError(f"the query gives {kind}, not a number")
 
 
@@ -368,7 +338,7 @@ def _refused(page: Page) -> Failed:
 
 def _api_fault(page: Page) -> Failed | None:
     try:
-        fault = _faults.decode(page.body)
+        fault = faults.decode(page.body)
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return None
     if fault.status != "error":

@@ -29,6 +29,7 @@ from watchdog.aio.fetch import Page, Wanted, fetch, open_session
 from watchdog.aio.supervise import run_all
 from watchdog.core.baseline import Earlier, reach_of
 from watchdog.core.dealing import Dealt, Key
+from watchdog.core.exposition import names_on
 from watchdog.core.measure import Measurable, measure, selectors_of
 from watchdog.core.observation import Answer, Failed, FailReason
 from watchdog.core.recalling import recalled
@@ -266,6 +267,11 @@ class ScrapeSource:
             advice = "the address must answer 200 with a page of metrics"
             return SourceReport(ok=False, detail=one_line("; ".join(bad), limit=_ERROR_CHARS), advice=advice)
         return SourceReport(ok=True, detail=f"{len(found)} page{'s' if len(found) > 1 else ''} can be read")
+
+    async def names(self) -> tuple[str, ...] | None:
+        pages = await asyncio.gather(*(self._read(target) for target in self._targets))
+        texts = [page.body.decode(errors="replace") for page in pages if not isinstance(page, Failed)]
+        return tuple(dict.fromkeys(name for text in texts for name in names_on(text))) if texts else None
 
     async def run(self) -> None:
         await run_all({f"scrape {target.shown}": self._keep_scraping(target) for target in self._targets})

@@ -24,6 +24,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from watchdog import __version__
+from watchdog.core.check import Reason
 from watchdog.core.rule import rank
 from watchdog.core.view import CheckView, View
 
@@ -201,6 +202,22 @@ def _shown(check: CheckView, checks: Iterable[CheckView]) -> CheckView:
     return max(same, key=lambda it: rank(it.level))
 
 
+#: Verdicts that say there is data, only not enough to judge it.
+_DATA = frozenset({Reason.TOO_FEW_EVENTS, Reason.NO_REFERENCE})
+#: The time of the newest data of a rule that never had any.
+_NEVER = 0.0
+
+
+def _last_data(check: CheckView) -> float | None:
+    """Unix seconds; 0 for a check that looks for data and never found any, `None` where nobody can say yet."""
+    moments = [check.last_data_at] if check.last_data_at is not None else []
+    if check.verdict is not None and check.verdict.reason in _DATA:
+        moments.append(check.verdict.at)
+    if moments:
+        return max(moments).timestamp()
+    return _NEVER if check.blind_since is not None else None
+
+
 def _checks(view: View) -> Iterator[Metric]:
     names = ["service", "rule", "version"]
     value = GaugeMetricFamily(
@@ -209,26 +226,33 @@ def _checks(view: View) -> Iterator[Metric]:
     level = GaugeMetricFamily(
         "watchdog_check_level", "0 ok, 1 warning, 2 critical, 3 rollback, -1 unknown.", labels=names
     )
-    newest: dict[str, datetime] = {}
+    blind = GaugeMetricFamily(
+        "watchdog_check_blind_since_timestamp_seconds",
+        "Since when a check has had no usable data (Unix seconds); no sample while it has some.",
+        labels=names,
+    )
+    newest: dict[str, float] = {}
     for service in view.services.values():
         for check in service.checks:
             labels = [check.id.service, check.id.rule, check.id.version]
-            if check.last_data_at is not None:
-                rule = check.id.rule
-                newest[rule] = max(newest.get(rule, check.last_data_at), check.last_data_at)
+            if (at := _last_data(check)) is not None:
+                newest[check.id.rule] = max(newest.get(check.id.rule, at), at)
             if check is not _shown(check, service.checks):
                 continue
             level.add_metric(labels, rank(check.level))
+            if check.blind_since is not None:
+                blind.add_metric(labels, check.blind_since.timestamp())
             known = check.verdict.value if check.verdict is not None else None
             if known is not None and math.isfinite(known):
                 value.add_metric(labels, known)
     yield value
     yield level
+    yield blind
     data = GaugeMetricFamily(
         "watchdog_rule_last_data_timestamp_seconds",
-        "When a rule last had usable data, over all its checks (Unix seconds).",
+        "When a rule last had usable data, over all its checks (Unix seconds); 0 when it never had any.",
         labels=["rule"],
     )
     for rule, at in newest.items():
-        data.add_metric([rule], at.timestamp())
+        data.add_metric([rule], at)
     yield data
