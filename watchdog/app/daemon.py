@@ -31,6 +31,8 @@ from watchdog.core.orphans import orphans
 from watchdog.core.reconfigure import Change
 from watchdog.core.restore import restore_service, restore_sources
 from watchdog.core.rollback import Rollback
+from watchdog.core.shifting import caught_up
+from watchdog.core.step import Stepped
 from watchdog.core.telling import store_failed
 from watchdog.core.traffic import TrafficState
 from watchdog.core.view import View
@@ -121,7 +123,13 @@ class Daemon:
         self._parts.lock()
         await self._leadership.acquire()
         self._closing.push_async_callback(self._leadership.release)
-        self._reactor = self._wire(saved)
+        world = self._restore(saved)
+        if (set_back := caught_up(world, self._clock.now())) is not None:
+            world = set_back["world"]
+        self._reactor = self._wire(saved, world)
+        if set_back is not None:
+            _log.warning("clock_set", how="back, while the watchdog did not run")
+            await self._reactor.settle(Stepped(**set_back))
         await self._reactor.settle(
             orphans(self._reactor.world, saved.incidents, saved.rollbacks, now=self._clock.now())
         )
@@ -154,8 +162,7 @@ class Daemon:
             await self._dispatcher.emergency(store_failed(str(error), error.advice, now=self._clock.now()))
             raise
 
-    def _wire(self, saved: Saved) -> Reactor:
-        world = self._restore(saved)
+    def _wire(self, saved: Saved, world: World) -> Reactor:
         self._executor = Executor(
             switches=self._parts.switches,
             facts=self._facts,

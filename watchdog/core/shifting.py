@@ -100,6 +100,18 @@ def stood_still(world: World, since: datetime) -> World:
     return _renewed(world, lambda state: unwatched(state, since))
 
 
+def caught_up(world: World, now: datetime) -> dict[str, Any] | None:
+    """What a start comes to that finds a world of later than now, by the fields of `Stepped`; `None` when it is not.
+
+    A clock that was set forward while nobody ran looks like time that has passed, and after a reboot nobody can tell.
+    """
+    by = set_back_by(world, now)
+    if not by:
+        return None
+    moved = followed(world, by, now)
+    return {"world": moved, **records(moved), "audit": (noted(by, now - by),)}
+
+
 def set_back_by(world: World, now: datetime) -> timedelta:
     """How far a clock was certainly set back while nobody ran: what is remembered cannot be of later than now.
 
