@@ -130,6 +130,32 @@ async def test_a_change_that_makes_no_sense_is_rejected(rig: Rig, wrong: dict[st
     assert rig.effects() == 0
 
 
+async def test_a_mark_of_a_person_is_read_with_its_reason_until_it_is_taken_away(rig: Rig) -> None:
+    assert (await rig.switch.read()).paused == ""
+    assert rig.pause("database migration") is rig.carries_a_pause
+    seen = await rig.switch.read()
+    assert seen.paused == ("database migration" if rig.carries_a_pause else "")
+    assert seen.live == ("blue",)
+    rig.pause(None)
+    assert (await rig.switch.read()).paused == ""
+
+
+async def test_a_target_that_is_marked_as_paused_is_never_written(rig: Rig) -> None:
+    before = await rig.switch.read()
+    rig.pause("database migration")
+    marked = await rig.switch.read()
+    done = rig.effects()
+    if rig.carries_a_pause:
+        for expected in (before.revision, marked.revision):
+            with pytest.raises(SwitchConflict):
+                await rig.switch.apply(to_green(marked, expect=expected))
+        assert (await rig.switch.read()).live == ("blue",)
+        assert rig.effects() == done
+    rig.pause(None)
+    after = await rig.switch.apply(to_green(await rig.switch.read()))
+    assert (after.live, after.paused) == (("green",), "")
+
+
 async def test_a_parked_target_becomes_live(rig: Rig) -> None:
     rig.move("green")
     rig.move("blue")

@@ -52,6 +52,8 @@ class Rig(ABC):
     switch: TrafficSwitch
     #: What the switch is given; long enough for the slowest thing a read or a change does here.
     timeout = timedelta(seconds=0.6)
+    #: Whether the target can carry a person's mark that stops the automation.
+    carries_a_pause = True
 
     @classmethod
     @abstractmethod
@@ -65,6 +67,10 @@ class Rig(ABC):
     @abstractmethod
     def move(self, to: str) -> None:
         """A person moves all traffic to this variant, by the target's own means."""
+
+    @abstractmethod
+    def pause(self, reason: str | None) -> bool:
+        """A person marks the target with the kill switch, or takes the mark away; whether it can carry one."""
 
     @abstractmethod
     def stir(self) -> None:
@@ -114,6 +120,10 @@ class FakeRig(Rig):
     def move(self, to: str) -> None:
         self._fake.move({to: 100})
 
+    def pause(self, reason: str | None) -> bool:
+        self._fake.pause(reason or "")
+        return True
+
     def stir(self) -> None:
         self._fake.observe("green", ready=0, total=1, requests=17)
 
@@ -141,6 +151,8 @@ def checked(haproxy: HAProxy, backend: str) -> bool:
 
 
 class HAProxyRig(Rig):
+    carries_a_pause = False
+
     def __init__(self, haproxy: HAProxy, backends: Mapping[str, Backend]) -> None:
         self._haproxy = haproxy
         self._backends = backends
@@ -178,6 +190,9 @@ class HAProxyRig(Rig):
             f"set server trips/srv_{away} state drain",
         ):
             assert self._haproxy.command(command).strip() == ""
+
+    def pause(self, reason: str | None) -> bool:
+        return False  # nothing that is said to HAProxy at run time outlives its next reload
 
     def stir(self) -> None:
         self._backends["green"].healthy = False
@@ -244,6 +259,10 @@ class CommandRig(Rig):
             foreign=state.get("foreign", 0) + 1,
         )
 
+    def pause(self, reason: str | None) -> bool:
+        self.change(paused=reason)
+        return True
+
     def stir(self) -> None:
         variants = self.change()["variants"]
         variants["green"].update(ready=0, requests=17)
@@ -295,6 +314,13 @@ class NginxRig(Rig):
     def move(self, to: str) -> None:
         self._nginx.write({one.port: "" if name == to else "down" for name, one in self._backends.items()})
         self._nginx.reload()
+
+    def pause(self, reason: str | None) -> bool:
+        lines = [line for line in self._nginx.file.read_text().splitlines() if "watchdog:" not in line]
+        if reason is not None:
+            lines.insert(2, f"    # watchdog: paused {reason}")
+        self._nginx.replace("\n".join(lines) + "\n")
+        return True
 
     def stir(self) -> None:
         self._backends["green"].healthy = False

@@ -69,7 +69,7 @@ WRONGS: dict[str, Callable[[], None]] = {
 
 def load() -> dict[str, Any]:
     state: dict[str, Any] = json.loads(Path(sys.argv[1]).read_text())
-    return {"variants": state["variants"], "revision": state["revision"]}
+    return {name: state[name] for name in ("variants", "revision", "paused") if name in state}
 
 
 def apply(state: dict[str, Any], variant: str, expect: str) -> None:

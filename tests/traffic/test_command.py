@@ -195,6 +195,25 @@ async def test_without_a_revision_weights_and_versions_are_the_revision(state_fi
 
 
 @pytest.mark.parametrize(
+    ("mark", "paused"),
+    [
+        ({}, ""),
+        ({"paused": None}, ""),
+        ({"paused": False}, ""),
+        ({"paused": True}, "no reason given"),
+        ({"paused": ""}, "no reason given"),
+        ({"paused": "  database\n migration\u0007 "}, "database migration"),
+        ({"paused": "x" * 500}, "x" * 199 + "…"),
+    ],
+)
+async def test_anything_but_no_and_nothing_stops_the_automation(
+    state_file: StateFile, mark: dict[str, Any], paused: str
+) -> None:
+    text = json.dumps({"variants": {"blue": {"weight": 100}}, **mark})
+    assert (await state_file.switch(read=printing(text)).read()).paused == paused
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "",
@@ -212,6 +231,8 @@ async def test_without_a_revision_weights_and_versions_are_the_revision(state_fi
         '{"variants": {"blue": {"weight": 1, "ready": -1}}}',
         '{"variants": {"blue": {"weight": 1, "ready": 3, "total": 2}}}',
         '{"variants": {"blue": {"weight": 1}}, "revision": ""}',
+        '{"variants": {"blue": {"weight": 1}}, "paused": 1}',
+        '{"variants": {"blue": {"weight": 1}}, "paused": ["yes"]}',
         '{"variants": {"blue": {"weight": 1}}, "revision": "a\\u0000b"}',
         '{"variants": {"--force": {"weight": 1}}}',
         '{"variants": {"a\\nb": {"weight": 1}}}',

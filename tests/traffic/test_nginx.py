@@ -234,6 +234,37 @@ async def test_an_edit_that_was_not_loaded_is_no_state_and_nothing_is_switched_o
     assert await switch.inspect() is None
 
 
+async def test_a_mark_counts_at_once_loaded_or_not_and_without_it_traffic_moves_again(rig: NginxRig) -> None:
+    switch, plain = rig.switch(), rig.file.read_text()
+    assert (await switch.read()).paused == ""
+    rig.nginx.replace("# watchdog: paused by alice\n" + plain)
+    marked = await switch.read()
+    assert marked.paused == "by alice"
+    with pytest.raises(SwitchConflict, match=r"is paused \(by alice\); nothing was changed"):
+        await switch.apply(to_green(marked))
+    assert await switch.inspect() is None
+    rig.nginx.reload()
+    assert (await rig.switch().read()).paused == "by alice"
+    # A comment is nothing to nginx: taking it away wants no reload for those who have seen what nginx runs.
+    assert (await switch.read()).paused == "by alice"
+    rig.nginx.replace(plain)
+    free = await switch.read()
+    assert (free.paused, free.live) == ("", ("blue",))
+    assert (await switch.apply(to_green(free))).live == ("green",)
+    assert rig.file.read_text() == rig.says(blue="down")
+
+
+async def test_a_mark_that_is_set_while_the_new_text_is_judged_stops_the_change(rig: NginxRig) -> None:
+    switch = rig.switch(
+        test=rig.script("judge", f"echo '# watchdog: paused at the last moment' >> {rig.file}")
+    )
+    with pytest.raises(SwitchConflict, match="changed by somebody else; nothing was changed"):
+        await switch.apply(to_green(await switch.read()))
+    seen = await switch.read()
+    assert (seen.live, seen.paused) == (("blue",), "at the last moment")
+    assert rig.nginx.reloads() == 0
+
+
 async def test_who_did_not_see_what_nginx_loaded_does_not_guess(rig: NginxRig) -> None:
     rig.nginx.write({rig.ports["blue"]: "down", rig.ports["green"]: ""})
     with pytest.raises(SwitchUnreachable, match="what nginx does is unknown; reload nginx"):

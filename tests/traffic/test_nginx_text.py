@@ -10,7 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.servers.nginx import Nginx
-from watchdog.traffic.nginx_text import UpstreamError, normalised, servers_of, setting_of, switched
+from watchdog.traffic.nginx_text import (
+    UpstreamError,
+    normalised,
+    paused_in,
+    same_to_nginx,
+    servers_of,
+    setting_of,
+    switched,
+)
 
 HAND_WRITTEN = """\
 # written by hand on a Friday; do not touch
@@ -126,6 +134,64 @@ def test_a_setting_of_the_main_configuration_is_found() -> None:
     text = "user www;\npid /run/x.pid; # pid /run/y.pid;\nhttp { pid /run/z.pid; }"
     assert setting_of(text, "pid") == "/run/x.pid"
     assert setting_of(text, "daemon") is None
+
+
+MARK = "# watchdog: paused"
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("upstream a { server 1.1.1.1; }", ""),
+        ("upstream a { # watchdog: paused database migration\n server 1.1.1.1; }", "database migration"),
+        ("# watchdog: paused by alice, ask her\nupstream a { server 1.1.1.1; }", "by alice, ask her"),
+        ("upstream a { server 1.1.1.1; }\n# watchdog: paused", "no reason given"),
+        ("upstream a { server 1.1.1.1; # watchdog: paused\t too  late \r\n}", "too late"),
+        ("##  Watchdog:PAUSED: für immer\nupstream a { server 1.1.1.1; }", "für immer"),
+        ("http { # watchdog: paused all of it\nupstream a { server 1.1.1.1; } }", "all of it"),
+        ("upstream a { server 1.1.1.1; }\nserver { # watchdog: paused beside\n }", "beside"),
+        # Misspelt is meant all the same: a kill switch that does nothing is the worst of all.
+        ("upstream a { # watchdog: pause it\n server 1.1.1.1; }", "it"),
+        ("upstream a { # watchdog: pusaed it\n server 1.1.1.1; }", "it"),
+        # What is none.
+        ("upstream b { # watchdog: paused\n server 1.1.1.1; }\nupstream a { server 1.1.1.1; }", ""),
+        ("upstream a { # watchdog: managed by the team\n server 1.1.1.1; }", ""),
+        ("upstream a { # it was paused by the watchdog: twice\n server 1.1.1.1; }", ""),
+        ("upstream a { server '# watchdog: paused'; }", ""),
+        ("upstream a { server 1.1.1.1#watchdog:paused; }", ""),
+        # Read as far as it can be.
+        ("# watchdog: paused broken\nupstream a { server 'x", "broken"),
+        ("upstream a { server 'x\n# watchdog: paused", ""),
+        ("} # watchdog: paused after all\n", "after all"),
+    ],
+)
+def test_a_comment_beside_the_servers_is_a_kill_switch(text: str, reason: str) -> None:
+    assert paused_in(text.encode().decode("latin-1"), "a") == reason
+
+
+def test_of_several_marks_the_first_that_concerns_the_upstream_counts() -> None:
+    text = f"upstream b {{ {MARK} b\n}}\nupstream a {{ {MARK} a\n}}\n{MARK} all\n"
+    assert (paused_in(text, "a"), paused_in(text, "b"), paused_in(text, "c")) == ("a", "b", "all")
+
+
+def test_a_change_keeps_the_mark() -> None:
+    text = f"upstream a {{ {MARK} for now\n server 1.1.1.1; server 2.2.2.2 down; }}"
+    after = switched(text, servers_of(text, "a"), up=["2.2.2.2:80"], down=["1.1.1.1:80"])
+    assert paused_in(after, "a") == "for now"
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("upstream a { server 1.1.1.1; }", f"{MARK}\nupstream  a\n{{server 1.1.1.1; #x\n}}", True),
+        ("upstream a { server 1.1.1.1; }", "upstream a { server 1.1.1.1 down; }", False),
+        ("upstream a { server 1.1.1.1; }", "upstream a { server '1.1.1.1'; }", False),
+        ("upstream a { server 1.1.1.1; }", "upstream a { server 1.1.1.1; ", False),
+        ("upstream a { server 'x", "upstream a { server 'x", False),
+    ],
+)
+def test_comments_and_blanks_are_nothing_to_nginx(one: str, other: str, same: bool) -> None:
+    assert same_to_nginx(one, other) is same
 
 
 PIECES = st.sampled_from(

@@ -103,7 +103,11 @@ def present_traffic(state: TrafficState) -> shapes.Traffic:
         for name, variant in state.variants.items()
     }
     return shapes.Traffic(
-        variants=variants, revision=state.revision, read_at=state.read_at, managed_by=state.managed_by
+        variants=variants,
+        revision=state.revision,
+        read_at=state.read_at,
+        managed_by=state.managed_by,
+        paused=state.paused,
     )
 
 

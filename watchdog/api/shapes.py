@@ -104,12 +104,13 @@ class Variant(Shape, frozen=True, kw_only=True):
 
 
 class Traffic(Shape, frozen=True, kw_only=True):
-    """The state of traffic at one revision."""
+    """The state of traffic at one revision. `paused` is the reason of a kill switch on the target itself, or empty."""
 
     variants: dict[str, Variant]
     revision: str
     read_at: datetime
     managed_by: str | None
+    paused: str = ""
 
 
 class Pause(Shape, frozen=True, kw_only=True):

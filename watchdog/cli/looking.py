@@ -224,6 +224,8 @@ def _remarks(service: dict[str, Any]) -> str:
     if service["paused"]:
         why = f": {service['paused']['reason']}" if service["paused"]["reason"] else ""
         found.append(f"paused by {service['paused']['by']}{why}")
+    if service["traffic"] and service["traffic"].get("paused"):
+        found.append(f"paused by a mark on the target: {service['traffic']['paused']}")
     if service["rollback"]:
         found.append(f"rollback {service['rollback']['id']} {service['rollback']['state']}")
     if service["traffic_error"]:

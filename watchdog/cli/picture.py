@@ -133,6 +133,9 @@ def _remarks(picture: Picture, *, clock: bool) -> list[tuple[str, str]]:
         if one["paused"]:
             why = f": {one['paused']['reason']}" if one["paused"]["reason"] else ""
             found.append((f"{one['name']}: paused by {one['paused']['by']}{why}", "yellow"))
+        if one["traffic"] and one["traffic"].get("paused"):
+            why = one["traffic"]["paused"]
+            found.append((f"{one['name']}: paused by a mark on the target: {why}", "yellow"))
         if one["rollback"]:
             found.append((_rollback(one, picture.at, clock=clock), "bold yellow"))
         if one["traffic_error"]:

@@ -5,12 +5,11 @@ This module must never judge; `watchdog.core.guards` does.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from datetime import datetime, timedelta
 
-import msgspec
 from msgspec.structs import replace
 
+from watchdog.core.census import Census, automatic_since, census_of
 from watchdog.core.check import CheckState
 from watchdog.core.checks import check_on
 from watchdog.core.deployment import Deployment
@@ -23,25 +22,6 @@ from watchdog.core.traffic import TrafficState, VariantState
 from watchdog.core.world import ServiceWorld, World
 
 DAY = timedelta(hours=24)
-
-
-class Census(msgspec.Struct, frozen=True, kw_only=True):
-    """What the limits count over all services: worked out once where many services are asked about one world."""
-
-    breaching: int
-    recent_rollbacks: int
-
-
-def census_of(world: World, *, now: datetime, own: Rollback | None = None) -> Census:
-    """Count everything. `own` is a rollback that does not count against itself."""
-    return Census(
-        breaching=world.breaching(),
-        recent_rollbacks=sum(
-            _automatic_since(one.rollbacks.values(), now - world.limits.per, own)
-            for one in world.services.values()
-            if one.rollbacks
-        ),
-    )
 
 
 def gather(  # noqa: PLR0913 - the one question that everybody asks, each with what he knows
@@ -64,9 +44,7 @@ def gather(  # noqa: PLR0913 - the one question that everybody asks, each with w
     A rule that does not name the version says nothing about which of several live ones is bad.
     """
     if census is None:
-        if world.services.get(service.name) is not service:
-            world = replace(world, services={**world.services, service.name: service})
-        census = census_of(world, now=now, own=own)
+        census = census_of(world, now=now, own=own, changed=service)
     state = service.traffic
     target = choose(service, bad, wanted=wanted)
     found = target.deployment
@@ -107,7 +85,7 @@ def gather(  # noqa: PLR0913 - the one question that everybody asks, each with w
         known_before_at=known[1] if known else None,
         previous_bad=_equally_bad(service, bad, rule) if bad and rule else "",
         switched_at=_last_switch(service, own),
-        rollbacks_today=_automatic_since(service.rollbacks.values(), now - DAY, own),
+        rollbacks_today=automatic_since(service.rollbacks.values(), now - DAY, own),
         recent_rollbacks=census.recent_rollbacks,
         max_rollbacks=world.limits.max_rollbacks,
         max_rollbacks_per=world.limits.per,
@@ -163,12 +141,14 @@ def _known_before(service: ServiceWorld, bad: Deployment, rule: Rule) -> tuple[L
 
 
 def _paused(world: World, service: ServiceWorld) -> str:
-    if world.paused_by_file:
-        return world.paused_by_file
+    """Every kill switch that is set: the file, the one by API, the mark on the target itself."""
+    found = [world.paused_by_file] if world.paused_by_file else []
     if service.paused is not None:
         why = f": {service.paused.reason}" if service.paused.reason else ""
-        return f"paused by {service.paused.by}{why}"
-    return ""
+        found.append(f"paused by {service.paused.by}{why}")
+    if service.traffic is not None and service.traffic.paused:
+        found.append(f"paused by a mark on the target: {service.traffic.paused}")
+    return "; ".join(found)
 
 
 def _is_live(service: ServiceWorld, bad: Deployment | None) -> bool:
@@ -225,16 +205,6 @@ def _last_switch(service: ServiceWorld, own: Rollback | None) -> datetime | None
         if rollback.applied_at is not None and (own is None or rollback.id != own.id)
     ]
     return max(moments, default=None)
-
-
-def _automatic_since(rollbacks: Iterable[Rollback], since: datetime, own: Rollback | None) -> int:
-    """Automatic rollbacks whose intent was written since then; the write may have happened, so the intent counts."""
-    count = 0
-    for rollback in rollbacks:
-        if not rollback.automatic or rollback.intended_at is None or rollback.intended_at < since:
-            continue
-        count += own is None or rollback.id != own.id
-    return count
 
 
 def _confirming(service: ServiceWorld, bad: Deployment | None, now: datetime) -> dict[str, Level]:

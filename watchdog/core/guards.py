@@ -85,7 +85,7 @@ def mode(facts: GuardFacts) -> Veto | None:
 
 
 def paused(facts: GuardFacts) -> Veto | None:
-    """No kill switch is set: file or API."""
+    """No kill switch is set: the file, the one by API, or a mark on the target."""
     if facts.paused:
         return Veto(guard="paused", reason="paused", detail=facts.paused)
     return None

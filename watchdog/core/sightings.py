@@ -28,11 +28,12 @@ def see(draft: Draft, state: TrafficState) -> None:
     Nothing live at all is an outage or the middle of a change: it says nothing about deployments.
     """
     before = draft.service.traffic
-    changed = before is None or before.revision != state.revision or _versions(before) != _versions(state)
+    changed = before is None or _what_people_set(before) != _what_people_set(state)
     arrivals = [] if before is None else _arrivals(draft, before, state)
     if changed:
         draft.change_service(traffic=state)
-        draft.note("traffic_changed", revision=state.revision, variants=state.variants, before=before)
+        facts = {"revision": state.revision, "variants": state.variants, "paused": state.paused}
+        draft.note("traffic_changed", **facts, before=before)
     else:
         draft.service = replace(draft.service, traffic=state)
     if before is None:
@@ -44,6 +45,10 @@ def see(draft: Draft, state: TrafficState) -> None:
     if changed and state.live:
         retire(draft, state)
         forget_dead_checks(draft)
+
+
+def _what_people_set(state: TrafficState) -> tuple[object, ...]:
+    return state.revision, _versions(state), state.paused
 
 
 def _versions(state: TrafficState) -> dict[str, str | None]:

@@ -43,13 +43,18 @@ class VariantState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TrafficState(msgspec.Struct, frozen=True, kw_only=True):
-    """All variants of one service at one revision. Counters and readiness are not part of the revision."""
+    """All variants of one service at one revision. Counters and readiness are not part of the revision.
+
+    `mark` is the rollback that wrote last, where the target carries that. `paused` is a person's kill switch on the
+    target itself, with its reason (`pause_reason`); empty when there is none, or the target can carry none.
+    """
 
     variants: dict[str, VariantState]
     revision: str
     read_at: datetime
     managed_by: str | None = None
     mark: str | None = None
+    paused: str = ""
 
     @property
     def live(self) -> tuple[str, ...]:
@@ -61,6 +66,18 @@ class TrafficState(msgspec.Struct, frozen=True, kw_only=True):
         """The version that the switch tells of a variant; a variant's own name tells nothing."""
         spot = self.variants.get(variant)
         return None if spot is None or spot.version in ("", variant) else spot.version
+
+
+#: No reason for a pause is shown longer than this (characters).
+_LONGEST_REASON = 200
+
+
+def pause_reason(text: str) -> str:
+    """What a mark on a target says, as one short printable line; never empty: a mark without a reason is one, too."""
+    line = " ".join("".join(char if char.isprintable() else " " for char in text).split())
+    if not line:
+        return "no reason given"
+    return line if len(line) <= _LONGEST_REASON else line[: _LONGEST_REASON - 1] + "…"
 
 
 #: Two reads of one switch overtake each other by seconds at most; more than this is a clock that was set back.

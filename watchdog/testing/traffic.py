@@ -75,6 +75,7 @@ class FakeSwitch:
         self._gone = False
         self._faults: dict[str, list[tuple[Moment, SwitchError | asyncio.Event]]] = {"read": [], "apply": []}
         self.mark: str | None = None
+        self.paused = ""
         self.epoch = 0
         self.label = ""
         self.trouble: str | None = None
@@ -119,6 +120,7 @@ class FakeSwitch:
             read_at=self._clock(),
             managed_by=self._managed_by,
             mark=self.mark,
+            paused=self.paused,
         )
 
     @property
@@ -142,6 +144,11 @@ class FakeSwitch:
         self.calls.append(
             Call(kind="move", before=before, after=self.revision, outcome="ok", label=self.label)
         )
+
+    def pause(self, reason: str = "") -> None:
+        """Somebody marks the target with the kill switch, or takes the mark away. A new revision."""
+        self.paused = reason
+        self._number += 1
 
     def observe(
         self, name: str, *, ready: int | None = None, total: int | None = None, requests: int | None = None
@@ -189,6 +196,8 @@ class FakeSwitch:
         if not self._reached(change):
             if self.revision != change.expect:
                 raise SwitchConflict(f"{self._identity} is at revision {self.revision}, not {change.expect}")
+            if self.paused:
+                raise SwitchConflict(f"{self._identity} is paused ({self.paused}); nothing was changed")
             self._enforce(change)
         await self._suffer(fault, Moment.AFTER, changing=True)
         return self.state

@@ -22,7 +22,7 @@ from pydantic import AfterValidator, Field, SecretStr, field_validator
 from watchdog.aio.child import Finished, NotStarted, Overrun, missing, run
 from watchdog.aio.clock import Clock, SystemClock
 from watchdog.core.errors import SwitchConflict, SwitchRejected, SwitchUnknown, SwitchUnreachable
-from watchdog.core.traffic import Change, Tier, TrafficState, VariantState
+from watchdog.core.traffic import Change, Tier, TrafficState, VariantState, pause_reason
 from watchdog.settings.model import PositiveDuration, ProviderSettings
 from watchdog.settings.registry import nearest
 
@@ -73,7 +73,8 @@ class CommandSettings(ProviderSettings):
     """Prints `{"variants": {NAME: {"weight": 100, …}}, "revision": "…"}`.
 
     Besides `weight` a variant may have `version`, `ready`, `total`, `requests`, `note` and `addresses` (or one
-    `address`). Without `revision`, weights and versions are the revision.
+    `address`). Without `revision`, weights and versions are the revision. `"paused": "reason"` (or `true`) stops the
+    automation of this service.
     """
     apply: Annotated[Argv, _known_placeholders(*_KNOWN), AfterValidator(_goes_somewhere)]
     """Makes `{variant}` live and all others not. Also known: `{expect}` (revision), `{mark}` (the rollback).
@@ -115,6 +116,7 @@ class _Variant(msgspec.Struct, frozen=True, kw_only=True):
 class _Answer(msgspec.Struct, frozen=True, kw_only=True):
     variants: Annotated[dict[str, _Variant], msgspec.Meta(min_length=1)]
     revision: str | int | None = None
+    paused: str | bool | None = None
 
 
 class CommandSwitch:
@@ -156,6 +158,8 @@ class CommandSwitch:
             raise SwitchConflict(
                 f"{self._where} is at revision {before.revision}, not {change.expect}; {_UNTOUCHED}"
             )
+        if before.paused:
+            raise SwitchConflict(f"{self._where} is paused ({before.paused}); {_UNTOUCHED}")
         until = self._deadline()
         await self._write(change, until)
         try:
@@ -283,7 +287,16 @@ def _decode(stdout: bytes, read_at: datetime) -> TrafficState:
         variants={name: _variant(variant) for name, variant in answer.variants.items()},
         revision=revision,
         read_at=read_at,
+        paused=_paused(answer),
     )
+
+
+def _paused(answer: _Answer) -> str:
+    """Anything but `false`, `null` or nothing at all stops the automation, an empty reason, too."""
+    mark = answer.paused
+    if mark is None or mark is False:
+        return ""
+    return pause_reason("" if mark is True else mark)
 
 
 def _variant(seen: _Variant) -> VariantState:

@@ -30,7 +30,8 @@ class TrafficSwitch(Protocol):
     async def read(self) -> TrafficState:
         """The state now. Raises `SwitchUnreachable` (gone, refused, timed out, garbage, a configured name missing).
 
-        Idempotent, safe to cancel, done within the switch's timeout.
+        Idempotent, safe to cancel, done within the switch's timeout. Where the target can carry a person's mark that
+        stops the automation, `paused` is its reason, as it is at this moment.
         """
         ...
 
@@ -39,7 +40,8 @@ class TrafficSwitch(Protocol):
 
         Answers the state read back after the write. Raises `SwitchConflict`, `SwitchRejected` or `SwitchUnreachable`
         when certainly nothing was changed, `SwitchUnknown` when it may have been. Applying a change whose end state
-        is already there writes nothing new. Never retries. Done within twice the switch's timeout. When cancelled
+        is already there writes nothing new. A target that is marked as paused by then is a `SwitchConflict`. Never
+        retries. Done within twice the switch's timeout. When cancelled
         after the write began, the outcome is unknown and must be read.
         """
         ...

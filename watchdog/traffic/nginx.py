@@ -100,6 +100,8 @@ class NginxSwitch:
                 raise SwitchConflict(
                     f"{self._view.where} is at revision {before.state.revision}, not {change.expect}; {_UNTOUCHED}"
                 )
+            if before.state.paused:
+                raise SwitchConflict(f"{self._view.where} is paused ({before.state.paused}); {_UNTOUCHED}")
             text = self._planned(before, change)
             until = self._deadline()
             await self._judge(until)

@@ -8,17 +8,24 @@ for each byte, so that no encoding matters).
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Collection, Iterator
 from typing import Final, NamedTuple
 
 import msgspec
 
+from watchdog.core.traffic import pause_reason
+from watchdog.settings.registry import nearest
+
 _SPACE: Final = " \t\r\n"
 _ESCAPED: Final = re.compile(r"\\([\"'\\])")
 #: Port of a `server` without one (ngx_http_upstream_module).
 _PORT: Final = 80
 _WEIGHT: Final = re.compile(r"weight=([0-9]{1,9})")
+#: A comment to us, and what it says first.
+_NOTE: Final = re.compile(r"#+[ \t]*watchdog:[ \t]*(\w+)[:,]?(.*)", re.IGNORECASE)
+_PAUSED: Final = "paused"
 #: Blocks in another language, in which braces and quotes mean something else.
 _FOREIGN: Final = ("_by_lua_block",)
 
@@ -40,7 +47,7 @@ class Server(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Word(NamedTuple):
-    """`mark` is `{`, `}` or `;`, or nothing for a word, whose `text` is without quotes."""
+    """`mark` is `{`, `}`, `;` or `#`, or nothing for a word, whose `text` is without quotes."""
 
     text: str
     mark: str
@@ -103,6 +110,51 @@ def switched(text: str, servers: Collection[Server], *, up: Collection[str], dow
     for start, end, word in sorted(edits, reverse=True):
         text = text[:start] + word + text[end:]
     return text
+
+
+def paused_in(text: str, upstream: str) -> str:
+    """The reason of a comment `# watchdog: paused REASON` that concerns this upstream; empty when there is none.
+
+    One in another upstream is that one's. A word that is nearly `paused` is meant so: a misspelt kill switch is one.
+    """
+    for comment, around in _comments(text):
+        note = _NOTE.fullmatch(comment.rstrip()) if around in ("", upstream) else None
+        if note is not None and nearest(note[1].lower(), (_PAUSED,)):
+            return pause_reason(note[2].encode("latin-1").decode("utf-8", errors="replace"))
+    return ""
+
+
+def _comments(text: str) -> Iterator[tuple[str, str]]:
+    """Every comment with the upstream around it, if any; as far as the text can be read."""
+    around = [""]
+    words: list[_Word] = []
+    with contextlib.suppress(UpstreamError):
+        for word in _words(text, comments=True):
+            match word.mark:
+                case "#":
+                    yield word.text, around[-1]
+                    continue
+                case "":
+                    words.append(word)
+                    continue
+                case "{":
+                    is_upstream = len(words) == 2 and words[0].text == "upstream"
+                    around.append(words[1].text if is_upstream else "")
+                case "}" if len(around) > 1:
+                    around.pop()
+            words = []
+
+
+def same_to_nginx(text: str, other: str) -> bool:
+    """Whether two texts differ in nothing but comments and blanks; no when one of them cannot be read."""
+
+    def said(text: str) -> list[str]:
+        return [text[word.start : word.end] for word in _words(text)]
+
+    try:
+        return said(text) == said(other)
+    except UpstreamError:
+        return False
 
 
 def setting_of(text: str, name: str) -> str | None:
@@ -207,7 +259,7 @@ def _opened(blocks: list[_Block], words: list[_Word], word: _Word) -> _Block:
     return _Block(name=name, upstream=words[1].text if name == "upstream" else "", line=word.line)
 
 
-def _words(text: str) -> Iterator[_Word]:
+def _words(text: str, *, comments: bool = False) -> Iterator[_Word]:
     at, line = 0, 1
     while at < len(text):
         char = text[at]
@@ -216,7 +268,10 @@ def _words(text: str) -> Iterator[_Word]:
             at += 1
         elif char == "#":
             newline = text.find("\n", at)
-            at = len(text) if newline < 0 else newline
+            end = len(text) if newline < 0 else newline
+            if comments:
+                yield _Word(text=text[at:end], mark="#", start=at, end=end, line=line)
+            at = end
         elif char in "{};":
             yield _Word(text="", mark=char, start=at, end=at + 1, line=line)
             at += 1

@@ -20,7 +20,7 @@ from watchdog.traffic import nginx_file, nginx_master
 from watchdog.traffic.nginx_file import Record, Seen, digest
 from watchdog.traffic.nginx_master import NotRunning, Running, Stopped, Worker
 from watchdog.traffic.nginx_settings import NginxSettings
-from watchdog.traffic.nginx_text import Server, UpstreamError, servers_of
+from watchdog.traffic.nginx_text import Server, UpstreamError, paused_in, same_to_nginx, servers_of
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -144,6 +144,8 @@ class NginxView:
                     f"{self.where}: the file was changed after nginx was last reloaded, so what nginx does is "
                     "unknown; reload nginx (nginx -t && nginx -s reload)"
                 )
+            if running != file.text and same_to_nginx(running, file.text):
+                running = file.text
             self._known = nginx.workers, running
             if record is not None and running != file.text:
                 ours = (record.running, record.written) == (running, digest(file.text))
@@ -156,6 +158,7 @@ class NginxView:
             variants=self.variants_of(running, note),
             revision=digest(file.text) if running == file.text else digest(running, file.text),
             read_at=self._clock.now(),
+            paused=paused_in(file.text, self._settings.upstream),
         )
         return Snapshot(file=file, nginx=nginx, running=running, ours=ours, state=state)
 
