@@ -13,6 +13,7 @@ from watchdog.core.message import MessageKind
 from watchdog.core.orphans import WHY, orphans
 from watchdog.core.rollback import RollbackState
 from watchdog.core.rule import Level, Severity
+from watchdog.core.service import Mode
 from watchdog.core.step import Stepped
 from watchdog.core.world import ServiceWorld, SourceWorld, World
 
@@ -63,16 +64,26 @@ def test_an_incident_that_nobody_heard_of_is_closed_without_a_word() -> None:
 @pytest.mark.parametrize(
     ("scenario", "end"),
     [
-        (Scenario().stable_blue().after("5s").traffic(blue=0, green=1).decided(), RollbackState.EXPIRED),
+        (Scenario().decided(), RollbackState.PARTIAL),
         (Scenario().switched(), RollbackState.UNVERIFIED),
+        (Scenario(mode=Mode.APPROVE).decided(), RollbackState.EXPIRED),
+        (Scenario(mode=Mode.OBSERVE).decided(), RollbackState.EXPIRED),
     ],
 )
-def test_a_rollback_of_a_service_that_is_gone_ends_by_what_was_done(
+def test_a_rollback_of_a_service_that_is_gone_ends_by_what_may_have_been_done(
     scenario: Scenario, end: RollbackState
 ) -> None:
-    ended = left(scenario).rollbacks
+    found = left(scenario)
 
-    assert [(one.state, one.ended_at, one.history[-1].why) for one in ended] == [(end, NOW, WHY)]
+    assert [(one.state, one.ended_at, one.history[-1].why) for one in found.rollbacks] == [(end, NOW, WHY)]
+    if end is RollbackState.EXPIRED:
+        assert found.messages == (), "the end of its incident says so"
+        return
+    (message,) = found.messages
+    assert (message.needs_human, message.rollback) == (True, scenario.rollback.id)
+    assert message.headline == f"trips: rollback to blue is {end}: no longer configured"
+    assert "by hand" in message.next_step
+    assert "watchdog" not in message.next_step, "no command works on what is not configured"
 
 
 def test_what_has_ended_or_is_still_configured_is_left_alone() -> None:

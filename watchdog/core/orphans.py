@@ -15,12 +15,20 @@ from msgspec.structs import replace
 from watchdog.core import telling
 from watchdog.core.audit import AuditDraft
 from watchdog.core.incident import INCIDENT, Incident, IncidentEvent, IncidentKind
-from watchdog.core.rollback import ROLLBACK, Passage, Rollback, RollbackEvent
+from watchdog.core.message import Message
+from watchdog.core.rollback import ROLLBACK, VERIFYING, Passage, Rollback, RollbackEvent, RollbackState
+from watchdog.core.service import Service
 from watchdog.core.step import Stepped
 from watchdog.core.world import World
 
 WHY = "no longer configured"
-_ENDINGS = (RollbackEvent.LAPSED, RollbackEvent.STILL_UNKNOWN)
+#: How a rollback ends of which nobody can see any more what became of it.
+_ENDINGS = {RollbackState.INTENDED: RollbackEvent.HALF_DONE} | dict.fromkeys(
+    VERIFYING, RollbackEvent.STILL_UNKNOWN
+)
+_LOOK = (
+    "Nobody watches {service} any more. See by hand where its traffic goes: all of it should go to {target}."
+)
 
 
 def orphans(
@@ -38,7 +46,10 @@ def orphans(
             *(_note(now, "incident_closed", one.subject, incident=one.id) for one in closed),
             *(_note(now, f"rollback_{one.state}", one.service, rollback=one.id) for one in ended),
         ),
-        messages=tuple(telling.incident_closed(one, now=now) for one in closed if one.told),
+        messages=(
+            *(telling.incident_closed(one, now=now) for one in closed if one.told),
+            *(_told(one, now) for one in ended if one.state is not RollbackState.EXPIRED),
+        ),
     )
 
 
@@ -55,13 +66,20 @@ def _closed(incident: Incident, now: datetime) -> Incident:
 
 
 def _ended(rollback: Rollback, now: datetime) -> Rollback | None:
-    """The rollback at the end that its state has: expired before the switch, unverified after it."""
-    for event in _ENDINGS:
-        after = ROLLBACK.table.get((rollback.state, event))
-        if after is not None and after is not rollback.state:
-            passage = Passage(state=after, at=now, why=WHY)
-            return replace(rollback, state=after, ended_at=now, history=(*rollback.history, passage))
-    return None
+    """The rollback at the end that its state has: what may have been written is told, the rest expires."""
+    event = _ENDINGS.get(rollback.state, RollbackEvent.LAPSED)
+    after = ROLLBACK.table.get((rollback.state, event))
+    if after is None:
+        return None
+    passage = Passage(state=after, at=now, why=WHY)
+    return replace(rollback, state=after, ended_at=now, history=(*rollback.history, passage))
+
+
+def _told(rollback: Rollback, now: datetime) -> Message:
+    gone = Service(name=rollback.service)
+    message = telling.rollback_ended(gone, rollback, now=now)
+    step = _LOOK.format(service=rollback.service, target=rollback.to_variant)
+    return replace(message, environment="", next_step=step)
 
 
 def _note(now: datetime, kind: str, subject: str, **body: str) -> AuditDraft:

@@ -15,7 +15,7 @@ from watchdog.core.check import CheckId, CheckState
 from watchdog.core.deployment import Deployment
 from watchdog.core.evaluate import unwatched
 from watchdog.core.incident import Incident, IncidentKind
-from watchdog.core.rollback import Rollback
+from watchdog.core.rollback import VERIFYING, Rollback, RollbackState
 from watchdog.core.rule import Rule
 from watchdog.core.service import Service
 from watchdog.core.turn import CheckRecord, ServiceRecord
@@ -51,11 +51,36 @@ def restore_service(
         traffic=record.traffic,
         deployments={one.id: one for one in kept},
         incidents={one.id: one for one in still_open},
-        rollbacks={one.id: one for one in rollbacks if one.service == name},
+        rollbacks={one.id: _ending(one) for one in rollbacks if one.service == name},
         checks=_checks(name, service.rules, checks, held),
         known=record.known,
         paused=record.paused,
         taints=record.taints,
+    )
+
+
+def _ending(rollback: Rollback) -> Rollback:
+    """A rollback that will come to an end. None is ever stored otherwise, but a store can be changed from outside.
+
+    What is never stored goes on from the state before it; what has no time at which it ends by itself is due now.
+    """
+    match rollback.state:
+        case RollbackState.DECIDED:
+            return replace(rollback, state=RollbackState.BLOCKED)
+        case RollbackState.RECOVERED:
+            rollback = replace(rollback, state=RollbackState.UNCONTESTED)
+        case RollbackState.AWAITING_APPROVAL if rollback.expires_at is None:
+            return replace(rollback, expires_at=rollback.decided_at)
+        case RollbackState.INTENDED if rollback.expires_at is None:
+            return replace(rollback, expires_at=rollback.intended_at or rollback.decided_at)
+    if rollback.state not in VERIFYING:
+        return rollback
+    applied_at = rollback.applied_at or rollback.intended_at or rollback.decided_at
+    return replace(
+        rollback,
+        applied_at=applied_at,
+        contest_until=rollback.contest_until or applied_at,
+        verify_until=rollback.verify_until or applied_at,
     )
 
 
