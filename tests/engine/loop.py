@@ -29,7 +29,7 @@ from watchdog.core.rollback import Rollback
 from watchdog.core.routing import Route
 from watchdog.core.rule import Rate, Ratio, Rule
 from watchdog.core.selector import parse_selector
-from watchdog.core.service import Intervals, Mode, Service
+from watchdog.core.service import Intervals, Limits, Mode, Service
 from watchdog.core.traffic import TrafficState
 from watchdog.core.turn import Turn
 from watchdog.core.view import View
@@ -140,6 +140,7 @@ class Engine:
         self.shop = Shop({"v1": 0.0, "v2": 0.2})
         self.channels = {"ops": FakeChannel(), "oncall": FakeChannel()}
         self.routes: tuple[Route, ...] = (Route(to=("ops",)),)
+        self.limits = Limits()
         self.rules = {rule.name: rule for rule in rules}
         self.services = {
             name: Service(name=name, rules=tuple(self.rules), rollback=POLICY, mode=mode)
@@ -211,6 +212,7 @@ class Engine:
                 for name, service in self.services.items()
             },
             sources=restore_sources(["prometheus"], saved.incidents),
+            limits=self.limits,
             routes=self.routes,
             leader=True,
             epoch=self.leadership.epoch,
