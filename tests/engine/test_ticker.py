@@ -129,3 +129,36 @@ async def test_a_store_that_fails_stops_no_ticks(rig: Rig) -> None:
 async def test_a_loop_on_time_has_no_lag(rig: Rig) -> None:
     await asyncio.sleep(3)
     assert rig.metric("watchdog_loop_lag_seconds") == 0.0
+
+
+@pytest.mark.parametrize("hours", [1, -1])
+async def test_a_clock_that_was_set_by_more_than_a_correction_is_for_the_reactor(
+    rig: Rig, hours: int
+) -> None:
+    by = timedelta(hours=hours)
+    await asyncio.sleep(3.5)
+    before = rig.clock.now()
+    rig.clock.jump(by)
+    await asyncio.sleep(2)
+    assert [tick.stepped for tick in rig.ticks[-3:]] == [timedelta(), by, by], "until somebody follows"
+    assert rig.clock.now() - before == timedelta(seconds=2)
+    rig.clock.follow(by)
+    await asyncio.sleep(1)
+    assert rig.ticks[-1].stepped == timedelta()
+
+
+async def test_a_correction_is_followed_at_once(rig: Rig) -> None:
+    await asyncio.sleep(3.5)
+    before = rig.clock.now()
+    rig.clock.jump(timedelta(seconds=-4))
+    await asyncio.sleep(1)
+    assert rig.ticks[-1].stepped == timedelta()
+    assert rig.clock.now() - before == timedelta(seconds=-3)
+
+
+async def test_a_clock_that_was_set_back_and_forth_is_not_followed_twice(rig: Rig) -> None:
+    await asyncio.sleep(3.5)
+    rig.clock.jump(timedelta(hours=1))
+    rig.clock.jump(timedelta(hours=-1))
+    await asyncio.sleep(2)
+    assert {tick.stepped for tick in rig.ticks} == {timedelta()}

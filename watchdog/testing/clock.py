@@ -20,7 +20,7 @@ class LoopClock:
     """
 
     def __init__(self, base: datetime = BASE) -> None:
-        self._base = base
+        self._base = self._first = base
         self._slept = 0.0
         self._behind = timedelta()
 
@@ -39,6 +39,11 @@ class LoopClock:
     def follow(self, by: timedelta) -> None:
         self._base += by
         self._behind -= by
+
+    @property
+    def true(self) -> datetime:
+        """What a clock says that nobody ever set."""
+        return self._first + timedelta(seconds=self.boottime())
 
     @property
     def wall(self) -> datetime:
