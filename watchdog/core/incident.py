@@ -21,6 +21,7 @@ class IncidentKind(StrEnum):
     BLIND = "blind"  #: a service's checks have had no data for too long; one per service
     SOURCE = "source"  #: a source does not answer; one per source, lists services
     SWITCH = "switch"  #: a service's traffic switch cannot be read, or shows nothing live; one per service
+    UNREADY = "unready"  #: a version that is being watched could not be rolled back now; one per deployment
 
 
 class IncidentState(StrEnum):

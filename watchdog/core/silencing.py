@@ -19,6 +19,7 @@ from watchdog.core.audit import AuditDraft
 from watchdog.core.draft import identity, plain
 from watchdog.core.incident import Incident, IncidentKind
 from watchdog.core.message import Message, MessageKind
+from watchdog.core.readiness import unready
 from watchdog.core.request import Reply, Request, RequestKind
 from watchdog.core.routing import channels_for
 from watchdog.core.silence import LABEL, SILENCED, Silence, covering, problem
@@ -26,6 +27,10 @@ from watchdog.core.world import World
 
 #: News of what is wrong; the other messages that can be silenced only follow one of these.
 _NEWS = frozenset({MessageKind.INCIDENT_OPENED, MessageKind.INCIDENT_WORSENED})
+
+
+#: What is told of an incident of a service, where it is not that nobody watches.
+_TOLD = {IncidentKind.BREACH: telling.incident_opened, IncidentKind.UNREADY: unready}
 
 
 class Changed(msgspec.Struct, frozen=True, kw_only=True):
@@ -203,8 +208,7 @@ def _again(world: World, incident: Incident, now: datetime) -> Message:
         message = telling.source_down(incident, now=now)
     else:
         service = world.services[incident.subject].service
-        breach = incident.kind is IncidentKind.BREACH
-        message = (telling.incident_opened if breach else telling.blind)(service, incident, now=now)
+        message = _TOLD.get(incident.kind, telling.blind)(service, incident, now=now)
     count = incident.silenced_messages
     return replace(
         message,

@@ -13,7 +13,17 @@ from typing import TypeVar
 import msgspec
 from msgspec.structs import replace
 
-from watchdog.core import asking, blindness, deciding, judging, sightings, silencing, telling, verifying
+from watchdog.core import (
+    asking,
+    blindness,
+    deciding,
+    judging,
+    readiness,
+    sightings,
+    silencing,
+    telling,
+    verifying,
+)
 from watchdog.core.audit import AuditDraft
 from watchdog.core.check import CheckId
 from watchdog.core.clockstep import ahead
@@ -260,6 +270,7 @@ def _on_tick(world: World, event: Ticked, now: datetime) -> Stepped:
         draft = Draft(world=world, now=now, service=service)
         sightings.expire_announcements(draft)
         blindness.look(draft)
+        readiness.look(draft)
         _forget_old(draft)
         sightings.forget_dead_checks(draft)
         _follow_up(draft)

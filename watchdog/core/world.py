@@ -27,7 +27,8 @@ class ServiceWorld(msgspec.Struct, frozen=True, kw_only=True):
 
     `deployments` are ordered by the time they were recorded; `incidents` are open ones; `rollbacks` are those under
     way and those of the last day. `traffic` is the last successful read of the switch,
-    `idle_since` when it began to show nothing live. `editions` says since which edition of the configuration a rule
+    `idle_since` when it began to show nothing live, `unready_since` when the guards of readiness began to say other
+    than people were told (`watchdog.core.readiness`). `editions` says since which edition of the configuration a rule
     (or, under the empty name, the switch) is what it is; `stale` are checks that remember what an earlier rule saw.
     """
 
@@ -41,6 +42,7 @@ class ServiceWorld(msgspec.Struct, frozen=True, kw_only=True):
     incidents: dict[str, Incident] = {}
     rollbacks: dict[str, Rollback] = {}
     checks: dict[CheckId, CheckState] = {}
+    unready_since: datetime | None = None
     known: dict[str, KnownLog] = {}
     paused: Pause | None = None
     taints: dict[str, Taint] = {}
