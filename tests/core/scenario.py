@@ -454,6 +454,8 @@ class Scenario:
         for incident in stepped.incidents:
             if incident.kind is IncidentKind.SOURCE:
                 held = world.sources[incident.subject].incident
+            elif incident.kind is IncidentKind.STORM:
+                held = world.storm.incident
             else:
                 held = world.services[incident.subject].incidents.get(incident.id)
             assert held == (incident if incident.open else None)

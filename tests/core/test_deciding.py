@@ -370,7 +370,7 @@ def test_the_breaker_is_told_once_for_all_services() -> None:
     assert len(intended) == 0, "all of them were critical before any was at rollback"
     assert scenario.told.count(MessageKind.BREAKER_OPEN) == 1
     assert scenario.told.count(BLOCKED) == 0
-    assert "8 waiting" in scenario.message(MessageKind.BREAKER_OPEN).headline
+    assert "8 of 8 services are breaching" in scenario.message(MessageKind.BREAKER_OPEN).headline
     assert scenario.world.breaker
 
 

@@ -30,6 +30,7 @@ from watchdog.core.routing import Route
 from watchdog.core.rule import Rate, Ratio, Rule
 from watchdog.core.selector import parse_selector
 from watchdog.core.service import Intervals, Limits, Mode, Service
+from watchdog.core.storming import restored as restore_storm
 from watchdog.core.traffic import TrafficState
 from watchdog.core.turn import Turn
 from watchdog.core.view import View
@@ -198,20 +199,22 @@ class Engine:
             clock=self.clock,
             look_interval=RECHECK,
         )
+        services = {
+            name: restore_service(
+                service,
+                self.rules,
+                record=next((one for one in saved.services if one.name == name), None),
+                deployments=saved.deployments,
+                incidents=saved.incidents,
+                rollbacks=saved.rollbacks,
+                checks=saved.checks,
+            )
+            for name, service in self.services.items()
+        }
         world = World(
-            services={
-                name: restore_service(
-                    service,
-                    self.rules,
-                    record=next((one for one in saved.services if one.name == name), None),
-                    deployments=saved.deployments,
-                    incidents=saved.incidents,
-                    rollbacks=saved.rollbacks,
-                    checks=saved.checks,
-                )
-                for name, service in self.services.items()
-            },
+            services=services,
             sources=restore_sources(["prometheus"], saved.incidents),
+            storm=restore_storm(saved.incidents, services),
             limits=self.limits,
             routes=self.routes,
             leader=True,

@@ -13,7 +13,7 @@ from watchdog import __version__
 from watchdog.api import shapes
 from watchdog.core.audit import AuditRecord
 from watchdog.core.deployment import Deployment
-from watchdog.core.incident import Breach, Incident, IncidentKind
+from watchdog.core.incident import Breach, Incident
 from watchdog.core.rollback import Rollback, Veto
 from watchdog.core.rule import (
     BREACH_LEVELS,
@@ -181,14 +181,14 @@ def present_deployment(deployment: Deployment) -> shapes.Deployment:
 
 
 def present_incident(incident: Incident) -> shapes.Incident:
-    """One incident; `service` is its subject unless it is about a source."""
-    of_source = incident.kind is IncidentKind.SOURCE
+    """One incident; `service` is its subject unless it is about a source or many services."""
+    service = incident.subject if incident.of_service else None
     return shapes.Incident(
         id=incident.id,
         kind=incident.kind,
         state=incident.state,
         subject=incident.subject,
-        service=None if of_source else incident.subject,
+        service=service,
         environment=incident.environment,
         deployment=incident.deployment,
         version=incident.version,
@@ -201,7 +201,7 @@ def present_incident(incident: Incident) -> shapes.Incident:
         closed_at=incident.closed_at,
         closed_because=incident.closed_because,
         breaches=tuple(_breach(check, breach) for check, breach in incident.breaches.items()),
-        services=incident.subjects or (() if of_source else (incident.subject,)),
+        services=incident.subjects or (() if service is None else (service,)),
         silenced_by=incident.silenced_by,
         silenced_messages=incident.silenced_messages,
     )

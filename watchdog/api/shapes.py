@@ -187,7 +187,7 @@ class Breach(Shape, frozen=True, kw_only=True):
 
 
 class Incident(Shape, frozen=True, kw_only=True):
-    """What is wrong with one service or one source. `services` are those affected.
+    """What is wrong with one service, one source, or many services at once (`storm`). `services` are those affected.
 
     `silenced_by` are the silences that hold back its newest message, `silenced_messages` how many were held back.
     """

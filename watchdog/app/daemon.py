@@ -18,6 +18,7 @@ from watchdog.aio.supervise import Supervisor, Work
 from watchdog.api.app import GUARD, make_app
 from watchdog.api.auth import Guard
 from watchdog.api.listener import Listener, listen
+from watchdog.app.build import places, references
 from watchdog.app.changeover import Changeover, Engine, look_interval
 from watchdog.app.parts import Parts
 from watchdog.config.loaded import Configuration
@@ -33,6 +34,7 @@ from watchdog.core.restore import restore_service, restore_sources
 from watchdog.core.rollback import Rollback
 from watchdog.core.shifting import caught_up
 from watchdog.core.step import Stepped
+from watchdog.core.storming import restored as restore_storm
 from watchdog.core.telling import store_failed
 from watchdog.core.traffic import TrafficState
 from watchdog.core.view import View
@@ -43,6 +45,7 @@ from watchdog.engine.effects import Effects
 from watchdog.engine.executor import Executor
 from watchdog.engine.pause import PauseFile
 from watchdog.engine.reactor import Reactor
+from watchdog.engine.references import SelfCheck
 from watchdog.engine.rhythm import Beat
 from watchdog.engine.scheduler import Scheduler
 from watchdog.engine.ticker import Ticker
@@ -219,26 +222,29 @@ class Daemon:
     def _restore(self, saved: Saved) -> World:
         records = {record.name: record for record in saved.services}
         configuration = self._configuration
+        services = {
+            name: restore_service(
+                entry.service,
+                configuration.rules,
+                record=records.get(name),
+                deployments=saved.deployments,
+                incidents=saved.incidents,
+                rollbacks=saved.rollbacks,
+                checks=saved.checks,
+            )
+            for name, entry in configuration.services.items()
+        }
         return World(
-            services={
-                name: restore_service(
-                    entry.service,
-                    configuration.rules,
-                    record=records.get(name),
-                    deployments=saved.deployments,
-                    incidents=saved.incidents,
-                    rollbacks=saved.rollbacks,
-                    checks=saved.checks,
-                )
-                for name, entry in configuration.services.items()
-            },
+            services=services,
             sources=restore_sources(configuration.sources, saved.incidents),
+            storm=restore_storm(saved.incidents, services),
             limits=configuration.limits,
             routes=configuration.routes,
             silences={one.id: one for one in saved.silences},
             leader=self._leadership.is_leader,
             epoch=self._leadership.epoch,
             recheck=configuration.intervals.recheck,
+            places=places(configuration),
         )
 
     def _start_tasks(self, reactor: Reactor) -> None:
@@ -256,6 +262,14 @@ class Daemon:
         start("reactor", reactor.run, critical=True)
         start("ticker", ticker.run, critical=True)
         self._changeover = Changeover(self._engine, self._configuration)
+        self_check = SelfCheck(
+            references=lambda: references(self._parts.configuration),
+            probes=self._parts.probes,
+            world=lambda: reactor.world,
+            deliver=reactor.deliver,
+            clock=self._clock,
+        )
+        start("self_check", self_check.run, critical=False)
         start("checks", self._checks.run, critical=True)
         start("traffic", self._traffic.run, critical=True)
 

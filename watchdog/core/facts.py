@@ -15,7 +15,7 @@ from watchdog.core.checks import check_on
 from watchdog.core.deployment import Deployment
 from watchdog.core.guards import BASELINE_WITHIN, GuardFacts
 from watchdog.core.known import newest_before
-from watchdog.core.rollback import Rollback
+from watchdog.core.rollback import Rollback, RollbackState
 from watchdog.core.rule import Against, Level, Rule, rank
 from watchdog.core.targets import choose
 from watchdog.core.traffic import TrafficState, VariantState
@@ -104,7 +104,8 @@ def facts_before_write(
 ) -> GuardFacts:
     """The facts once more, on a state just read and a pause file just looked at.
 
-    A target that takes traffic only because half of this very change is in place need not stand in for itself.
+    A target that takes traffic only because half of this very change is in place need not stand in for itself, and
+    takes no part in the question which of several live versions is bad.
     """
     service = world.services[rollback.service]
     seen = replace(service, traffic=state)
@@ -118,13 +119,22 @@ def facts_before_write(
         bad=bad,
         wanted=rollback.to_version,
         target_variant=rollback.to_variant,
-        approved=True,
+        approved=_approved(rollback),
         own=rollback,
     )
     beside = rollback.change is not None and rollback.change.beside
+    suspects = [name for name in state.live if beside or name != rollback.to_variant]
+    named = not rollback.rules or any(rule.per_version for rule in rollback.rules)
+    facts = replace(facts, attributable=not rollback.automatic or named or len(suspects) <= 1)
     if beside or rollback.to_variant not in state.live:
         return facts
     return replace(facts, live_capacity=_stood_in_for(state, rollback.to_variant))
+
+
+def _approved(rollback: Rollback) -> bool:
+    """Whether a person allowed this very intent: it came straight from waiting for that."""
+    states = [passage.state for passage in rollback.history]
+    return states[-2:] == [RollbackState.AWAITING_APPROVAL, RollbackState.INTENDED]
 
 
 def _known_before(service: ServiceWorld, bad: Deployment, rule: Rule) -> tuple[Level, datetime] | None:
@@ -199,12 +209,19 @@ def _equally_bad(service: ServiceWorld, bad: Deployment, rule: Rule) -> str:
 
 
 def _last_switch(service: ServiceWorld, own: Rollback | None) -> datetime | None:
+    """When traffic was last moved, or may have been: half a switch is one, too."""
     moments = [
-        rollback.applied_at
+        moment
         for rollback in service.rollbacks.values()
-        if rollback.applied_at is not None and (own is None or rollback.id != own.id)
+        if (moment := _moved_at(rollback)) is not None and (own is None or rollback.id != own.id)
     ]
     return max(moments, default=None)
+
+
+def _moved_at(rollback: Rollback) -> datetime | None:
+    if rollback.applied_at is None and rollback.state is RollbackState.PARTIAL:
+        return rollback.ended_at
+    return rollback.applied_at
 
 
 def _confirming(service: ServiceWorld, bad: Deployment | None, now: datetime) -> dict[str, Level]:

@@ -22,6 +22,7 @@ class IncidentKind(StrEnum):
     SOURCE = "source"  #: a source does not answer; one per source, lists services
     SWITCH = "switch"  #: a service's traffic switch cannot be read, or shows nothing live; one per service
     UNREADY = "unready"  #: a version that is being watched could not be rolled back now; one per deployment
+    STORM = "storm"  #: many services turned bad at once and are told as one; at most one is open, lists services
 
 
 class IncidentState(StrEnum):
@@ -87,10 +88,10 @@ class Breach(msgspec.Struct, frozen=True, kw_only=True):
 class Incident(msgspec.Struct, frozen=True, kw_only=True):
     """One incident.
 
-    `breaches` is keyed by check; `subjects` are the affected services of a source incident,
+    `breaches` is keyed by check; `subjects` are the affected services of a source or a storm,
     `checks` the rules that are blind. `silenced_by` are the silences that hold back its newest message,
     `silenced_messages` how many were held back in all; `told` is false until anybody heard of it,
-    `heard_by` are the channels that did.
+    `heard_by` are the channels that did. `folded` is the storm with which people heard of it.
     """
 
     id: str
@@ -115,6 +116,12 @@ class Incident(msgspec.Struct, frozen=True, kw_only=True):
     silenced_messages: int = 0
     told: bool = True
     heard_by: tuple[str, ...] = ()
+    folded: str = ""
+
+    @property
+    def of_service(self) -> bool:
+        """Whether it is about one service, which is its subject then."""
+        return self.kind not in (IncidentKind.SOURCE, IncidentKind.STORM)
 
     @property
     def open(self) -> bool:

@@ -54,6 +54,8 @@ def orphans(
 
 
 def _configured(incident: Incident, world: World) -> bool:
+    if incident.kind is IncidentKind.STORM:
+        return True  # it ends by itself when nobody is in it any more
     known: AbstractSet[str] = (
         world.sources.keys() if incident.kind is IncidentKind.SOURCE else world.services.keys()
     )

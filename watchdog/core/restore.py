@@ -39,7 +39,7 @@ def restore_service(
     )
     record = record or ServiceRecord(name=name)
     still_open = [
-        one for one in incidents if one.subject == name and one.kind is not IncidentKind.SOURCE and one.open
+        one for one in incidents if one.subject == name and one.of_service and one.open
     ]
     breached = {breach.rule.name: breach.rule for one in still_open for breach in one.breaches.values()}
     checks = tuple(_with_place(one, {**breached, **rules}) for one in checks)

@@ -190,7 +190,7 @@ class Rollback(msgspec.Struct, frozen=True, kw_only=True):
     `rules` are the breached rules whose recovery proves that it helped, as they were when it was decided, and
     `references` what those with a baseline compared the bad version with, by rule: the target is compared with it, too.
     `observed_at` is the arrival of the answer that decided it (for the measured delay). `told` are the sets of vetoes
-    that people have heard of.
+    that people have heard of, with a storm where it is `folded`.
     """
 
     id: str
@@ -212,6 +212,7 @@ class Rollback(msgspec.Struct, frozen=True, kw_only=True):
     references: dict[str, Reference] = {}
     vetoes: tuple[Veto, ...] = ()
     told: tuple[str, ...] = ()
+    folded: bool = False
     expires_at: datetime | None = None
     intended_at: datetime | None = None
     applied_at: datetime | None = None

@@ -74,13 +74,13 @@ def noted(by: timedelta, now: datetime) -> AuditDraft:
 def records(world: World) -> dict[str, Any]:
     """Everything of a world that is stored and that nobody has in hand."""
     services = world.services.values()
-    sources = (source.incident for source in world.sources.values())
+    shared = (world.storm.incident, *(source.incident for source in world.sources.values()))
     return {
         "services": tuple(one.record() for one in services),
         "deployments": tuple(each for one in services for each in one.deployments.values()),
         "incidents": (
             *(each for one in services for each in one.incidents.values()),
-            *(incident for incident in sources if incident is not None),
+            *(incident for incident in shared if incident is not None),
         ),
         "silences": tuple(world.silences.values()),
         "rollbacks": tuple(one for one in world.rollbacks() if one.state is not RollbackState.INTENDED),

@@ -16,11 +16,13 @@ from msgspec.structs import replace
 from watchdog.core import telling
 from watchdog.core.addressing import labels_of
 from watchdog.core.audit import AuditDraft
+from watchdog.core.census import follow
 from watchdog.core.draft import identity, plain
 from watchdog.core.incident import Incident, IncidentKind
 from watchdog.core.message import Message, MessageKind
 from watchdog.core.readiness import unready
 from watchdog.core.request import Reply, Request, RequestKind
+from watchdog.core.rollback import Rollback
 from watchdog.core.routing import channels_for
 from watchdog.core.silence import LABEL, SILENCED, Silence, covering, problem
 from watchdog.core.world import World
@@ -39,6 +41,7 @@ class Changed(msgspec.Struct, frozen=True, kw_only=True):
     world: World
     silences: tuple[Silence, ...] = ()
     incidents: tuple[Incident, ...] = ()
+    rollbacks: tuple[Rollback, ...] = ()
     audit: tuple[AuditDraft, ...] = ()
     messages: tuple[Message, ...] = ()
     replies: tuple[Reply, ...] = ()
@@ -229,18 +232,17 @@ def _open(world: World, names: Iterable[str]) -> Iterator[Incident]:
 
 def _with(world: World, incidents: Iterable[Incident]) -> World:
     """The world with these incidents in it; closed ones have left it."""
-    services, sources = dict(world.services), dict(world.sources)
     for incident in incidents:
         if not incident.open:
             continue
         if incident.kind is IncidentKind.SOURCE:
-            sources[incident.subject] = replace(sources[incident.subject], incident=incident)
+            source = replace(world.sources[incident.subject], incident=incident)
+            world = replace(world, sources={**world.sources, source.name: source})
         else:
-            service = services[incident.subject]
-            services[incident.subject] = replace(
-                service, incidents=service.incidents | {incident.id: incident}
-            )
-    return replace(world, services=services, sources=sources)
+            service = world.services[incident.subject]
+            own = {**service.incidents, incident.id: incident}
+            world = follow(world, replace(service, incidents=own))
+    return world
 
 
 def _without(world: World, *identities: str) -> World:

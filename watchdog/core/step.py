@@ -16,17 +16,20 @@ from msgspec.structs import replace
 from watchdog.core import (
     asking,
     blindness,
+    breaker,
+    cutoff,
     deciding,
     judging,
     readiness,
     sightings,
     silencing,
+    storming,
     telling,
     verifying,
 )
 from watchdog.core.audit import AuditDraft
+from watchdog.core.census import follow
 from watchdog.core.check import CheckId
-from watchdog.core.clockstep import ahead
 from watchdog.core.deployment import Deployment, DeploymentState
 from watchdog.core.draft import Draft, plain
 from watchdog.core.edition import outdated, renewed
@@ -36,6 +39,7 @@ from watchdog.core.events import (
     Event,
     Observed,
     Outcome,
+    References,
     Stood,
     Ticked,
     TrafficSeen,
@@ -51,12 +55,10 @@ from watchdog.core.traffic import TrafficState, read_before
 from watchdog.core.turn import CheckRecord, ServiceRecord
 from watchdog.core.world import ServiceWorld, World
 
-R = TypeVar("R", Incident, Silence)
+R = TypeVar("R", Incident, Silence, Rollback)
 
 #: Rollbacks are remembered this long for the limits per day.
 REMEMBERED = timedelta(hours=24)
-#: However many services join those that the limits stop, people hear of it no more often than this.
-BREAKER_EVERY = timedelta(minutes=1)
 
 
 class Stepped(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,13 +84,14 @@ def step(world: World, event: Event, now: datetime) -> Stepped:
         return Stepped(world=world)
     world = renewed(world, event)
     if not isinstance(event, Ticked):
-        return _quiet(world, _taken(world, event, now), now)
+        return _folded(world, _quiet(world, _taken(world, event, now), now), now)
     if event.stepped:
         return Stepped(**clock_set(world, event, now))  # time brings the rest in a tick
     over = _after(Stepped(world=world), silencing.end_over(world, now))
     ticked = _on_tick(over.world, event, now)
     stepped = _quiet(over.world, _together(ticked.world, [over, ticked]), now)
-    return _after(stepped, silencing.speak_up(stepped.world, now))
+    stepped = _folded(world, _after(stepped, silencing.speak_up(stepped.world, now)), now)
+    return _after(replace(stepped, messages=()), storming.tell(stepped.world, stepped.messages, now))
 
 
 def _quiet(before: World, stepped: Stepped, now: datetime) -> Stepped:
@@ -99,13 +102,22 @@ def _quiet(before: World, stepped: Stepped, now: datetime) -> Stepped:
     return _after(replace(stepped, messages=()), changed)
 
 
+def _folded(before: World, stepped: Stepped, now: datetime) -> Stepped:
+    """The step without the messages that are told with a storm."""
+    if not stepped.messages:
+        return stepped
+    changed = storming.fold(before, stepped.world, stepped.messages, now)
+    return _after(replace(stepped, messages=()), changed)
+
+
 def _after(stepped: Stepped, changed: silencing.Changed) -> Stepped:
-    """A step, and then what came of silences."""
+    """A step, and then what came of silences, limits or a storm."""
     return replace(
         stepped,
         world=changed.world,
         silences=_newest(*stepped.silences, *changed.silences),
         incidents=_newest(*stepped.incidents, *changed.incidents),
+        rollbacks=_newest(*stepped.rollbacks, *changed.rollbacks),
         audit=(*stepped.audit, *changed.audit),
         messages=(*stepped.messages, *changed.messages),
         replies=(*stepped.replies, *changed.replies),
@@ -119,7 +131,10 @@ def _newest(*records: R) -> tuple[R, ...]:
 def _taken(world: World, event: Event, now: datetime) -> Stepped:
     match event:
         case Observed():
-            return _on_service(blindness.heard(world, event, now), event.check.service, event, now)
+            world, event = cutoff.heard(blindness.heard(world, event, now), event, now)
+            return _on_service(world, event.check.service, event, now)
+        case References():
+            return Stepped(world=cutoff.referred(world, event, now))
         case TrafficSeen(service=name) | TrafficUnseen(service=name) | Outcome(service=name):
             return _on_service(world, name, event, now)
         case Asked(request=request):
@@ -218,6 +233,9 @@ def _on_request(world: World, request: Request, now: datetime) -> Stepped:
     else:
         service = next((one for one in world.services.values() if request.target in one.incidents), None)
         if service is None:
+            stormy = storming.answer(world, request, now)
+            if stormy is not None:
+                return _after(Stepped(world=world), stormy)
             return _on_source_incident(world, request, now)
     if service is None:
         known = ", ".join(sorted(world.services)) or "none"
@@ -265,7 +283,7 @@ def _on_source_incident(world: World, request: Request, now: datetime) -> Steppe
 def _on_tick(world: World, event: Ticked, now: datetime) -> Stepped:
     """Time passed: deadlines, expiries, blindness, for every service; then what concerns all of them."""
     world = replace(world, paused_by_file=event.paused_by_file, leader=event.leader, epoch=event.epoch)
-    steps, services = list[Stepped](), dict(world.services)
+    steps, services = list[Stepped](), dict[str, ServiceWorld]()
     for name, service in world.services.items():
         draft = Draft(world=world, now=now, service=service)
         sightings.expire_announcements(draft)
@@ -278,7 +296,11 @@ def _on_tick(world: World, event: Ticked, now: datetime) -> Stepped:
             services[name] = draft.service
         if draft.changed:
             steps.append(_stepped(world, draft))
-    return _breaker(_sources(_together(replace(world, services=services), steps), now), now)
+    if services:
+        world = replace(world, services={**world.services, **services})
+    total = _sources(_together(world, steps), now)
+    total = _after(total, breaker.look(total.world, now))
+    return _after(total, cutoff.look(total.world, now))
 
 
 def _forget_old(draft: Draft) -> None:
@@ -304,7 +326,7 @@ def _sources(total: Stepped, now: datetime) -> Stepped:
     """Open, widen or close the incidents of sources."""
     world = total.world
     for source in list(world.sources.values()):
-        affected, why = blindness.blind_services(world.services, source.name, now)
+        affected, why = blindness.blind_services(world, source, now)
         incident = blindness.source_incident(source, affected, why, now=now)
         if incident is source.incident or incident is None:
             continue
@@ -331,46 +353,10 @@ def _sources(total: Stepped, now: datetime) -> Stepped:
     return replace(total, world=world)
 
 
-def _breaker(total: Stepped, now: datetime) -> Stepped:
-    """One aggregated message when the limits stop rollbacks, not one per service; another when more of them wait."""
-    world = total.world
-    waiting = _waiting(world)
-    if not waiting:
-        cleared = replace(world, breaker="", breaker_told=())
-        return replace(total, world=cleared) if world.breaker else total
-    names = tuple(sorted({name for _, name, _ in waiting}))
-    why = f"{min(waiting)[2]} ({len(names)} waiting: {', '.join(names[:10])})"
-    told, told_at = tuple(name for name in world.breaker_told if name in names), world.breaker_told_at
-    world = replace(world, breaker=why, breaker_told=told)
-    soon = told_at is not None and not ahead(told_at, now) and now - told_at < BREAKER_EVERY
-    if told == names or soon:
-        return replace(total, world=world)
-    note = AuditDraft(at=now, kind="breaker_open", subject="", body={"why": why, "services": list(names)})
-    message = telling.breaker_open(why, names, since=max(waiting)[0], now=now)
-    return replace(
-        total,
-        world=replace(world, breaker_told=names, breaker_told_at=now),
-        audit=(*total.audit, note),
-        messages=(*total.messages, message),
-    )
-
-
-def _waiting(world: World) -> list[tuple[datetime, str, str]]:
-    """What the limits keep from being rolled back although it is still wrong: since when, which service, and why."""
-    return [
-        (rollback.history[-1].at, rollback.service, veto.detail)
-        for service in world.services.values()
-        for rollback in service.rollbacks.values()
-        if rollback.state is RollbackState.BLOCKED and rollback.incident in service.incidents
-        for veto in rollback.vetoes
-        if veto.guard == "breaker"
-    ]
-
-
 def _finish(draft: Draft) -> Stepped:
     world = draft.world
     if world.services.get(draft.service.name) is not draft.service:
-        world = replace(world, services={**world.services, draft.service.name: draft.service})
+        world = follow(world, draft.service)
     return _stepped(world, draft)
 
 

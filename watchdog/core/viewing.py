@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from watchdog.core.census import Census, census_of
 from watchdog.core.check import CheckId, CheckState
 from watchdog.core.deployment import Deployment, DeploymentState
-from watchdog.core.facts import Census, census_of, gather
+from watchdog.core.facts import gather
 from watchdog.core.guards import READINESS, ask
 from watchdog.core.rule import Level
 from watchdog.core.view import CheckView, ServiceView, SourceView, View
@@ -25,6 +26,7 @@ def view_of(
         epoch=world.epoch,
         paused_by_file=bool(world.paused_by_file),
         breaker=world.breaker,
+        cut_off_at=world.reach.cut_at,
         store_error=store_error,
         silences=sum(silence.holds(now) for silence in world.silences.values()),
         config_fault=world.config_fault,

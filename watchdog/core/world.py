@@ -13,13 +13,17 @@ import msgspec
 from watchdog.core.check import CheckId, CheckState, KnownLog
 from watchdog.core.deployment import Deployment
 from watchdog.core.incident import Incident, IncidentKind
+from watchdog.core.reach import Reach, SourcePlace
 from watchdog.core.rollback import Rollback
 from watchdog.core.routing import Route
 from watchdog.core.rule import Level, Rule, rank
 from watchdog.core.service import Limits, Service
 from watchdog.core.silence import Silence
+from watchdog.core.storm import Storm
 from watchdog.core.traffic import TrafficState
 from watchdog.core.turn import Pause, ServiceRecord, Taint
+
+_GRAVE = frozenset(level for level in Level if rank(level) >= rank(Level.CRITICAL))
 
 
 class ServiceWorld(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,11 +42,11 @@ class ServiceWorld(msgspec.Struct, frozen=True, kw_only=True):
     traffic_error: str = ""
     traffic_failures: int = 0
     idle_since: datetime | None = None
+    unready_since: datetime | None = None
     deployments: dict[str, Deployment] = {}
     incidents: dict[str, Incident] = {}
     rollbacks: dict[str, Rollback] = {}
     checks: dict[CheckId, CheckState] = {}
-    unready_since: datetime | None = None
     known: dict[str, KnownLog] = {}
     paused: Pause | None = None
     taints: dict[str, Taint] = {}
@@ -108,6 +112,14 @@ class ServiceWorld(msgspec.Struct, frozen=True, kw_only=True):
         idle = self.traffic is not None and not self.traffic.live
         return Level.UNKNOWN if idle and worst is Level.OK else worst
 
+    @property
+    def breaching(self) -> bool:
+        """Whether there is an open incident at critical or worse."""
+        for incident in self.incidents.values():  # asked very often: no generator here
+            if incident.kind is IncidentKind.BREACH and incident.level in _GRAVE:
+                return True
+        return False
+
     def record(self) -> ServiceRecord:
         """What of this is stored in the service's own row."""
         return ServiceRecord(
@@ -130,12 +142,19 @@ class SourceWorld(msgspec.Struct, frozen=True, kw_only=True):
     incident: Incident | None = None
 
 
-_GRAVE = frozenset(level for level in Level if rank(level) >= rank(Level.CRITICAL))
+class Count(msgspec.Struct, frozen=True, kw_only=True):
+    """What the limits count, of these very `services`: `movers` are those with a rollback that was intended."""
+
+    services: dict[str, ServiceWorld]
+    breaching: int
+    movers: frozenset[str]
 
 
 class World(msgspec.Struct, frozen=True, kw_only=True):
     """Everything. `paused_by_file` is the reason the pause file gives, or empty. `silences` are those in force.
 
+    `storm` is what people hear of as one, because many turned bad at once. `count` holds for its own `services` only
+    (`watchdog.core.census`).
     `breaker` says why the limits stop rollbacks now, `breaker_told` of which waiting services people have heard.
     `edition` counts the configurations that were taken while running; `config_fault` is why the newest one was not.
     """
@@ -150,23 +169,17 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
     breaker: str = ""
     breaker_told: tuple[str, ...] = ()
     breaker_told_at: datetime | None = None
+    storm: Storm = Storm()
     recheck: timedelta = timedelta(seconds=5)
     edition: int = 0
     config_fault: str = ""
     config_fault_at: datetime | None = None
     silences: dict[str, Silence] = {}
+    places: dict[str, SourcePlace] = {}
+    reach: Reach = Reach()
+    count: Count | None = None
 
     def rollbacks(self) -> Iterator[Rollback]:
         """Every known rollback of every service."""
         for service in self.services.values():
             yield from service.rollbacks.values()
-
-    def breaching(self) -> int:
-        """How many services have an open incident at critical or worse."""
-        count = 0  # asked for every service that turns red, of all that are: no generators here
-        for service in self.services.values():
-            for incident in service.incidents.values():
-                if incident.kind is IncidentKind.BREACH and incident.level in _GRAVE:
-                    count += 1
-                    break
-        return count

@@ -12,7 +12,7 @@ import msgspec
 
 from watchdog.core.audit import AuditRecord
 from watchdog.core.deployment import Deployment
-from watchdog.core.incident import Incident, IncidentKind
+from watchdog.core.incident import Incident
 from watchdog.core.message import Outgoing
 from watchdog.core.request import Reply, Request
 from watchdog.core.rollback import Rollback
@@ -80,8 +80,8 @@ def request_row(request: Request, number: int) -> Row:
 
 
 def service_of(incident: Incident) -> str:
-    """The service an incident is listed under; none for an incident of a source, whose subject is the source."""
-    return "" if incident.kind is IncidentKind.SOURCE else incident.subject
+    """The service an incident is listed under; none for one of a source or of many services."""
+    return incident.subject if incident.of_service else ""
 
 
 def _service(record: ServiceRecord) -> Row:

@@ -1,0 +1,53 @@
+"""The open breaker: one aggregated message when the limits stop rollbacks, not one for each service. Pure.
+
+This module must never stop anything itself; the guard `breaker` does.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from msgspec.structs import replace
+
+from watchdog.core import telling
+from watchdog.core.audit import AuditDraft
+from watchdog.core.clockstep import ahead
+from watchdog.core.rollback import RollbackState
+from watchdog.core.silencing import Changed
+from watchdog.core.world import World
+
+#: However many services join those that the limits stop, people hear of it no more often than this.
+EVERY = timedelta(minutes=1)
+
+
+def look(world: World, now: datetime) -> Changed:
+    """Whether the limits stop anything now; told when they begin to, and again when more services wait."""
+    waiting = _waiting(world)
+    if not waiting:
+        cleared = replace(world, breaker="", breaker_told=()) if world.breaker else world
+        return Changed(world=cleared)
+    names = tuple(sorted({name for _, name, _ in waiting}))
+    why = f"{min(waiting)[2]} ({len(names)} waiting: {', '.join(names[:10])})"
+    told, told_at = tuple(name for name in world.breaker_told if name in names), world.breaker_told_at
+    world = replace(world, breaker=why, breaker_told=told)
+    soon = told_at is not None and not ahead(told_at, now) and now - told_at < EVERY
+    if told == names or soon:
+        return Changed(world=world)
+    note = AuditDraft(at=now, kind="breaker_open", subject="", body={"why": why, "services": list(names)})
+    return Changed(
+        world=replace(world, breaker_told=names, breaker_told_at=now),
+        audit=(note,),
+        messages=(telling.breaker_open(why, names, since=max(waiting)[0], now=now),),
+    )
+
+
+def _waiting(world: World) -> list[tuple[datetime, str, str]]:
+    """What the limits keep from being rolled back although it is still wrong: since when, which service, and why."""
+    return [
+        (rollback.history[-1].at, rollback.service, veto.detail)
+        for service in world.services.values()
+        for rollback in service.rollbacks.values()
+        if rollback.state is RollbackState.BLOCKED and rollback.incident in service.incidents
+        for veto in rollback.vetoes
+        if veto.guard == "breaker"
+    ]
