@@ -38,6 +38,7 @@ class DeploymentEvent(StrEnum):
     ANNOUNCEMENT_EXPIRED = "announcement_expired"
     NAMED_ANEW = "named_anew"
     VOUCHED_FOR = "vouched_for"  #: a person said that it is good
+    NOT_THERE_YET = "not_there_yet"  #: announced in place, while a rollback took traffic from its variant
 
 
 _S, _E = DeploymentState, DeploymentEvent
@@ -68,6 +69,8 @@ DEPLOYMENT = Machine(
         (_S.SUPERSEDED, _E.REPLACED): _S.SUPERSEDED,
         (_S.SUPERSEDED, _E.ROLLED_BACK): _S.ROLLED_BACK,
         (_S.FAILED, _E.REPLACED): _S.FAILED,
+        (_S.WATCHING, _E.NOT_THERE_YET): _S.PENDING,
+        (_S.RETURN, _E.NOT_THERE_YET): _S.PENDING,
         (_S.WATCHING, _E.VOUCHED_FOR): _S.STABLE,
         (_S.ADOPTED, _E.VOUCHED_FOR): _S.STABLE,
         (_S.RETURN, _E.VOUCHED_FOR): _S.STABLE,
@@ -90,6 +93,11 @@ DEPLOYMENT = Machine(
             "only a return can turn out to be something new",
         ),
         **never([_S.ROLLED_BACK, _S.SUPERSEDED, _S.FAILED], [_E.SOAKED], "one without traffic does not soak"),
+        **never(
+            set(_S) - {_S.WATCHING, _S.RETURN},
+            [_E.NOT_THERE_YET],
+            "only one that was just announced in place can turn out not to be there",
+        ),
         **never([_S.FAILED], [_E.ROLLED_BACK], "traffic never came"),
         **never([_S.PENDING, _S.FAILED], [_E.VOUCHED_FOR], "nobody can know one that never took traffic"),
     },

@@ -108,7 +108,7 @@ def _arrive(draft: Draft, variant: str, state: TrafficState, *, since: datetime)
     told = state.told(variant)
     announced = _announced(draft, variant, told)
     if announced is not None:
-        _arrive_announced(draft, announced, told, since=since)
+        arrive_announced(draft, announced, told, since=since)
         return
     earlier = _earlier(draft, variant, told)
     version = earlier.version if earlier is not None else told or variant
@@ -126,7 +126,8 @@ def _arrive(draft: Draft, variant: str, state: TrafficState, *, since: datetime)
         start_over(draft)
 
 
-def _arrive_announced(draft: Draft, announced: Deployment, told: str | None, *, since: datetime) -> None:
+def arrive_announced(draft: Draft, announced: Deployment, told: str | None, *, since: datetime) -> None:
+    """Traffic came to an announced deployment; `since` is when it can have come at the earliest."""
     served = draft.service.served(announced.variant)
     back = any(one.version == announced.version for one in served)
     arrived = replace(

@@ -9,13 +9,12 @@ from datetime import datetime, timedelta
 
 from msgspec.structs import replace
 
-from watchdog.core import deciding, proof, telling
-from watchdog.core.checks import away, bound
+from watchdog.core import deciding, meanwhile, proof, rebinding, telling
+from watchdog.core.checks import bound
 from watchdog.core.clockstep import ahead
 from watchdog.core.deployment import DeploymentEvent, DeploymentState
 from watchdog.core.draft import Draft
 from watchdog.core.events import Outcome, OutcomeKind
-from watchdog.core.incident import Breach
 from watchdog.core.rollback import VERIFYING, Rollback, RollbackEvent, RollbackState
 from watchdog.core.rule import Level
 from watchdog.core.sightings import forget_dead_checks, retire, switched
@@ -25,8 +24,6 @@ from watchdog.core.world import ServiceWorld
 
 #: A switch that should show the end of a rollback must have been readable for so long after it was due.
 READ_WITHIN = timedelta(minutes=1)
-
-_BACK = "the switch away from it was undone"
 
 _REFUSALS = {
     OutcomeKind.OVERTAKEN: RollbackEvent.OVERTAKEN,
@@ -53,9 +50,15 @@ def outcome(draft: Draft, event: Outcome) -> None:
 
 
 def _vetoed(draft: Draft, rollback: Rollback, event: Outcome) -> None:
-    """A guard said no right before the write. A person's request ends there; an automatic one waits."""
+    """A guard said no right before the write. A person's request ends there; an automatic one waits.
+
+    Unless the bad version has just lost its traffic: then there is nothing left to wait for.
+    """
     why = event.vetoes[0].detail if event.vetoes else "a guard said no"
-    record = {"vetoes": event.vetoes, "when": "before the write", "facts": event.facts}
+    record: dict[str, object] = {"vetoes": event.vetoes, "when": "before the write", "facts": event.facts}
+    if any(veto.reason == "not_live" for veto in event.vetoes):
+        deciding.end(draft, rollback, RollbackEvent.OVERTAKEN, why, record)
+        return
     moved = draft.move_rollback(
         rollback,
         RollbackEvent.VETOED,
@@ -102,7 +105,9 @@ def _applied(draft: Draft, rollback: Rollback, event: Outcome) -> None:
         draft.change_service(taints=draft.service.taints | {bad.version: taint})
     if event.state is not None:
         draft.change_service(traffic=event.state)
+    meanwhile.take_back(draft, rollback)
     switched(draft, version=rollback.to_version, variant=rollback.to_variant, at=event.at)
+    meanwhile.arrive(draft, rollback)
     if event.state is not None:
         retire(draft, event.state)
     _begin_proof(draft, moved)
@@ -119,7 +124,7 @@ def _deadlines(draft: Draft, rollback: Rollback, start: datetime) -> tuple[datet
 
 def _begin_proof(draft: Draft, rollback: Rollback) -> None:
     """Samples from before the switch prove nothing: the breached rules count clear samples anew, on the target."""
-    _rebind(draft, rollback)
+    rebinding.to_target(draft, rollback)
     forget_dead_checks(draft)
     for rule in rollback.rules:
         check = bound(rule, rollback)
@@ -127,52 +132,6 @@ def _begin_proof(draft: Draft, rollback: Rollback) -> None:
         if state is not None:
             anew = replace(state, clears=0, streaks={}, held=Level.OK, probe_failures=0)
             draft.set_check(check, anew, store=True)
-
-
-def _rebind(draft: Draft, rollback: Rollback) -> None:
-    """The incident's breaches of the version that was taken away now wait for the target version."""
-    incident = draft.service.incidents.get(rollback.incident or "")
-    if incident is None:
-        return
-    breaches: dict[str, Breach] = {}
-    for key, breach in incident.breaches.items():
-        if breach.over or not breach.rule.per_version or breach.version != rollback.from_version:
-            breaches[key] = breach
-        else:
-            why = f"bad on {rollback.from_version}; waits for {rollback.to_version} to prove ok"
-            breaches[str(bound(breach.rule, rollback))] = replace(
-                breach, version=rollback.to_version, value=None, reason=why
-            )
-    draft.set_incident(replace(incident, breaches=breaches))
-
-
-def _rebind_back(draft: Draft, rollback: Rollback) -> None:
-    """The bad version is live again: the incident waits for it as before, whatever the target showed meanwhile."""
-    incident = draft.service.incidents.get(rollback.incident or "")
-    if incident is None or rollback.applied_at is None:
-        return
-    breaches: dict[str, Breach] = {}
-    for key, breach in incident.breaches.items():
-        ended_at = breach.cleared_at or breach.retired_at
-        if ended_at is not None and ended_at < rollback.applied_at:
-            breaches[key] = breach
-            continue
-        again = replace(breach, cleared_at=None, retired_at=None)
-        if breach.rule.per_version and key == str(bound(breach.rule, rollback)):
-            before = str(away(breach.rule, rollback))
-            breaches[before] = replace(again, version=rollback.from_version, value=None, reason=_BACK)
-        else:
-            _clear_anew(draft, key)
-            breaches[key] = again
-    draft.set_incident(replace(incident, breaches=breaches))
-    draft.note("incident_goes_on", incident=incident.id, rollback=rollback.id, checks=sorted(breaches))
-
-
-def _clear_anew(draft: Draft, key: str) -> None:
-    """Clear samples from while the bad version was away say nothing about it."""
-    for check, state in list(draft.service.checks.items()):
-        if str(check) == key:
-            draft.set_check(check, replace(state, clears=0), store=True)
 
 
 def settling(service: ServiceWorld, sampled_at: datetime, *, now: datetime) -> bool:
@@ -207,7 +166,7 @@ def traffic_seen(draft: Draft, state: TrafficState) -> None:
             _end(draft, rollback, RollbackEvent.OVERTAKEN, "a newer deployment takes traffic", record)
         else:
             _end(draft, rollback, RollbackEvent.UNDONE, _undone_why(rollback, state), record)
-            _rebind_back(draft, rollback)
+            rebinding.back(draft, rollback)
     elif rollback.to_variant not in state.live:
         _end(draft, rollback, RollbackEvent.OVERTAKEN, "traffic was moved to another variant", record)
     elif rollback.state is RollbackState.APPLIED:
@@ -299,7 +258,7 @@ def _newer_deployment(draft: Draft, rollback: Rollback) -> bool:
         and one.id != rollback.deployment
         and one.live_at is not None
         and rollback.applied_at is not None
-        and one.live_at > rollback.applied_at
+        and one.live_at >= rollback.applied_at
         and one.state in (DeploymentState.WATCHING, DeploymentState.STABLE)
         for one in draft.service.deployments.values()
     )
