@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from tests.core.scenario import CRITICAL, MINUTE, OK, ROLLBACK, T0, WARNING, Scenario, of_service, probe, rule
 from watchdog.core.deployment import Deployment
+from watchdog.core.events import OutcomeKind
 from watchdog.core.facts import facts_before_write, gather
 from watchdog.core.guards import (
     BEFORE_WRITE,
@@ -19,7 +20,8 @@ from watchdog.core.guards import (
     GuardFacts,
     ask,
 )
-from watchdog.core.rollback import RollbackState
+from watchdog.core.request import RequestKind
+from watchdog.core.rollback import RollbackState, Veto
 from watchdog.core.rule import Level
 from watchdog.core.service import GitOps, Limits, Mode, RollbackPolicy
 
@@ -529,3 +531,174 @@ def test_a_pause_by_a_person_names_him() -> None:
     facts = gather(paused, scenario.service, now=scenario.now, automatic=True, bad=scenario.on("green"))
 
     assert facts.paused == "the pause file is there"
+
+
+# -- asked again right before the write
+
+
+def before_write(scenario: Scenario, /, *, world: Any = None, **weights: int) -> list[tuple[str, str]]:
+    facts = facts_before_write(
+        world or scenario.world,
+        scenario.rollback,
+        scenario.state(**weights),
+        now=scenario.now,
+        paused_by_file="",
+    )
+    return [(veto.guard, veto.reason) for veto in ask(facts, BEFORE_WRITE)]
+
+
+def test_a_mark_on_the_target_that_was_set_since_the_decision_stops_the_write() -> None:
+    scenario = Scenario().decided()
+    marked = replace(scenario.state(), paused="by bob")
+
+    facts = facts_before_write(
+        scenario.world, scenario.rollback, marked, now=scenario.now, paused_by_file="the pause file exists"
+    )
+
+    assert [veto.detail for veto in ask(facts, BEFORE_WRITE)] == [
+        "the pause file exists; paused by a mark on the target: by bob"
+    ]
+
+
+def test_a_mark_on_the_target_stops_the_decision_and_its_end_lets_it_go() -> None:
+    scenario = Scenario().green_deployed()
+    marked = replace(scenario.state(), paused="by bob")
+    scenario.world = replace(scenario.world, services={"trips": replace(scenario.service, traffic=marked)})
+
+    scenario.green_is_bad()
+    assert scenario.vetoes == [("paused", "paused")]
+    assert "by bob" in scenario.rollback.vetoes[0].detail
+
+    scenario.traffic().green_is_bad(1)
+    scenario.rollback_is(RollbackState.INTENDED)
+
+
+def test_all_kill_switches_that_are_set_are_named() -> None:
+    scenario = Scenario().green_deployed()
+    scenario.ask(RequestKind.PAUSE, reason="release freeze")
+    service = replace(scenario.service, traffic=replace(scenario.state(), paused="by bob"))
+    world = replace(scenario.world, paused_by_file="the pause file exists", services={"trips": service})
+
+    facts = gather(world, service, now=scenario.now, automatic=True, bad=scenario.on("green"))
+
+    assert facts.paused == (
+        "the pause file exists; paused by alice: release freeze; paused by a mark on the target: by bob"
+    )
+
+
+def test_a_pause_without_a_reason_names_who_set_it() -> None:
+    scenario = Scenario().green_deployed()
+    scenario.ask(RequestKind.PAUSE)
+
+    assert facts_of(scenario).paused == "paused by alice"
+
+
+def test_a_service_that_people_must_approve_since_the_decision_is_not_written_without_them() -> None:
+    scenario = Scenario().decided().mode(Mode.APPROVE)
+
+    assert before_write(scenario) == [("mode", "not_approved")]
+
+
+def test_what_a_person_approved_is_written() -> None:
+    scenario = Scenario(mode=Mode.APPROVE).decided()
+    scenario.ask(RequestKind.APPROVE, scenario.incident.id)
+
+    assert before_write(scenario.rollback_is(RollbackState.INTENDED)) == []
+    assert before_write(scenario.mode(Mode.OBSERVE)) == [("mode", "observe")]
+
+
+def test_an_approval_is_for_one_intent_and_not_for_the_next() -> None:
+    scenario = Scenario(mode=Mode.APPROVE).decided()
+    scenario.ask(RequestKind.APPROVE, scenario.incident.id)
+    scenario.outcome(OutcomeKind.VETOED, vetoes=(Veto(guard="target_ready", reason="not_ready", detail="x"),))
+    scenario.mode(Mode.ENFORCE).green_is_bad(1).rollback_is(RollbackState.INTENDED)
+
+    assert before_write(scenario.mode(Mode.APPROVE)) == [("mode", "not_approved")]
+
+
+def test_another_version_that_came_since_the_decision_may_be_the_bad_one() -> None:
+    scenario = Scenario(of_service()).shows("red", ready=1, total=1).traffic(blue=1, green=0, red=0)
+    scenario.healthy_for("11m").after("5s").traffic(blue=0, green=1).after("35s").traffic()
+    scenario.green_is_bad(rule="load").rollback_is(RollbackState.INTENDED)
+
+    assert before_write(scenario) == []
+    assert before_write(scenario, red=1) == [("still_live", "not_attributable")]
+    assert before_write(scenario, red=0, blue=1) == [], "half of our own change is no other version"
+
+
+def test_a_rule_that_names_the_version_accuses_it_whatever_came_since() -> None:
+    scenario = Scenario().shows("red", ready=1, total=1).traffic(blue=1, green=0, red=0)
+    scenario.healthy_for("11m").after("5s").traffic(blue=0, green=1).after("35s").traffic().green_is_bad()
+
+    assert before_write(scenario, red=1) == []
+
+
+def test_a_target_that_was_live_beside_the_bad_version_is_a_version_like_any_other() -> None:
+    scenario = Scenario(rule(), of_service()).stable_blue().after("5s").traffic(blue=1, green=1).after("35s")
+    scenario.traffic().green_is_bad(rule="errors").rollback_is(RollbackState.INTENDED)
+    assert scenario.rollback.change is not None
+    assert scenario.rollback.change.beside
+    unnamed = replace(scenario.rollback, rules=(scenario.rules[1],))
+
+    def reasons(*rules: Any) -> list[str]:
+        facts = facts_before_write(
+            scenario.world,
+            replace(unnamed, rules=rules),
+            scenario.state(),
+            now=scenario.now,
+            paused_by_file="",
+        )
+        return [veto.reason for veto in ask(facts, BEFORE_WRITE)]
+
+    assert reasons(scenario.rules[1]) == ["not_attributable"]
+    assert reasons(scenario.rules[1], scenario.rules[0]) == []
+    assert reasons() == []
+
+
+def test_a_person_need_not_say_which_version_is_bad() -> None:
+    scenario = Scenario(of_service()).shows("red", ready=1, total=1).traffic(blue=1, green=0, red=0)
+    scenario.healthy_for("11m").after("5s").traffic(blue=0, green=1).after("35s").traffic()
+    scenario.green_is_bad(1, value=CRITICAL, rule="load")
+    assert scenario.ask(RequestKind.ROLLBACK, reason="I know").status == 202
+    assert scenario.rollback.rules
+
+    assert before_write(scenario, red=1) == []
+
+
+# -- counted
+
+
+def test_half_a_switch_is_a_switch_for_the_cooldown() -> None:
+    scenario = Scenario().decided()
+    before = scenario.now
+    scenario.after("1m").outcome(OutcomeKind.HALF_DONE, state=scenario.state(blue=1, green=1))
+    assert scenario.rollback.applied_at is None
+
+    assert facts_of(scenario).switched_at == before + MINUTE
+    assert facts_of(scenario, own=scenario.rollback).switched_at is None
+
+
+def test_what_was_stopped_before_the_write_moved_nothing() -> None:
+    scenario = Scenario().decided()
+    assert facts_of(scenario).switched_at is None
+    scenario.outcome(OutcomeKind.VETOED, vetoes=(Veto(guard="paused", reason="paused", detail="x"),))
+
+    facts = facts_of(scenario)
+
+    assert (facts.switched_at, facts.rollbacks_today, facts.recent_rollbacks) == (None, 0, 0)
+
+
+def test_the_last_of_several_switches_counts_of_whomever() -> None:
+    scenario = Scenario().switched()
+    first = scenario.rollback
+    assert first.applied_at is not None
+    later = replace(first, id="rb-later", automatic=False, applied_at=first.applied_at + MINUTE)
+    earlier = replace(first, id="rb-earlier", applied_at=first.applied_at - MINUTE)
+    service = replace(scenario.service, rollbacks={one.id: one for one in (earlier, later, first)})
+    world = replace(scenario.world, services={"trips": service})
+
+    def switched_at(own: Any) -> Any:
+        return gather(world, service, now=scenario.now, automatic=True, bad=None, own=own).switched_at
+
+    assert switched_at(None) == later.applied_at
+    assert switched_at(later) == first.applied_at

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 from watchdog.config.nodes import Node
@@ -14,6 +15,10 @@ from watchdog.config.problems import Problems, meant, quote, unknown
 from watchdog.config.schema import ProfileShape, RollbackShape
 from watchdog.core.service import RollbackPolicy
 from watchdog.core.units import format_duration
+
+
+#: Rollbacks that ended are remembered this long for the limits (`watchdog.core.step`).
+REMEMBERED = timedelta(hours=24)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +57,10 @@ def policy_of(
             "only a dead probe could roll a deployment back"
         )
         problems.note(at.at, words)
+    if policy.cooldown > REMEMBERED:
+        at = _place("cooldown", node, profile) or node
+        words = f"longer than {format_duration(REMEMBERED)} cannot be kept: so long rollbacks are counted"
+        problems.add(at.at, words)
     if policy.max_per_day == 0:
         at = _place("max_per_day", node, profile) or node
         problems.note(at.at, "max_per_day 0 never rolls back by itself; `mode: observe` says so more clearly")
