@@ -293,6 +293,15 @@ def test_a_policy_that_never_rolls_back_is_worth_a_note(draft: Draft, rollback: 
     assert [it.split(": ", 1)[1] for it in draft.notes()] == [note]
 
 
+def test_what_is_asked_to_know_the_network_arrives(draft: Draft) -> None:
+    assert draft.load().self_check == ()
+
+    draft.insert('self_check: [{kind: http, url: "http://gateway/", timeout: 2s}]\n')
+
+    (found,) = draft.load().self_check
+    assert (found.kind, found.settings.timeout) == ("http", timedelta(seconds=2))
+
+
 def test_limits_arrive(draft: Draft) -> None:
     assert draft.load().limits == Limits()
 

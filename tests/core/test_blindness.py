@@ -6,7 +6,18 @@ from datetime import timedelta
 
 import pytest
 
-from tests.core.scenario import CRITICAL, MINUTE, OK, T0, Scenario, counting, of_service, probe, rule
+from tests.core.scenario import (
+    CRITICAL,
+    MINUTE,
+    OK,
+    ROLLBACK,
+    T0,
+    Scenario,
+    counting,
+    of_service,
+    probe,
+    rule,
+)
 from watchdog.core.incident import Incident, IncidentKind
 from watchdog.core.message import MessageKind
 from watchdog.core.observation import Failed, FailReason, NoData, NoDataReason, Observation
@@ -296,6 +307,23 @@ def test_it_closes_when_the_source_answers() -> None:
     after = scenario.world.sources["prometheus"]
     assert (after.up, after.failing_since) == (True, None)
     assert scenario.message(CLOSED).headline == "prometheus: closed: the source answers again"
+
+
+def test_a_source_that_is_back_after_a_long_outage_leaves_nobody_told_of_each_service() -> None:
+    scenario = outage_of_three()
+    for _ in range(20):
+        scenario.after("30s")
+        for name in ("trips", "cars", "hotels"):
+            scenario.fails(name=name)
+        scenario.tick()
+    for _ in range(3):
+        scenario.after("10s")
+        for name in ("trips", "cars", "hotels"):
+            scenario.observe(value=ROLLBACK, name=name)
+        assert scenario.remembers().verdict is not None
+        assert scenario.tick().remembers().held is Level.OK, "quarantine: the window is half empty"
+
+    assert scenario.told == [OPENED, CLOSED]
 
 
 def test_a_person_acknowledges_and_closes_the_outage() -> None:

@@ -31,12 +31,14 @@ WELL = {
     "watchdog_config_last_reload_successful": "1+0x180",
     "watchdog_loop_lag_seconds": "0.001+0x90 0.4 0.001+0x89",
     "watchdog_is_leader": "1+0x180",
+    "watchdog_cut_off": "0+0x90 1 0+0x89",
 }
 FAILED = 'watchdog_rollbacks_total{service="shop",outcome="failed"}'
 TROUBLE = {
     "WatchdogDown": {'up{job="rollback-watchdog"}': "1+0x170 0+0x9"},
     "WatchdogCannotRollBack": {'watchdog_rollback_ready{service="shop"}': "1+0x30 0+0x149"},
     "WatchdogSourceDown": {'watchdog_source_up{source="prometheus"}': "1+0x170 0+0x9"},
+    "WatchdogCutOff": {"watchdog_cut_off": "0+0x170 1+0x9"},
     "WatchdogRuleBlind": {
         'watchdog_rule_last_data_timestamp_seconds{rule="error-rate"}': "0+60x90 5400+0x89"
     },

@@ -27,6 +27,7 @@ KINDS = {
     ("main", "environments"): "mapping: name to profile",
     ("main", "channels"): "mapping: name to channel",
     ("main", "routes"): "list of routes",
+    ("main", "self_check"): "list of probes",
     ("main", "leader"): "`{kind: single}`",
     ("service", "rules"): "list of rule names or `{tag: TAG}`",
     ("service", "traffic"): "mapping with `kind`",

@@ -156,6 +156,12 @@ def test_a_check_without_a_number_has_a_level_and_no_value() -> None:
     assert value(metrics, "watchdog_rule_last_data_timestamp_seconds", rule="healthy") is None
 
 
+def test_that_nothing_answers_is_shown(metrics: Metrics) -> None:
+    assert value(metrics, "watchdog_cut_off") == 0
+    cut = Metrics(lambda: msgspec.structs.replace(view(), cut_off_at=NOW))
+    assert value(cut, "watchdog_cut_off") == 1
+
+
 def check_of(rule: str, reason: Reason, **facts: Any) -> CheckView:
     return CheckView(
         id=CheckId(service="trips", rule=rule),

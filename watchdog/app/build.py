@@ -12,7 +12,9 @@ from watchdog.channels.interface import Channel
 from watchdog.channels.registry import KINDS as CHANNELS
 from watchdog.config.loaded import Configuration, Provider, ServiceEntry
 from watchdog.core.observation import Pulse
+from watchdog.core.reach import SourcePlace, place_of
 from watchdog.core.rule import ProbeForm
+from watchdog.engine.references import Reference
 from watchdog.probes.interface import Probe
 from watchdog.probes.registry import KINDS as PROBES
 from watchdog.settings.registry import load
@@ -51,9 +53,24 @@ def build_probes(configuration: Configuration) -> dict[str, Probe]:
 
 
 def probe_kinds(configuration: Configuration) -> frozenset[str]:
-    """The kinds of probes that a rule or a readiness check names."""
+    """The kinds of probes that a rule, a readiness check or `self_check` names."""
     rules = {rule.form.kind for rule in configuration.rules.values() if isinstance(rule.form, ProbeForm)}
-    return frozenset(rules | {entry.ready.kind for entry in configuration.services.values() if entry.ready})
+    ready = {entry.ready.kind for entry in configuration.services.values() if entry.ready}
+    return frozenset(rules | ready | {one.kind for one in configuration.self_check})
+
+
+def references(configuration: Configuration) -> tuple[Reference, ...]:
+    """What `self_check` asks."""
+    return tuple(
+        Reference(kind=one.kind, settings=one.settings.model_dump()) for one in configuration.self_check
+    )
+
+
+def places(configuration: Configuration) -> dict[str, SourcePlace]:
+    """Where each source is asked: what answers on this machine says nothing of the network."""
+    return {
+        name: place_of(one.kind, one.settings.model_dump()) for name, one in configuration.sources.items()
+    }
 
 
 def build_probe(kind: str) -> Probe:

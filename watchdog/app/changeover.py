@@ -17,6 +17,7 @@ import structlog
 from watchdog.aio.clock import Clock
 from watchdog.aio.supervise import Supervisor
 from watchdog.api.auth import Guard
+from watchdog.app.build import places
 from watchdog.app.parts import Built, Key, Parts
 from watchdog.config.loaded import Configuration
 from watchdog.core.edition import SWITCH
@@ -174,6 +175,7 @@ class Changeover:
             limits=configuration.limits,
             routes=configuration.routes,
             recheck=configuration.intervals.recheck,
+            places=places(configuration),
             before=self.configuration.trail.digest,
             after=configuration.trail.digest,
             restored=await self._restored(configuration),

@@ -177,6 +177,7 @@ class _Maker:
             environments=named(self._ref(schema.ProfileShape)),
             channels=named(self._provider("channel")),
             routes={"type": "array", "items": self._ref(schema.RouteShape)},
+            self_check={"type": "array", "items": self._provider("probe"), "minItems": 1},
             leader={"type": "object", "properties": {"kind": {"const": "single"}}, "required": ["kind"]},
         )
 

@@ -27,6 +27,7 @@ from watchdog.config.shape import shape
 from watchdog.config.trail import Trail, matches
 from watchdog.core.routing import Route
 from watchdog.core.service import Intervals, Limits
+from watchdog.core.variables import names_in
 
 __all__ = ["InvalidConfiguration", "Registries", "load"]
 
@@ -112,6 +113,7 @@ class _Loader:
             sources=_found(sources),
             channels=_found(channels),
             routes=routes,
+            self_check=self._self_check(),
             notes=problems.notes,
             trail=self._trail,
         )
@@ -137,6 +139,19 @@ class _Loader:
             words = f"{quote(str(file))} is a folder, which would mean paused for ever; name a file in it"
             self._problems.add(place.at, words)
         return file
+
+    def _self_check(self) -> tuple[Provider, ...]:
+        """Targets beyond the services'. Their settings take no variables: they are nobody's."""
+        place = self._root.get("self_check")
+        found = []
+        for node in (place.items or ()) if place is not None else ():
+            for leaf in node.leaves():
+                for word in names_in(leaf.text or ""):
+                    self._problems.add(leaf.at, f"${word} is not known here: it is asked for no service")
+            found.append(self._providers.read("probe", node))
+        if place is not None and not place.items and "self_check" not in self._broken:
+            self._problems.add(place.at, "an empty list checks nothing; leave `self_check` out")
+        return tuple(one for one in found if one is not None)
 
     def _limits(self) -> Limits:
         written = self._written.limits

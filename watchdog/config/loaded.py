@@ -93,5 +93,6 @@ class Configuration:
     sources: dict[str, Provider]
     channels: dict[str, Provider]
     routes: tuple[Route, ...]
+    self_check: tuple[Provider, ...] = ()
     notes: tuple[Problem, ...] = field(default=(), compare=False)
     trail: Trail = field(default_factory=Trail, compare=False, repr=False)

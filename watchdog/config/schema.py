@@ -364,6 +364,9 @@ class MainShape(Settings):
     """Profiles of services."""
     limits: LimitsShape = LimitsShape()
     """Blast radius."""
+    self_check: tuple[Any, ...] = ()
+    """Probes of what should always answer, asked while many targets fail: when none does, it is the watchdog's own
+    network, and no target is called dead."""
     channels: dict[str, Any] = Field(default_factory=dict)
     """How people are told."""
     routes: tuple[Any, ...] = ()

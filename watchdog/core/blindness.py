@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 from msgspec.structs import replace
 
-from watchdog.core import suspicion, telling
+from watchdog.core import cutoff, suspicion, telling
 from watchdog.core.check import CheckId, CheckState, Reason
 from watchdog.core.checks import rule_of
 from watchdog.core.clockstep import ahead
@@ -21,7 +21,7 @@ from watchdog.core.incident import INCIDENT, Incident, IncidentEvent, IncidentKi
 from watchdog.core.judging import close
 from watchdog.core.observation import Failed, FailReason
 from watchdog.core.rule import Level, Rule, Severity
-from watchdog.core.world import ServiceWorld, SourceWorld, World
+from watchdog.core.world import SourceWorld, World
 
 #: After so many failed reads in a row the switch counts as unreadable.
 UNREADABLE_AFTER = 3
@@ -60,6 +60,8 @@ def heard(world: World, event: Observed, now: datetime) -> World:
 
 def look(draft: Draft) -> None:
     """Open, update or close the blindness of one service. A source that is down has an incident of its own."""
+    known = draft.service.incident_of(IncidentKind.BLIND)
+    told = known.checks if known is not None else ()
     own = [
         (check, state)
         for check, state in draft.service.checks.items()
@@ -67,8 +69,11 @@ def look(draft: Draft) -> None:
         and (rule := rule_of(draft.service, check)) is not None
         and blind(rule, state, draft.now)
         and not _failed_at_source(rule, state)
+        and (
+            check.rule in told
+            or not (_comes_back(state) or cutoff.hushes(draft.world, rule, state, draft.now))
+        )
     ]
-    known = draft.service.incident_of(IncidentKind.BLIND)
     quiet = known.checks if known is not None and known.severity is Severity.LOW else ()
     alone = [
         (check, state)
@@ -123,6 +128,11 @@ def _idle(draft: Draft, known: Incident | None) -> bool:
     if known is not None and known.summary == NOTHING_LIVE:
         return True
     return draft.now - since >= min((rule.blind_after for rule in service.rules.values()), default=IDLE_AFTER)
+
+
+def _comes_back(state: CheckState) -> bool:
+    """Whether its source answers again and only a full window is missing: that was told as the source's outage."""
+    return state.verdict is not None and state.verdict.reason is Reason.QUARANTINE
 
 
 def _failed_at_source(rule: Rule, state: CheckState) -> bool:
@@ -188,21 +198,22 @@ def _follow(
         draft.tell(message)
 
 
-def blind_services(
-    services: dict[str, ServiceWorld], source: str, now: datetime
-) -> tuple[tuple[str, ...], str]:
+def blind_services(world: World, source: SourceWorld, now: datetime) -> tuple[tuple[str, ...], str]:
     """The services that a failing source leaves blind, and what it said; none before one was it for too long.
 
-    Then all of them: polls are moments apart, and people hear of an outage once.
+    Then all of them: polls are moments apart, and people hear of an outage once. That nothing at all answers is told
+    as such, not as this source's outage.
     """
     failing: set[str] = set()
     too_long, why = False, ""
-    for service in services.values():
+    for service in world.services.values():
         for check, state in service.checks.items():
             if state.verdict is None or state.verdict.reason not in _FAILED:
                 continue
             rule = rule_of(service, check)
-            if rule is None or rule.source != source or not _failed_at_source(rule, state):
+            if rule is None or rule.source != source.name or not _failed_at_source(rule, state):
+                continue
+            if source.incident is None and cutoff.hushes(world, rule, state, now):
                 continue
             failing.add(service.name)
             if blind(rule, state, now):

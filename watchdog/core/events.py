@@ -94,6 +94,12 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     attempts: int = 0
 
 
+class References(msgspec.Struct, frozen=True, kw_only=True):
+    """The targets of `self_check` were asked. `answered`: any of them; `None`: there is no reason to ask any more."""
+
+    answered: bool | None
+
+
 class ChannelDead(msgspec.Struct, frozen=True, kw_only=True):
     """A message was given up on one channel; somebody must hear of it another way."""
 
@@ -103,7 +109,7 @@ class ChannelDead(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
 
 
-Event = Observed | TrafficSeen | TrafficUnseen | Asked | Ticked | Stood | Outcome | ChannelDead
+Event = Observed | TrafficSeen | TrafficUnseen | Asked | Ticked | Stood | Outcome | ChannelDead | References
 
 
 def service_of(event: object) -> str:

@@ -27,6 +27,8 @@ class MessageKind(StrEnum):
     ROLLBACK_ENDED = "rollback_ended"
     SWITCH_UNDONE = "switch_undone"
     BREAKER_OPEN = "breaker_open"
+    CUT_OFF = "cut_off"
+    REACHABLE_AGAIN = "reachable_again"
     STORE_FAILED = "store_failed"
     PAUSED = "paused"
     RESUMED = "resumed"

@@ -92,10 +92,11 @@ class Value(msgspec.Struct, frozen=True, kw_only=True, tag="value"):
 
 
 class Pulse(msgspec.Struct, frozen=True, kw_only=True, tag="pulse"):
-    """A probe's answer: alive or dead."""
+    """A probe's answer: alive or dead. `answered`: the target said something, if only the wrong thing."""
 
     passed: bool
     at: datetime
+    answered: bool = False
     detail: str = ""
     asked: str = ""
 

@@ -23,6 +23,7 @@ from watchdog.core.edition import SWITCH
 from watchdog.core.incident import Incident
 from watchdog.core.message import Message
 from watchdog.core.orphans import orphans
+from watchdog.core.reach import SourcePlace
 from watchdog.core.rollback import VERIFYING, RollbackState
 from watchdog.core.routing import Route
 from watchdog.core.rule import Rule
@@ -48,6 +49,7 @@ class Reconfigured(msgspec.Struct, frozen=True, kw_only=True):
     limits: Limits
     routes: tuple[Route, ...]
     recheck: timedelta
+    places: dict[str, SourcePlace] = {}
     before: str = ""
     after: str = ""
     restored: dict[str, ServiceWorld] = {}
@@ -156,6 +158,7 @@ def _taken(world: World, change: Reconfigured, now: datetime) -> Stepped:
         limits=change.limits,
         routes=change.routes,
         recheck=change.recheck,
+        places=change.places,
         config_fault="",
         config_fault_at=None,
     )

@@ -64,6 +64,8 @@ class SourceView(msgspec.Struct, frozen=True, kw_only=True):
 class View(msgspec.Struct, frozen=True, kw_only=True):
     """Everything at one moment. `turn_at` is the reactor's last progress, `silences` how many hold.
 
+    `cut_off_at` is since when nothing answers the watchdog.
+
     `config_fault` is why the configuration's files, as they are now, cannot be used; the one before is in force.
     """
 
@@ -73,6 +75,7 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
     epoch: int = 0
     paused_by_file: bool = False
     breaker: str = ""
+    cut_off_at: datetime | None = None
     store_error: str = ""
     silences: int = 0
     config_fault: str = ""

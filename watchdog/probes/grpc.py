@@ -96,15 +96,16 @@ class GrpcProbe:
         judged = await self._judged(wanted, address, now)
         if isinstance(judged, Failed):
             return msgspec.structs.replace(judged, asked=asked)
-        passed, detail = judged
-        return Pulse(passed=passed, at=now, detail=detail, asked=asked)
+        passed, answered, detail = judged
+        return Pulse(passed=passed, at=now, answered=answered, detail=detail, asked=asked)
 
     async def aclose(self) -> None:
         self._closed = True
 
     async def _judged(
         self, wanted: GrpcProbeSettings, address: Address, now: datetime
-    ) -> tuple[bool, str] | Failed:
+    ) -> tuple[bool, bool, str] | Failed:
+        """Whether it passed, whether it answered at all, and what there is to say."""
         clock = asyncio.get_running_loop().time
         timeout = wanted.timeout.total_seconds()
         began = clock()
@@ -116,7 +117,7 @@ class GrpcProbe:
         except NotConnected as fault:
             if fault.ours:
                 return Failed(reason=FailReason.UNABLE, detail=str(fault))
-            return False, str(fault)
+            return False, False, str(fault)
         left = timeout - (clock() - began)
         try:
             async with asyncio.timeout(left):
@@ -127,7 +128,7 @@ class GrpcProbe:
             return wrong
         took = clock() - began
         wrong = wrong or expiring(wanted.expect, connected.certificate, now) or late(wanted.expect, took)
-        return not wrong, wrong or f"SERVING after {took * 1000:.0f} ms"
+        return not wrong, True, wrong or f"SERVING after {took * 1000:.0f} ms"
 
     def _roots_of(self, ca_file: Path | None) -> bytes:
         """The authorities that the connection was verified by: gRPC would bring its own instead of the system's."""

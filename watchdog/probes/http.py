@@ -156,7 +156,8 @@ class HttpProbe:
         if isinstance(judged, Failed):
             return msgspec.structs.replace(judged, asked=asked)
         passed, detail = judged
-        return Pulse(passed=passed, at=now, detail=detail, asked=asked)
+        answered = isinstance(heard, _Heard)
+        return Pulse(passed=passed, at=now, answered=answered, detail=detail, asked=asked)
 
     async def aclose(self) -> None:
         self._closed = True

@@ -84,7 +84,7 @@ class TcpProbe:
         took = clock() - began
         wrong = expiring(wanted.expect, connected.certificate, now) or late(wanted.expect, took)
         detail = wrong or f"connected after {took * 1000:.0f} ms"
-        return Pulse(passed=not wrong, at=now, detail=detail, asked=asked)
+        return Pulse(passed=not wrong, at=now, answered=True, detail=detail, asked=asked)
 
     async def aclose(self) -> None:
         self._closed = True

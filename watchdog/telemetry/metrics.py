@@ -192,6 +192,11 @@ class _FromView(Collector):
             ready.add_metric([service.name], float(service.rollback_ready))
         yield ready
         yield GaugeMetricFamily(
+            "watchdog_cut_off",
+            "Whether nothing answers, so that no target is called dead.",
+            value=float(view.cut_off_at is not None),
+        )
+        yield GaugeMetricFamily(
             "watchdog_is_leader", "Whether this process may act.", value=float(view.leader)
         )
 

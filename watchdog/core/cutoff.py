@@ -1,0 +1,187 @@
+"""What follows when nothing answers: failures that say nothing, one message instead of a thousand.
+
+`watchdog.core.reach` knows whether anything answers; here it is applied to observations, to blindness and to what
+people are told. Pure. This module must never touch a failure while others answer.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from msgspec.structs import replace
+
+from watchdog.core import reach as reaching
+from watchdog.core.audit import AuditDraft
+from watchdog.core.check import CheckState, Reason
+from watchdog.core.checks import rule_of
+from watchdog.core.events import Observed, References
+from watchdog.core.message import Message, MessageKind
+from watchdog.core.observation import Failed, FailReason, Pulse
+from watchdog.core.reach import NOTHING_ANSWERS, Reach, SourcePlace
+from watchdog.core.rule import Level, ProbeForm, Rule, Severity
+from watchdog.core.silencing import Changed
+from watchdog.core.units import format_duration
+from watchdog.core.world import World
+
+#: Nothing must have answered for so many recheck intervals before people hear of it: one lost answer is no outage.
+TOLD_AFTER = 3
+#: While it comes and goes, people hear of it no more often than this.
+TELL_EVERY = timedelta(minutes=10)
+#: Services named in the message.
+_SHOWN = 20
+#: The name under which the configured references answer.
+_REFERENCES = "self_check"
+_ABSENT = frozenset({Reason.UNREACHABLE, Reason.TIMEOUT, Reason.UNABLE})
+
+
+def heard(world: World, event: Observed, now: datetime) -> tuple[World, Observed]:
+    """The world with what an observation says of our own reach, and the observation as it may be judged."""
+    service = world.services.get(event.check.service)
+    rule = rule_of(service, event.check) if service is not None else None
+    if rule is None or not (rule.is_probe or rule.source):
+        return world, event
+    observation = event.observation
+    place = None if rule.is_probe else world.places.get(rule.source or "", SourcePlace())
+    here = _is_here(world, rule)
+    own = (
+        observation.asked or str(event.check) if isinstance(observation, Pulse | Failed) else str(event.check)
+    )
+    target = own if rule.is_probe else f"source {rule.source}"
+    answered = reaching.answered_at(observation, place, now)
+    reach = world.reach
+    if answered is not None:
+        reach = reaching.after_answer(reach, target, answered, here=here)
+    elif reaching.is_absent(observation, place):
+        name = event.check.service
+        reach = reaching.after_absence(reach, target, name, here=here, interval=rule.interval, now=now)
+    if reach is not world.reach:
+        world = replace(world, reach=reach)
+    dead = isinstance(observation, Pulse) and not (observation.passed or observation.answered)
+    if not dead or not isinstance(observation, Pulse):
+        return world, event
+    if not reaching.excused(reach, here=here, interval=rule.interval, now=now):
+        return world, event
+    said = f"{NOTHING_ANSWERS} ({observation.detail})" if observation.detail else NOTHING_ANSWERS
+    failed = Failed(reason=FailReason.UNABLE, detail=said, asked=observation.asked)
+    return _unbelieved(world, event, reach, target, here=here, now=now), replace(event, observation=failed)
+
+
+def _unbelieved(
+    world: World, event: Observed, reach: Reach, target: str, *, here: bool, now: datetime
+) -> World:
+    """The world without the failures before this one that began after the last answer: they say as little."""
+    service = world.services[event.check.service]
+    state = service.checks.get(event.check)
+    circle = reach.of(here=here)
+    since = circle.failing.get(target)
+    if (
+        state is None
+        or not state.probe_failures
+        or since is None
+        or since not in reaching.mass_of(circle, now)
+    ):
+        return world
+    forgotten = replace(state, probe_failures=0, streaks={}, held=Level.OK)
+    service = replace(service, checks=service.checks | {event.check: forgotten})
+    return replace(world, services={**world.services, service.name: service})
+
+
+def _is_here(world: World, rule: Rule) -> bool:
+    if isinstance(rule.form, ProbeForm):
+        return reaching.probes_here(rule.form.settings)
+    return world.places.get(rule.source or "", SourcePlace()).here
+
+
+def referred(world: World, event: References, now: datetime) -> World:
+    """The world with what the configured references said."""
+    return replace(
+        world, reach=reaching.after_references(world.reach, _REFERENCES, answered=event.answered, now=now)
+    )
+
+
+def wants_references(world: World) -> bool:
+    """Whether a mass of targets fails, so that the configured references should be asked."""
+    if world.reach.cut_at is not None:
+        return True
+    failing = {one.service for one in world.reach.whole.failing.values()}
+    limits = world.limits
+    return len(failing) >= limits.at_least and len(failing) > limits.max_share * len(world.services)
+
+
+def hushes(world: World, rule: Rule, state: CheckState, now: datetime) -> bool:
+    """Whether a check's silence is told by the one message that nothing answers.
+
+    For two intervals more: then it was asked again.
+    """
+    if state.verdict is None or state.verdict.reason not in _ABSENT:
+        return False
+    return reaching.excused(world.reach, here=_is_here(world, rule), interval=2 * rule.interval, now=now)
+
+
+def look(world: World, now: datetime) -> Changed:
+    """Tell once that nothing answers, and once that something does again."""
+    reach = world.reach
+    if reach.cut_at is None:
+        if reach.told_at is None:
+            return Changed(world=world)
+        note = AuditDraft(
+            at=now, kind="reachable_again", subject="", body={"since": reach.told_at.isoformat()}
+        )
+        after = replace(world, reach=replace(reach, told_at=None))
+        return Changed(world=after, audit=(note,), messages=(_over(reach.told_at, now),))
+    again = reach.heard_at is not None and timedelta() <= now - reach.heard_at < TELL_EVERY
+    if reach.told_at is not None or again or now - reach.cut_at < TOLD_AFTER * world.recheck:
+        return Changed(world=world)
+    mass = reaching.lost(reach)
+    names = tuple(sorted({one.service for one in mass.values()}))
+    note = AuditDraft(
+        at=now,
+        kind="cut_off",
+        subject="",
+        body={"since": reach.cut_at.isoformat(), "targets": sorted(mass), "services": list(names)},
+    )
+    after = replace(world, reach=replace(reach, told_at=reach.cut_at, heard_at=now))
+    return Changed(world=after, audit=(note,), messages=(_told(reach, len(mass), names, now),))
+
+
+def _told(reach: Reach, count: int, names: tuple[str, ...], now: datetime) -> Message:
+    since = reach.cut_at or now
+    scope = "nothing answers" if reach.whole.cut_at is not None else "nothing beyond this machine answers"
+    last = (reach.whole if reach.whole.cut_at is not None else reach.beyond).answered_at
+    shown = ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
+    return Message(
+        key=f"{MessageKind.CUT_OFF}:{since.isoformat()}",
+        kind=MessageKind.CUT_OFF,
+        severity=Severity.CRITICAL,
+        headline=(
+            f"the watchdog may be cut off: {scope}, {count} targets of {len(names)} services at once; "
+            "they are not being watched"
+        ),
+        created_at=now,
+        facts=(
+            ("since", _clock(since)),
+            ("last answer", _clock(last) if last is not None else "none since the start"),
+            ("services", shown),
+        ),
+        next_step=(
+            "No target is called dead and nothing is rolled back on it. See whether this machine has network and name "
+            "resolution. A service that is really down: watchdog rollback SERVICE --reason TEXT"
+        ),
+        needs_human=True,
+    )
+
+
+def _over(since: datetime, now: datetime) -> Message:
+    lasted = format_duration(max(now - since, timedelta()))
+    return Message(
+        key=f"{MessageKind.REACHABLE_AGAIN}:{since.isoformat()}",
+        kind=MessageKind.REACHABLE_AGAIN,
+        severity=Severity.LOW,
+        headline=f"the watchdog is answered again, after {lasted}; every service is judged afresh",
+        created_at=now,
+        facts=(("lasted", lasted),),
+    )
+
+
+def _clock(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%d %H:%M:%S UTC")
