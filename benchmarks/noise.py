@@ -1,0 +1,85 @@
+"""`python -m benchmarks.noise`: how often a healthy service would be rolled back, and how soon a fault is believed.
+
+Prints what `tests.core.noise` simulates, for weeks; nothing is judged here. Seeded: the same figures every time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from statistics import median
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.figures import percentile
+from tests.core.noise import BARE, DEFAULT, FAULTS, JUDGES, NOISES, RATES, delay, episodes, interval
+
+
+def per_week(count: int, weeks: float) -> str:
+    """A rate with its interval."""
+    low, high = interval(count)
+    return f"{count / weeks:.3g} ({low / weeks:.2g}–{high / weeks:.2g})"
+
+
+def main() -> None:
+    """Read the arguments, simulate, print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--weeks", type=int, default=12, help="service-weeks of each noise and rate")
+    parser.add_argument("--faults", type=int, default=200, help="faults of each share and rate")
+    given = parser.parse_args()
+    out = Console(highlight=False)
+    with ProcessPoolExecutor(os.cpu_count()) as pool:
+        out.print(_false_rollbacks(pool, given.weeks))
+        for rate in (1.0, 10.0):
+            out.print(_delays(pool, given.faults, rate))
+
+
+def _false_rollbacks(pool: ProcessPoolExecutor, weeks: int) -> Table:
+    """The naive judges are wrong so often that a sixth of the weeks says it."""
+    each = {judge.name: weeks if judge is DEFAULT else max(1, weeks // 6) for judge in JUDGES}
+    table = Table(
+        "noise",
+        *(f"{judge.name}" for judge in JUDGES),
+        title=f"false rollbacks a service-week, {len(RATES)} services of {RATES[0]:g} to {RATES[-1]:g} requests/s; "
+        f"{weeks} weeks each, of the others {each[BARE.name]}",
+    )
+    jobs = {
+        (noise, judge.name): [
+            pool.submit(episodes, judge, noise, rate, seed=seed)
+            for rate in RATES
+            for seed in range(each[judge.name])
+        ]
+        for noise in NOISES
+        for judge in JUDGES
+    }
+    for noise in NOISES:
+        cells = [
+            per_week(sum(job.result() for job in jobs[noise, judge.name]), each[judge.name] * len(RATES))
+            for judge in JUDGES
+        ]
+        table.add_row(noise, *cells)
+    return table
+
+
+def _delays(pool: ProcessPoolExecutor, faults: int, rate: float) -> Table:
+    table = Table(
+        "requests that fail",
+        *(judge.name for judge in JUDGES),
+        title=f"seconds until the rollback is decided, {rate:g} requests/s: median, 95 % of {faults}",
+    )
+    for share in FAULTS:
+        cells = []
+        for judge in JUDGES:
+            found = pool.map(partial(delay, judge, share, rate), range(faults), chunksize=20)
+            taken = [math.inf if one is None else one for one in found]
+            cells.append(f"{median(taken):g}, {percentile(taken, 0.95):g}")
+        table.add_row(f"{share:.0%}", *cells)
+    return table
+
+
+if __name__ == "__main__":
+    main()
