@@ -51,6 +51,13 @@ def _what_people_set(state: TrafficState) -> tuple[object, ...]:
     return state.revision, _versions(state), state.paused
 
 
+def see_beside(draft: Draft, before: TrafficState, state: TrafficState, *, but: tuple[str, ...]) -> None:
+    """Record what arrived between two states on other variants than these."""
+    for variant in _arrivals(draft, before, state):
+        if variant not in but:
+            _arrive(draft, variant, state, since=before.read_at)
+
+
 def _versions(state: TrafficState) -> dict[str, str | None]:
     return {name: state.told(name) for name in state.live}
 

@@ -103,11 +103,12 @@ def _applied(draft: Draft, rollback: Rollback, event: Outcome) -> None:
         draft.move_deployment(bad, DeploymentEvent.ROLLED_BACK, f"rolled back by {rollback.requested_by}")
         taint = Taint(version=bad.version, at=draft.now, reason=f"rolled back: {rollback.reason}")
         draft.change_service(taints=draft.service.taints | {bad.version: taint})
+    seen = draft.service.traffic
     if event.state is not None:
         draft.change_service(traffic=event.state)
     meanwhile.take_back(draft, rollback)
     switched(draft, version=rollback.to_version, variant=rollback.to_variant, at=event.at)
-    meanwhile.arrive(draft, rollback)
+    meanwhile.arrive(draft, rollback, seen)
     if event.state is not None:
         retire(draft, event.state)
     _begin_proof(draft, moved)
