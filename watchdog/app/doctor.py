@@ -227,6 +227,7 @@ class _Surgery:
             found.append(
                 Finding(what=what, health=Health.WARN, detail=detail, advice="set gitops for the service")
             )
+        found += outlook.ourselves(entry.service, state, self.configuration)
         if state.paused:
             detail = f"paused by a mark on the target: {state.paused}"
             found.append(

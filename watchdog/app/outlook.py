@@ -5,10 +5,13 @@ The same choice of a target as the daemon's. This module must never ask a switch
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
 from watchdog.app.finding import Finding, Health
+from watchdog.config.loaded import Configuration
+from watchdog.config.ourselves import Ourselves
+from watchdog.core.facts import capacity
+from watchdog.core.guards import needed
 from watchdog.core.service import Mode, Service
 from watchdog.core.targets import choose
 from watchdog.core.traffic import Tier, TrafficState
@@ -73,6 +76,22 @@ def target(world: ServiceWorld, state: TrafficState) -> Finding:
     return Finding(what=what, health=Health.OK, detail=f"{found.version} on {found.variant} is known good")
 
 
+def ourselves(service: Service, state: TrafficState, configuration: Configuration) -> list[Finding]:
+    """Servers of a variant that are this watchdog, or what it sees or speaks with."""
+    ours = Ourselves(configuration.server, configuration.sources, configuration.channels)
+    return [
+        Finding(
+            what=f"switch of {service.name}",
+            health=Health.BAD,
+            detail=f"{address} of {name} is {what}: a rollback would end in the dark",
+            advice="no service can be what it is watched with: take it out of the configuration",
+        )
+        for name, variant in state.variants.items()
+        for address in variant.addresses
+        if (what := ours.at(address))
+    ]
+
+
 def shared(switches: Mapping[str, TrafficSwitch]) -> list[Finding]:
     """Services whose switches are one and the same object: they would undo each other's changes."""
     owners: dict[str, list[str]] = {}
@@ -96,8 +115,7 @@ def _not_ready(service: Service, state: TrafficState, name: str) -> str:
     variant = state.variants[name]
     if variant.ready is None:
         return f"{name}: readiness unknown" + (f" ({variant.note})" if variant.note else "")
-    serving = sum(state.variants[one].ready or 0 for one in state.live)
-    needed = max(1, math.ceil(service.rollback.min_ready * (serving or 1) - 1e-9))
-    if variant.ready < needed:
-        return f"{name}: {variant.ready} of {variant.total} ready, {needed} needed"
+    wanted = needed(service.rollback, capacity(state, name))
+    if variant.ready < wanted:
+        return f"{name}: {variant.ready} of {variant.total} ready, {wanted} needed"
     return ""

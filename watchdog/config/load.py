@@ -14,6 +14,7 @@ from watchdog.config.fields import NAME
 from watchdog.config.forms import Forms
 from watchdog.config.loaded import Configuration, Provider
 from watchdog.config.nodes import Node
+from watchdog.config.ourselves import Ourselves, refuse_ourselves
 from watchdog.config.policy import Profile
 from watchdog.config.problems import InvalidConfiguration, Problems, meant, quote
 from watchdog.config.providers import Providers, Registries
@@ -101,6 +102,8 @@ class _Loader:
         rules = self._rules(around)
         services = self._services(rules)
         channels, routes = self._telling(services)
+        ours = Ourselves(server, _found(sources), _found(channels))
+        refuse_ourselves(services.entries.values(), ours, self._providers, problems)
         return Configuration(
             path=self._path,
             store_url=store_url,

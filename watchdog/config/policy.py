@@ -16,7 +16,6 @@ from watchdog.config.schema import ProfileShape, RollbackShape
 from watchdog.core.service import RollbackPolicy
 from watchdog.core.units import format_duration
 
-
 #: Rollbacks that ended are remembered this long for the limits (`watchdog.core.step`).
 REMEMBERED = timedelta(hours=24)
 

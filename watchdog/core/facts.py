@@ -79,7 +79,7 @@ def gather(  # noqa: PLR0913 - the one question that everybody asks, each with w
         target_detail=detail,
         target_ready=spot.ready if spot else None,
         target_note=spot.note if spot else "",
-        live_capacity=_capacity(state, found.variant if found else ""),
+        live_capacity=capacity(state, found.variant if found else ""),
         rule=rule.name if rule else "",
         known_before=known[0] if known else None,
         known_before_at=known[1] if known else None,
@@ -178,7 +178,7 @@ def _name(service: ServiceWorld, variant: str) -> str:
     return deployment.version if deployment else variant
 
 
-def _capacity(state: TrafficState | None, target: str) -> int | None:
+def capacity(state: TrafficState | None, target: str) -> int | None:
     """Capacity that the target must have, relative to what is live: that of all others, and what it carries itself."""
     if state is None:
         return None

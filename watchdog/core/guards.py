@@ -142,14 +142,19 @@ def target_ready(facts: GuardFacts) -> Veto | None:
             reason="unknown",
             detail=f"readiness of {facts.target_variant} is unknown: {note}",
         )
-    needed = max(1, math.ceil(facts.policy.min_ready * (facts.live_capacity or 1) - 1e-9))
-    if facts.target_ready < needed:
+    wanted = needed(facts.policy, facts.live_capacity)
+    if facts.target_ready < wanted:
         return Veto(
             guard="target_ready",
             reason="not_ready",
-            detail=f"{facts.target_variant} has {facts.target_ready} ready, {needed} needed",
+            detail=f"{facts.target_variant} has {facts.target_ready} ready, {wanted} needed",
         )
     return None
+
+
+def needed(policy: RollbackPolicy, live_capacity: int | None) -> int:
+    """How many units a target must have ready to stand in for so many: never less than one."""
+    return max(1, math.ceil(policy.min_ready * (live_capacity or 1) - 1e-9))
 
 
 def still_live(facts: GuardFacts) -> Veto | None:

@@ -78,6 +78,11 @@ class NginxSwitch:
         """Whether it can tell that a variant is ready: never, nginx asks no server that has no traffic."""
         return False
 
+    @staticmethod
+    def addresses(settings: NginxSettings) -> list[str]:
+        """Every `HOST:PORT` that it could give traffic to, for the loader."""
+        return [address for group in settings.variants.values() for address in group]
+
     @property
     def tier(self) -> Tier:
         return Tier.B
