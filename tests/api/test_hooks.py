@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import io
 import json
+from datetime import datetime, timedelta
 from typing import Any
 
 import aiohttp
@@ -80,7 +81,18 @@ def delivery(*alerts: dict[str, Any], **other: Any) -> dict[str, Any]:
     return facts | other
 
 
+def timed(
+    raw: bytes, secret: str = "operator-token", *, at: datetime = NOW, **headers: str
+) -> dict[str, str]:
+    """Our own signature, of this moment."""
+    stamp = str(int(at.timestamp()))
+    digest = hmac.new(secret.encode(), stamp.encode() + b"." + raw, hashlib.sha256).hexdigest()
+    own = {"X-Watchdog-Timestamp": stamp, "X-Watchdog-Signature": f"v1={digest}"}
+    return {"Content-Type": "application/json", **own, **(headers or {})}
+
+
 def signed(raw: bytes, secret: str = "operator-token", **headers: str) -> dict[str, str]:
+    """GitHub's signature."""
     digest = hmac.new(secret.encode(), raw, hashlib.sha256).hexdigest()
     return {"Content-Type": "application/json", "X-Hub-Signature-256": f"sha256={digest}", **headers}
 
@@ -149,7 +161,8 @@ async def test_a_body_signed_with_an_operators_token_is_that_operators(
 ) -> None:
     raw = json.dumps(V3 if not event else github()).encode()
     status = 200 if event == "ping" else 201
-    await post(anybody, await serve() + DEPLOYMENT, raw, status=status, headers=signed(raw), event=event)
+    headers = signed(raw) if event else timed(raw)
+    await post(anybody, await serve() + DEPLOYMENT, raw, status=status, headers=headers, event=event)
     assert [request.by for request in daemon.asked] == ([] if event == "ping" else ["ci"])
 
 
@@ -169,7 +182,19 @@ async def test_a_body_signed_with_an_operators_token_is_that_operators(
             },
             401,
         ),
+        (signed(json.dumps(V3).encode()), 401),
         (signed(json.dumps(V3).encode(), "viewer-token"), 403),
+        (timed(b"{}"), 401),
+        (timed(json.dumps(V3).encode(), "operator-toke"), 401),
+        (timed(json.dumps(V3).encode(), "viewer-token"), 403),
+        (timed(json.dumps(V3).encode(), at=NOW - timedelta(seconds=302)), 401),
+        (timed(json.dumps(V3).encode(), at=NOW + timedelta(seconds=302)), 401),
+        (
+            timed(json.dumps(V3).encode(), headers={"X-Watchdog-Timestamp": str(int(NOW.timestamp()) + 1)}),
+            401,
+        ),
+        (timed(json.dumps(V3).encode(), headers={"X-Watchdog-Timestamp": "now"}), 401),
+        (timed(json.dumps(V3).encode(), headers={"Authorization": "Bearer viewer-token"}), 403),
         (signed(json.dumps(V3).encode(), Authorization="Bearer nonsense"), 401),
         (signed(json.dumps(V3).encode(), Authorization="Bearer viewer-token"), 403),
     ],
@@ -222,8 +247,75 @@ async def test_the_signer_is_told_from_the_other_operators(
     )
     raw = json.dumps(V3).encode()
     url = await serve(Server(port=0, tokens=tokens)) + DEPLOYMENT
-    await post(anybody, url, raw, status=201, headers=signed(raw, "github-secret"))
+    await post(anybody, url, raw, status=201, headers=timed(raw, "github-secret"))
     assert daemon.asked[0].by == "github"
+
+
+async def test_a_signature_of_ours_counts_once_and_a_new_one_again(
+    serve: Serve, anybody: aiohttp.ClientSession, daemon: Daemon
+) -> None:
+    url = await serve() + DEPLOYMENT
+    raw = json.dumps(V3).encode()
+    await post(anybody, url, raw, status=201, headers=timed(raw))
+    for words in ({}, {"X-GitHub-Delivery": "another"}, {"Idempotency-Key": "another"}):
+        problem = await post(anybody, url, raw, status=401, headers=timed(raw, headers=words))
+        assert "used already" in problem["detail"]
+    assert len(daemon.asked) == 1
+    await post(anybody, url, raw, status=201, headers=timed(raw, at=NOW + timedelta(seconds=1)))
+    assert len(daemon.asked) == 2
+
+
+async def test_a_signature_of_ours_asks_for_the_same_after_a_restart(
+    serve: Serve, anybody: aiohttp.ClientSession, daemon: Daemon
+) -> None:
+    """What was taken is forgotten then, but the store knows the request."""
+    raw = json.dumps(V3).encode()
+    for _ in range(2):
+        await post(anybody, await serve() + DEPLOYMENT, raw, status=201, headers=timed(raw))
+    assert len({request.id for request in daemon.asked}) == 1
+
+
+async def test_every_flipped_bit_of_a_signed_delivery_is_refused(
+    serve: Serve, anybody: aiohttp.ClientSession, daemon: Daemon
+) -> None:
+    url = await serve() + DEPLOYMENT
+    for raw, headers, event in (
+        (json.dumps(V3).encode(), timed, ""),
+        (json.dumps(github()).encode(), signed, "deployment_status"),
+    ):
+        for place in range(0, len(raw), 7):
+            forged = bytearray(raw)
+            forged[place] ^= 1 << place % 8
+            await post(anybody, url, bytes(forged), status=401, headers=headers(raw), event=event)
+    assert daemon.asked == []
+
+
+@pytest.mark.parametrize("said", ["2026-03-14T14:09:00Z", "2026-03-14T16:10:00Z", "2025-03-14T15:09:20Z"])
+async def test_an_old_event_of_github_is_refused_however_well_it_is_signed(
+    serve: Serve,
+    anybody: aiohttp.ClientSession,
+    operator: aiohttp.ClientSession,
+    daemon: Daemon,
+    said: str | None,
+) -> None:
+    url = await serve() + DEPLOYMENT
+    raw = json.dumps(github(status={"created_at": said})).encode()
+    problem = await post(anybody, url, raw, status=401, headers=signed(raw), event="deployment_status")
+    assert "watchdog deploy" in problem["detail"]
+    assert daemon.asked == []
+    # Who brings the token itself may redeliver what he likes.
+    await post(operator, url, raw, status=201, event="deployment_status")
+
+
+async def test_a_signed_event_without_ids_is_told_from_others_by_its_signature(
+    serve: Serve, anybody: aiohttp.ClientSession, daemon: Daemon
+) -> None:
+    url = await serve() + DEPLOYMENT
+    raw = json.dumps(github(status={"id": None})).encode()
+    for number in ("one", "two"):
+        headers = signed(raw, **{"X-GitHub-Delivery": number})
+        await post(anybody, url, raw, status=201, headers=headers, event="deployment_status")
+    assert len(daemon.asked) == 1
 
 
 # GitHub
@@ -471,6 +563,6 @@ async def test_no_secret_and_no_payload_is_shown_in_an_answer(
     serve: Serve, anybody: aiohttp.ClientSession
 ) -> None:
     raw = json.dumps({**V3, "password": "letmein"}).encode()
-    problem = await post(anybody, await serve() + DEPLOYMENT, raw, status=422, headers=signed(raw))
+    problem = await post(anybody, await serve() + DEPLOYMENT, raw, status=422, headers=timed(raw))
     assert "letmein" not in json.dumps(problem)
     assert "operator-token" not in json.dumps(problem)

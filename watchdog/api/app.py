@@ -148,7 +148,7 @@ def _bind(
     async def handle(request: web.Request) -> web.StreamResponse:
         if route.role is not None and route.signed and is_signed(request):
             raw = await context.body(request, limit=HOOK_LIMIT)
-            signer = guard.admit_signed(request, raw, route.role)
+            signer = guard.admit_signed(request, raw, route.role, now=context.clock.now())
             return await handler(Call(request=request, caller=signer, raw=raw))
         open_to_all = route.handler == "metrics" and guard.open_metrics
         caller = _ANYBODY if route.role is None or open_to_all else guard.admit(request, route.role)

@@ -10,6 +10,7 @@ import hashlib
 import hmac
 import ipaddress
 from collections.abc import Iterable
+from datetime import datetime
 from enum import IntEnum
 from typing import Literal
 
@@ -17,6 +18,8 @@ import msgspec
 from aiohttp import hdrs, web
 
 from watchdog.api.problem import Problem
+from watchdog.api.signing import FRESH_FOR, HUB, SIGNATURE, TIMESTAMP, Signature, Taken
+from watchdog.api.signing import is_signed as has_signature
 from watchdog.config.loaded import Token
 
 
@@ -26,9 +29,6 @@ class Role(IntEnum):
     VIEWER = 1
     OPERATOR = 2
 
-
-#: HMAC-SHA256 of the body as it came, in hexadecimal digits behind `sha256=`.
-SIGNATURE = "X-Hub-Signature-256"
 
 _ROLES: dict[Literal["viewer", "operator"], Role] = {"viewer": Role.VIEWER, "operator": Role.OPERATOR}
 
@@ -49,6 +49,7 @@ class Guard:
 
     def __init__(self, tokens: Iterable[Token], *, open_metrics: bool = False) -> None:
         """`open_metrics`: whether everybody may read the metrics page."""
+        self._taken = Taken()
         self.change(tokens, open_metrics=open_metrics)
 
     def change(self, tokens: Iterable[Token], *, open_metrics: bool) -> None:
@@ -70,19 +71,27 @@ class Guard:
         """The caller of a request that needs this role. Raises 401 or 403."""
         return self._allowed(self._caller(request), needed)
 
-    def admit_signed(self, request: web.Request, raw: bytes, needed: Role) -> Caller:
-        """The caller whose token signed this body (`is_signed`), as GitHub signs webhooks. Raises 401 or 403."""
-        presented = request.headers.get(SIGNATURE, "").strip().lower().encode("utf-8", "surrogateescape")
+    def admit_signed(self, request: web.Request, raw: bytes, needed: Role, *, now: datetime) -> Caller:
+        """The caller whose token signed this body (`watchdog.api.signing`), now and for the first time.
+
+        Raises 401 or 403.
+        """
+        signature = Signature(request.headers, raw)
+        name = SIGNATURE if signature.own else HUB
         # No early exit, as with bearer tokens.
-        found = [
-            caller
-            for secret, caller in self._secrets
-            if hmac.compare_digest(_signature(secret.get_secret_value(), raw), presented)
-        ]
+        found = [caller for secret, caller in self._secrets if signature.fits(secret.get_secret_value())]
         if not found:
             why = "the secret must be a token of server.tokens" if self._known else _NO_TOKENS
-            raise _unauthorized(f"the signature in {SIGNATURE} fits no token: {why}", error="invalid_token")
-        return self._allowed(found[0], needed)
+            raise unauthorized(f"the signature in {name} fits no token: {why}", error="invalid_token")
+        if signature.stale(now):
+            minutes = int(FRESH_FOR.total_seconds() // 60)
+            why = f"{TIMESTAMP} must be the Unix time in seconds, at most {minutes} minutes from now"
+            raise unauthorized(f"the signature is not of now: {why}", error="invalid_token")
+        caller = self._allowed(found[0], needed)
+        if signature.own and not self._taken.take(signature.given, now):
+            why = "sign it again, with the time of the new attempt"
+            raise unauthorized(f"this signature was used already: {why}", error="invalid_token")
+        return caller
 
     def _allowed(self, caller: Caller, needed: Role) -> Caller:
         if caller.role >= needed:
@@ -96,7 +105,7 @@ class Guard:
         if presented is not None:
             return self._bearer(presented)
         if self._known:
-            raise _unauthorized("a bearer token is needed: send `Authorization: Bearer TOKEN`")
+            raise unauthorized("a bearer token is needed: send `Authorization: Bearer TOKEN`")
         if not is_local(request):
             raise Problem(
                 403, f"only requests from this machine, to a loopback address, may read: {_NO_TOKENS}"
@@ -106,30 +115,27 @@ class Guard:
     def _bearer(self, presented: str) -> Caller:
         scheme, _, token = presented.partition(" ")
         if scheme.lower() != "bearer" or not token.strip():
-            raise _unauthorized("the Authorization header is not `Bearer TOKEN`", error="invalid_request")
+            raise unauthorized("the Authorization header is not `Bearer TOKEN`", error="invalid_request")
         mark = _fingerprint(token.strip())
         # No early exit: the time taken says nothing about which token was nearly right.
         found = [caller for known, caller in self._known if hmac.compare_digest(known, mark)]
         if not found:
             detail = "this token is not known" if self._known else f"this token is not known: {_NO_TOKENS}"
-            raise _unauthorized(detail, error="invalid_token")
+            raise unauthorized(detail, error="invalid_token")
         return found[0]
 
 
 def is_signed(request: web.Request) -> bool:
     """Whether a request brings a signature and no token."""
-    return SIGNATURE in request.headers and hdrs.AUTHORIZATION not in request.headers
-
-
-def _signature(secret: str, raw: bytes) -> bytes:
-    return b"sha256=" + hmac.new(secret.encode(), raw, hashlib.sha256).hexdigest().encode()
+    return has_signature(request.headers) and hdrs.AUTHORIZATION not in request.headers
 
 
 def _fingerprint(token: str) -> bytes:
     return hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
 
 
-def _unauthorized(detail: str, *, error: str = "") -> Problem:
+def unauthorized(detail: str, *, error: str = "") -> Problem:
+    """The 401 that says why, and how to do better."""
     challenge = 'Bearer realm="watchdog"' + (f', error="{error}"' if error else "")
     return Problem(401, detail, headers={hdrs.WWW_AUTHENTICATE: challenge})
 

@@ -58,6 +58,8 @@ class GithubStatus(Foreign):
     """Where to read more."""
     target_url: str | None = None
     """The same, in older words."""
+    created_at: Moment | None = None
+    """When it became so."""
 
 
 class GithubDelivery(Foreign):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
 
 import msgspec
@@ -17,10 +18,12 @@ from aiohttp import web
 
 from watchdog.api import hook_shapes
 from watchdog.api.asking import Asking
+from watchdog.api.auth import unauthorized
 from watchdog.api.bodies import PostedDeployment, checked, decode, refuse
 from watchdog.api.context import Call, Context, reply_json
 from watchdog.api.foreign import AlertmanagerAlert, AlertmanagerDelivery, GithubDelivery, GithubDeployment
 from watchdog.api.problem import Mistake, Problem
+from watchdog.api.signing import HUB, SIGNATURE, TIMESTAMP
 from watchdog.core.request import Request, RequestKind
 from watchdog.core.view import ServiceView
 from watchdog.settings.registry import nearest
@@ -29,6 +32,12 @@ from watchdog.settings.registry import nearest
 HOOK_LIMIT = 1024 * 1024
 #: Most alerts of one delivery that are listened to; a fleet on fire needs no more looks than this at once.
 MOST_ALERTS = 200
+#: A signed event of GitHub is acted on for so long, so that one that did not arrive can be redelivered by hand.
+GITHUB_FRESH_FOR = timedelta(hours=1)
+_STALE = "record the deployment with `watchdog deploy` if it is still wanted"
+_TIMELESS = (
+    f"a signature in {HUB} covers no time: it is for GitHub's events; sign with {SIGNATURE} and {TIMESTAMP}"
+)
 EVENT, DELIVERY = "X-GitHub-Event", "X-GitHub-Delivery"
 _SUCCESS = "success"
 
@@ -45,6 +54,8 @@ class Hooks:
         document = decode(await self._body(call))
         event = call.request.headers.get(EVENT)
         if event is None:
+            if call.raw is not None and not _is_own(call):
+                raise unauthorized(_TIMELESS, error="invalid_token")
             return await self._asking.announce(
                 call, checked(PostedDeployment, document), key=_delivery(call, "")
             )
@@ -55,6 +66,8 @@ class Hooks:
                 f"the event {_short(event)} is not deployment_status, which is the only one of use here"
             )
         delivery = checked(GithubDelivery, document)
+        if call.raw is not None and not _is_own(call):
+            self._refuse_stale(delivery)
         state = delivery.deployment_status.state
         if state != _SUCCESS:
             return _ignored(f"the state {_short(state)} is not {_SUCCESS}: nothing was deployed")
@@ -84,6 +97,13 @@ class Hooks:
             if isinstance(answer, BaseException):
                 raise answer  # Alertmanager sends it again; what was stored is not asked twice.
         return reply_json(hook_shapes.Heard(heard=tuple(heard), ignored=tuple(ignored)))
+
+    def _refuse_stale(self, delivery: GithubDelivery) -> None:
+        """The signature covers no time but the one that the event names: an old one may come from anybody."""
+        said = delivery.deployment_status.created_at or delivery.deployment.created_at
+        if said is not None and abs(self._context.clock.now() - said) > GITHUB_FRESH_FOR:
+            why = f"this event is from {said.isoformat()}, which is not now; {_STALE}"
+            raise unauthorized(why, error="invalid_token")
 
     async def _body(self, call: Call) -> bytes:
         if call.raw is not None:
@@ -216,8 +236,15 @@ def _identity(delivery: GithubDelivery) -> str:
     return f"{_source(delivery)} {deployment.id} {status.id}"
 
 
+def _is_own(call: Call) -> bool:
+    """Whether a signature of ours came with it."""
+    return SIGNATURE in call.request.headers
+
+
 def _delivery(call: Call, identity: str) -> str:
-    """The key under which a delivery acts once: its own identity, else what the sender calls it."""
+    """The key under which a delivery acts once: its own identity, its signature, else what the sender calls it."""
+    if not identity and call.raw is not None:  # signed: what the signature does not cover tells nothing apart
+        identity = call.request.headers[SIGNATURE if _is_own(call) else HUB].strip().lower()
     key = identity or call.request.headers.get(DELIVERY, "").strip()
     if len(key) > 400 or not key.isprintable():
         raise Problem(400, f"{DELIVERY} must be at most 200 printable characters")

@@ -14,10 +14,10 @@ from pydantic.json_schema import models_json_schema
 from watchdog import __version__
 from watchdog.api import shapes
 from watchdog.api.asking import IDEMPOTENCY_KEY
-from watchdog.api.auth import SIGNATURE
 from watchdog.api.context import DEFAULT_LIMIT, MAX_LIMIT
 from watchdog.api.problem import MEDIA_TYPE, ProblemDetails, title_of
 from watchdog.api.routes import ROUTES, Route
+from watchdog.api.signing import HUB, SIGNATURE, TIMESTAMP
 
 _REF = "#/components/schemas/{name}"
 _FILTERS: dict[str, dict[str, Any]] = {
@@ -52,8 +52,15 @@ def document() -> dict[str, Any]:
                 "signature": {
                     "type": "apiKey",
                     "in": "header",
+                    "name": HUB,
+                    "description": "HMAC-SHA256 of the body with a token as the secret, as GitHub signs its events",
+                },
+                "timedSignature": {
+                    "type": "apiKey",
+                    "in": "header",
                     "name": SIGNATURE,
-                    "description": "HMAC-SHA256 of the body with a token as the secret, as GitHub signs webhooks",
+                    "description": f"`v1=` and HMAC-SHA256 of {TIMESTAMP} (Unix seconds), a full stop and the body, "
+                    "with a token as the secret; for five minutes, and once",
                 },
             },
         },
@@ -95,7 +102,7 @@ def _operation(route: Route) -> dict[str, Any]:
 def _security(route: Route) -> list[dict[str, Any]]:
     if route.role is None:
         return []
-    return [{"token": []}, {"signature": []}] if route.signed else [{"token": []}]
+    return [{"token": []}, {"signature": []}, {"timedSignature": []}] if route.signed else [{"token": []}]
 
 
 def _parameters(route: Route) -> list[dict[str, Any]]:
