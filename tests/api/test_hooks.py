@@ -82,7 +82,11 @@ def delivery(*alerts: dict[str, Any], **other: Any) -> dict[str, Any]:
 
 
 def timed(
-    raw: bytes, secret: str = "operator-token", *, at: datetime = NOW, **headers: str
+    raw: bytes,
+    secret: str = "operator-token",
+    *,
+    at: datetime = NOW,
+    headers: dict[str, str] | None = None,
 ) -> dict[str, str]:
     """Our own signature, of this moment."""
     stamp = str(int(at.timestamp()))
