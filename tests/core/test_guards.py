@@ -702,3 +702,39 @@ def test_the_last_of_several_switches_counts_of_whomever() -> None:
 
     assert switched_at(None) == later.applied_at
     assert switched_at(later) == first.applied_at
+
+
+def test_of_several_rules_that_accuse_a_version_one_that_was_fine_before_is_enough_for_an_approval() -> None:
+    scenario = Scenario(rule(), rule("latency"), mode=Mode.APPROVE).stable_blue()
+    scenario.after("30s").observe("errors", value=CRITICAL).observe("latency", value=OK)
+    scenario.after("5s").traffic().after("5s").traffic(blue=0, green=1).after("35s").traffic()
+    scenario.green_is_bad(rule="errors")
+    assert scenario.vetoes == [("mode", "not_approved"), ("not_already_bad", "already_bad")]
+    scenario.green_is_bad(rule="latency").rollback_is(RollbackState.AWAITING_APPROVAL)
+    assert [one.name for one in scenario.rollback.rules] == ["errors", "latency"]
+
+    assert scenario.ask(RequestKind.APPROVE, scenario.incident.id).status == 202
+    assert before_write(scenario.rollback_is(RollbackState.INTENDED)) == []
+
+
+def test_what_nobody_told_is_never_a_comfortable_default() -> None:
+    bare = GuardFacts(now=T0, automatic=True, policy=RollbackPolicy(confirm=("latency",)), mode=Mode.ENFORCE)
+
+    assert [(veto.guard, veto.reason) for veto in ask(bare)] == [
+        ("leader", "not_leader"),
+        ("armed", "not_armed"),
+        ("known_good_target", "no_variant"),
+        ("target_ready", "no_target"),
+        ("still_live", "not_live"),
+        ("not_already_bad", "no_baseline"),
+        ("breaker", "too_many_rollbacks"),
+        ("confirmed", "not_confirmed"),
+    ]
+    counted = (bare.rollbacks_today, bare.recent_rollbacks, bare.max_rollbacks, bare.breaching, bare.services)
+    assert counted == (0, 0, 0, 0, 0)
+    assert (bare.max_share, bare.max_share_at_least, bare.approved, bare.forbidden) == (1.0, 0, False, False)
+
+
+def test_facts_are_what_they_were_when_the_guards_were_asked() -> None:
+    with pytest.raises(AttributeError):
+        FREE.leader = False  # type: ignore[misc]

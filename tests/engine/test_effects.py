@@ -340,3 +340,16 @@ async def test_messages_wait_for_a_store_that_is_back(start: Make) -> None:
     await eventually(
         lambda: MessageKind.PAUSED in [a.message.kind for a in engine.channels["ops"].attempts], within=60
     )
+
+
+async def test_a_guards_no_to_a_person_is_counted_too(start: Make) -> None:
+    engine = await start()
+    await engine.stable()
+    engine.pause = "the pause file exists"
+    await asyncio.sleep(5)
+    for number in (1, 2):
+        reply = await engine.ask(RequestKind.ROLLBACK, reason="trying")
+        assert reply.status == 409
+        await asyncio.sleep(1)
+        assert engine.metric('watchdog_guard_vetoes_total{guard="paused"}') == number
+    assert engine.metric('watchdog_guard_vetoes_total{guard="known_good_target"}') == 2

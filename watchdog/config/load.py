@@ -15,7 +15,7 @@ from watchdog.config.forms import Forms
 from watchdog.config.loaded import Configuration, Provider
 from watchdog.config.nodes import Node
 from watchdog.config.ourselves import Ourselves, refuse_ourselves
-from watchdog.config.policy import Profile
+from watchdog.config.policy import REMEMBERED, Profile
 from watchdog.config.problems import InvalidConfiguration, Problems, meant, quote
 from watchdog.config.providers import Providers, Registries
 from watchdog.config.routes import Routes, fallback
@@ -28,6 +28,7 @@ from watchdog.config.shape import shape
 from watchdog.config.trail import Trail, matches
 from watchdog.core.routing import Route
 from watchdog.core.service import Intervals, Limits
+from watchdog.core.units import format_duration
 from watchdog.core.variables import names_in
 
 __all__ = ["InvalidConfiguration", "Registries", "load"]
@@ -160,6 +161,9 @@ class _Loader:
         written = self._written.limits
         count, per = written.max_rollbacks
         breaker = written.max_breaching
+        if per > REMEMBERED:
+            words = f"longer than {format_duration(REMEMBERED)} cannot be kept: so long rollbacks are counted"
+            self._problems.add(self._root.at_value("limits", "max_rollbacks"), words)
         return Limits(max_rollbacks=count, per=per, max_share=breaker.share, at_least=breaker.at_least)
 
     def _family(self, family: str, section: str) -> dict[str, Provider | None]:

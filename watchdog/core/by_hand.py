@@ -12,7 +12,7 @@ from watchdog.core.deciding import RETRIED, begin, end, intend, unanswered
 from watchdog.core.deployment import Deployment
 from watchdog.core.draft import Draft, identity, plain
 from watchdog.core.facts import gather
-from watchdog.core.guards import ask
+from watchdog.core.guards import GuardFacts, ask
 from watchdog.core.incident import Incident, IncidentKind
 from watchdog.core.request import Reply, Request
 from watchdog.core.rollback import VERIFYING, Rollback, RollbackEvent, RollbackState
@@ -25,20 +25,7 @@ def approve(draft: Draft, request: Request, rollback: Rollback) -> Reply:
     if unanswered(draft, rollback):
         detail = f"the time to approve is over since {rollback.expires_at}: nobody approved in time"
         return Reply(request=request.id, status=409, detail=detail)
-    bad = draft.service.deployments.get(rollback.deployment)
-    rule = rollback.rules[0] if rollback.rules else None
-    facts = gather(
-        draft.world,
-        draft.service,
-        now=draft.now,
-        automatic=True,
-        bad=bad,
-        rule=rule,
-        wanted=rollback.to_version,
-        target_variant=rollback.to_variant,
-        approved=draft.service.service.mode is Mode.APPROVE,
-        own=rollback,
-    )
+    facts = _with_approval(draft, rollback)
     vetoes = ask(facts)
     if vetoes:
         draft.note("approval_vetoed", rollback=rollback.id, by=request.by, vetoes=vetoes, facts=facts)
@@ -46,6 +33,27 @@ def approve(draft: Draft, request: Request, rollback: Rollback) -> Reply:
     approved = replace(rollback, requested_by=f"watchdog, approved by {request.by}")
     moved = intend(draft, approved, facts, {"approved_by": request.by})
     return Reply(request=request.id, status=202, body=plain(moved))
+
+
+def _with_approval(draft: Draft, rollback: Rollback) -> GuardFacts:
+    """What is asked of the guards now, because of the rule that accuses the version best: one is enough."""
+    bad = draft.service.deployments.get(rollback.deployment)
+    asked = [
+        gather(
+            draft.world,
+            draft.service,
+            now=draft.now,
+            automatic=True,
+            bad=bad,
+            rule=rule,
+            wanted=rollback.to_version,
+            target_variant=rollback.to_variant,
+            approved=draft.service.service.mode is Mode.APPROVE,
+            own=rollback,
+        )
+        for rule in rollback.rules or (None,)
+    ]
+    return next((facts for facts in asked if not ask(facts)), asked[0])
 
 
 def requested(draft: Draft, request: Request) -> Reply:

@@ -32,6 +32,8 @@ _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 #: A switch that was just written is read this often until the rollback has ended, at most.
 WATCH_CLOSELY = timedelta(seconds=1)
+#: Records of what guards refused to a person.
+_REFUSED_TO_PEOPLE = frozenset({"rollback_request_refused", "approval_vetoed"})
 #: The scheduler's group of what is asked for all services at once; no service can be named like this.
 _SHARED = ""
 
@@ -87,6 +89,7 @@ class Effects:
             if rollback.state is RollbackState.INTENDED:
                 self._executor.submit(rollback)
             self._count(before, rollback)
+        self._count_refused(turn)
         if turn.outbox:
             self._dispatcher.wake()
         self._plan_changed(before, after, {service_of(event) for event in events})
@@ -181,6 +184,13 @@ class Effects:
         said = {veto.guard for veto in known.vetoes} if known else set[str]()
         for guard in {veto.guard for veto in rollback.vetoes} - said:
             self._metrics.count_veto(guard)
+
+    def _count_refused(self, turn: Turn) -> None:
+        """Count what guards refused to a person, each time: no rollback keeps those vetoes."""
+        for record in turn.audit:
+            if record.kind in _REFUSED_TO_PEOPLE:
+                for veto in record.body["vetoes"]:
+                    self._metrics.count_veto(veto["guard"])
 
     def _measure(self, before: World, event: Outcome) -> None:
         rollback = before.services[event.service].rollbacks.get(event.rollback)
