@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import importlib
 import json
 import os
 import select
@@ -29,6 +30,13 @@ from watchdog.app.run import run
 from watchdog.core.errors import StoreError, SwitchConflict, SwitchUnknown, SwitchUnreachable
 
 _PR_SET_PDEATHSIG = 1
+#: What a daemon imports only when its configuration names it: nobody shall do that once a life.
+_LATE = (
+    "watchdog.channels.log",
+    "watchdog.channels.webhook",
+    "watchdog.sources.prometheus",
+    "watchdog.store.sql",
+)
 #: What a hook may raise, by name.
 ERRORS: dict[str, type[Exception]] = {
     "SwitchUnreachable": SwitchUnreachable,
@@ -103,6 +111,8 @@ def _live(order: dict[str, Any]) -> NoReturn:
 def main() -> None:
     """Fork and tell until the standard input ends."""
     recorded.register()
+    for name in _LATE:
+        importlib.import_module(name)
     reading, writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
     signal.signal(signal.SIGCHLD, lambda *_: None)

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
+import socket
 import sqlite3
 import sys
 from collections import Counter, defaultdict
@@ -28,6 +30,7 @@ from tests.faults.crash_numbers import RULE, Numbers
 from tests.faults.recorded import OUTSIDE, Recorded
 from tests.servers.process import ROOT
 from watchdog.core.traffic import Tier
+from watchdog.traffic.lock import HostLock
 
 #: How long a machine under load may take for what takes a second.
 PATIENCE = 60.0
@@ -45,9 +48,11 @@ _ROLLBACK = {
 class CrashStage:
     """`open`, then for each wave `wave`, any number of `life`, and `finish`."""
 
-    def __init__(self, folder: Path, stack: AsyncExitStack, *, tier: Tier, services: int) -> None:
+    def __init__(self, folder: Path, stack: AsyncExitStack, *, tier: Tier, services: int, seed: int) -> None:
         self.names = [f"s{number:02}" for number in range(services)]
         self.tier = tier
+        self.seed = seed
+        self.dice = random.Random(seed)
         self.daemon = Daemon(folder / "daemon")
         self.lives = Lives(self.daemon.folder)
         self.recorded = Recorded()
@@ -68,11 +73,21 @@ class CrashStage:
         await enter(self.lives)
         for name in self.names:
             self.recorded.add(name, tier=self.tier, live="blue", versions={"blue": "v1", "green": "v0"})
+            self._stack.callback(
+                HostLock(f"recorded:{self.recorded.socket}:{name}").path.unlink, missing_ok=True
+            )
+        self._keep_port()
         self._configure()
         await self.live()
         await self._until(
             "SELECT service FROM deployments WHERE state = 'stable'", set(self.names), "stable services"
         )
+
+    def _keep_port(self) -> None:
+        """Nobody else is given the daemon's port between two lives; daemons share it, as after a restart."""
+        kept = self._stack.enter_context(socket.socket())
+        kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        kept.bind(("127.0.0.1", self.daemon.port))
 
     def _configure(self) -> None:
         secret = self.daemon.folder / "secret"
@@ -127,6 +142,11 @@ class CrashStage:
             every=0.04,
             what="a death, or the end of all work",
         )
+        if life.deeds[-1:] and not life.deeds[-1].startswith("raise"):
+            async with asyncio.timeout(
+                within
+            ):  # what was the last of its work may have been done on the way out
+                await asyncio.wait({life.ended})
         return life.ended.result() if life.ended.done() else None
 
     # Waves.
@@ -260,6 +280,19 @@ class CrashStage:
             await self._life.end()
         self.heard()
         await self.audit_holds()
+
+    def picture(self) -> str:
+        """How things stand, for whoever reads of a failure."""
+        live = {
+            name: f"{'+'.join(self.recorded.live(name))} {self.recorded.version(name)}" for name in self.names
+        }
+        states = self._stored("SELECT service, state FROM rollbacks ORDER BY at DESC")
+        newest = dict(reversed(states))
+        unsent = self._stored("SELECT key, state, doc FROM outbox WHERE state != 'sent' LIMIT 3")
+        return (
+            f"seed {self.seed}, tier {self.tier}, {self.lives.count} lives, bad version {self.version}\n"
+            f"live: {live}\nrollbacks: {newest}\nunsent: {unsent}\n{self.said()}"
+        )
 
     def said(self) -> str:
         """The end of the daemons' log."""

@@ -138,7 +138,7 @@ class Recorded:
         spots = {one: _Spot(_ON if one == live else 0, version) for one, version in versions.items()}
         self._objects[name] = _Object(tier=tier, spots=spots)
 
-    def settings(self, name: str, *, timeout: str = "5s") -> dict[str, Any]:
+    def settings(self, name: str, *, timeout: str = "30s") -> dict[str, Any]:
         """The configuration of a service's traffic switch."""
         tier = self._objects[name].tier.value
         return {

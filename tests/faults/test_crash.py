@@ -31,7 +31,7 @@ SERVICES = 10
 DEATHS_A_WAVE = 40
 
 tiers = pytest.mark.parametrize("tier", list(Tier))
-pytestmark = pytest.mark.timeout(400)
+pytestmark = pytest.mark.timeout(600)
 
 #: Passed only while somebody asks for something: they have a test of their own.
 REQUESTS = set(REQUEST)
@@ -66,13 +66,19 @@ ERRORS = [
 
 
 @asynccontextmanager
-async def staged(folder: Path, tier: Tier, *, services: int = SERVICES) -> AsyncIterator[CrashStage]:
+async def staged(
+    folder: Path, tier: Tier, *, services: int = SERVICES, seed: int = SEED
+) -> AsyncIterator[CrashStage]:
     """A stage that is open, and at the end the audit and the messages of everything that was played on it."""
     async with AsyncExitStack() as stack:
-        stage = CrashStage(folder, stack, tier=tier, services=services)
-        await stage.open()
-        yield stage
-        await stage.close()
+        stage = CrashStage(folder, stack, tier=tier, services=services, seed=seed)
+        try:
+            await stage.open()
+            yield stage
+            await stage.close()
+        except BaseException as error:
+            error.add_note(stage.picture())
+            raise
 
 
 def at(point: Point, deed: str, dice: random.Random) -> list[Order]:
@@ -113,9 +119,9 @@ async def die(stage: CrashStage, fates: Sequence[list[Order]], *, code: int) -> 
     return done
 
 
-async def die_everywhere(stage: CrashStage, *, each: int, seed: int) -> int:
+async def die_everywhere(stage: CrashStage, *, each: int) -> int:
     """Deaths at every point; answers how many in all."""
-    done = await die(stage, fates("kill", each, random.Random(seed)), code=-signal.SIGKILL)
+    done = await die(stage, fates("kill", each, stage.dice), code=-signal.SIGKILL)
     assert done == {f"kill at {point}": each for point in EVERYWHERE}
     return sum(done.values())
 
@@ -125,7 +131,7 @@ async def test_killed_at_every_fault_point_it_moves_traffic_once(
     tmp_path: Path, tier: Tier, counted: Counted
 ) -> None:
     async with staged(tmp_path, tier) as stage:
-        deaths = await die_everywhere(stage, each=2, seed=SEED)
+        deaths = await die_everywhere(stage, each=2)
         counted(deaths, f"kills at {len(EVERYWHERE)} fault points, tier {tier}")
         counted(stage.moves, f"rollbacks among kills, each moved once, tier {tier}")
 
@@ -137,15 +143,15 @@ async def test_killed_at_every_fault_point_it_moves_traffic_once(
 async def test_killed_twenty_times_at_every_fault_point_it_moves_traffic_once(
     tmp_path: Path, tier: Tier, part: int, counted: Counted
 ) -> None:
-    async with staged(tmp_path, tier) as stage:
-        deaths = await die_everywhere(stage, each=5, seed=SEED + 1 + part)
+    async with staged(tmp_path, tier, seed=SEED + 1 + part) as stage:
+        deaths = await die_everywhere(stage, each=5)
         counted(deaths, f"kills at {len(EVERYWHERE)} fault points, tier {tier}")
         counted(stage.moves, f"rollbacks among kills, each moved once, tier {tier}")
 
 
-async def die_at_random(stage: CrashStage, *, kills: int, dice: random.Random) -> None:
+async def die_at_random(stage: CrashStage, *, kills: int) -> None:
     """So many deaths, half of them by the clock, half of them a moment after any point was passed."""
-    left = kills
+    left, dice = kills, stage.dice
     while left:
         await stage.wave()
         met = 0
@@ -173,7 +179,7 @@ async def test_killed_at_a_hundred_random_instants_it_moves_traffic_once(
     tmp_path: Path, tier: Tier, counted: Counted
 ) -> None:
     async with staged(tmp_path, tier) as stage:
-        await die_at_random(stage, kills=100, dice=random.Random(SEED))
+        await die_at_random(stage, kills=100)
         counted(100, f"kills at random instants, tier {tier}")
         counted(stage.moves, f"rollbacks among kills, each moved once, tier {tier}")
 
@@ -185,15 +191,15 @@ async def test_killed_at_a_hundred_random_instants_it_moves_traffic_once(
 async def test_killed_at_a_thousand_random_instants_it_moves_traffic_once(
     tmp_path: Path, tier: Tier, part: int, counted: Counted
 ) -> None:
-    async with staged(tmp_path, tier) as stage:
-        await die_at_random(stage, kills=250, dice=random.Random(SEED + 1 + part))
+    async with staged(tmp_path, tier, seed=SEED + 1 + part) as stage:
+        await die_at_random(stage, kills=250)
         counted(250, f"kills at random instants, tier {tier}")
         counted(stage.moves, f"rollbacks among kills, each moved once, tier {tier}")
 
 
-async def told_to_stop_everywhere(stage: CrashStage, *, each: int, seed: int) -> int:
+async def told_to_stop_everywhere(stage: CrashStage, *, each: int) -> int:
     """SIGTERM at every point: a clean end each time, whatever was under way."""
-    done = await die(stage, fates("terminate", each, random.Random(seed)), code=0)
+    done = await die(stage, fates("terminate", each, stage.dice), code=0)
     assert done == {f"terminate at {point}": each for point in EVERYWHERE}
     return sum(done.values())
 
@@ -203,9 +209,7 @@ async def test_told_to_stop_at_every_fault_point_it_ends_cleanly_and_moves_traff
     tmp_path: Path, tier: Tier, counted: Counted
 ) -> None:
     async with staged(tmp_path, tier) as stage:
-        counted(
-            await told_to_stop_everywhere(stage, each=1, seed=SEED), f"SIGTERMs at fault points, tier {tier}"
-        )
+        counted(await told_to_stop_everywhere(stage, each=1), f"SIGTERMs at fault points, tier {tier}")
 
 
 @pytest.mark.soak
@@ -216,7 +220,7 @@ async def test_told_to_stop_five_times_at_every_fault_point_it_moves_traffic_onc
 ) -> None:
     async with staged(tmp_path, tier) as stage:
         counted(
-            await told_to_stop_everywhere(stage, each=5, seed=SEED + 1),
+            await told_to_stop_everywhere(stage, each=5),
             f"SIGTERMs at fault points, tier {tier}",
         )
 
