@@ -78,6 +78,15 @@ def test_a_target_that_was_live_all_the_time_is_no_half_change() -> None:
     assert move(shows(green=1, blue=9), rollback=beside(), ours=True, expired=True) is Next.LAPSED
 
 
+@pytest.mark.parametrize("ours", [False, True])
+@pytest.mark.parametrize("expired", [False, True])
+def test_what_was_switched_and_undone_since_is_not_switched_again(*, ours: bool, expired: bool) -> None:
+    undone = shows(green=1, blue=0, mark=INTENT.id)
+    assert move(undone, ours=ours, expired=expired) is Next.FOREIGN
+    undone_beside = shows(green=9, blue=1, mark=INTENT.id)
+    assert move(undone_beside, ours=ours, expired=expired, rollback=beside()) is Next.FOREIGN
+
+
 def test_what_was_not_begun_in_time_is_not_begun() -> None:
     assert move(shows(green=1, blue=0), expired=True) is Next.LAPSED
     assert move(shows(green=1, blue=0), expired=True, ours=True) is Next.LAPSED

@@ -30,20 +30,25 @@ def next_move(rollback: Rollback, state: TrafficState, *, expired: bool, ours: b
     An end state that is in place although nothing was written is a person's work (`FOREIGN`), not ours. Nothing is
     written once the intent has expired: both live may be the half of a change that was begun, or what a person has set
     since, and nobody can tell which.
+
+    A target that carries the mark of this rollback was switched by it. That it takes no traffic all the same is what
+    somebody did since, and is his: it is not switched a second time, with no memory but the target's own.
     """
     if not state.live:
         return Next.LAPSED if expired else Next.WAIT
     target_live, bad_live = rollback.to_variant in state.live, rollback.from_variant in state.live
-    ours = ours or (state.mark is not None and state.mark == rollback.id)
+    marked = state.mark is not None and state.mark == rollback.id
     if target_live and not bad_live:
-        return Next.DONE if ours else Next.FOREIGN
+        return Next.DONE if ours or marked else Next.FOREIGN
     if not bad_live or rollback.to_variant not in state.variants:
         return Next.FOREIGN
     beside = rollback.change is not None and rollback.change.beside
     if target_live and not beside:
-        if not ours:
+        if not (ours or marked):
             return Next.FOREIGN
         return Next.HALF if expired else Next.FINISH
+    if marked:
+        return Next.FOREIGN
     if expired:
         return Next.LAPSED
     return Next.WRITE
