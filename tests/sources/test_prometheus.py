@@ -30,10 +30,12 @@ from tests.sources.questions import (
     running,
     vector,
 )
+from watchdog.core.check import CheckState
+from watchdog.core.evaluate import evaluate
 from watchdog.core.observation import Answer, Failed, FailReason, NoData, NoDataReason, Value
 from watchdog.core.observe import observe
 from watchdog.core.promql import parts_of
-from watchdog.core.rule import MetricForm, Query, Ratio
+from watchdog.core.rule import Level, MetricForm, Query, Ratio, Unit
 from watchdog.sources.prometheus import PrometheusSettings, PrometheusSource
 
 ONE = Query(query="up")
@@ -191,6 +193,55 @@ async def test_only_a_finite_number_becomes_a_value_of_any_form(
     seen = await poll(connect(server), FORMS[name])
     assert (seen.reason if isinstance(seen, NoData) else None) == reason or isinstance(seen, Failed), seen
     assert isinstance(seen, Value) is (reason is None)
+
+
+#: What may stand where a number should: no number, none that is finite, or one that Python alone would take.
+ODD = (
+    "NaN",
+    "+Inf",
+    "-Inf",
+    "1e999",
+    "-1e999",
+    "",
+    " ",
+    "nan",
+    "inf",
+    "Infinity",
+    "1_0",
+    "0x1",
+    "\u0661",
+    None,
+    True,
+)
+PARTS: dict[str, tuple[str, ...]] = {
+    "ratio": ("bad", "total", "newest", "samples"),
+    "quantile": ("value", "highest", "events", "newest", "samples"),
+    "rate": ("value", "newest", "samples"),
+    "gauge": ("value", "newest", "samples"),
+    "query": ("value", "events", "newest"),
+}
+
+
+@pytest.mark.parametrize("name", PARTS)
+async def test_whatever_stands_where_a_number_should_be_is_unknown_in_every_part_of_every_form(
+    serve: Serve, connect: Open, name: str
+) -> None:
+    form = FORMS.get(name) or Query(query="depth", events="counted", freshness="age")
+    server = await serve(raw.answer(""))
+    source = connect(server)
+
+    async def level(texts: dict[str, Any]) -> Level:
+        now = datetime.now(UTC).timestamp()
+        fine = {"bad": "50", "total": "100", "value": "50", "highest": "99", "events": "100"}
+        known = {part: fine.get(part, str(now) if part == "newest" else "4") for part in PARTS[name]}
+        server.behaviour = raw.answer(parts(now, **known | texts))
+        made = rule(form, unit=Unit.RATIO if name == "ratio" else Unit.NONE)
+        return evaluate(made, CheckState(), await poll(source, form), now=datetime.now(UTC)).verdict.level
+
+    assert await level({}) is Level.CRITICAL
+    for part in PARTS[name]:
+        for text in ODD:
+            assert await level({part: text}) is Level.UNKNOWN, (part, text)
 
 
 async def test_empty_and_several_and_partial_are_no_data(serve: Serve, connect: Open) -> None:

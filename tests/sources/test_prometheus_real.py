@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import pytest
 
 from tests.eventually import Eventually
 from tests.servers.process import http_get
 from tests.servers.prometheus import Prometheus, Target
 from tests.servers.versioned import VersionedApp
-from tests.sources.questions import ERRORS, good, poll, question, running
+from tests.sources.questions import ERRORS, good, poll, question, rule, running
+from watchdog.core.check import CheckState
+from watchdog.core.evaluate import evaluate
 from watchdog.core.observation import Failed, FailReason, NoData, NoDataReason, Value
-from watchdog.core.rule import Query, Ratio
+from watchdog.core.rule import Level, Query, Ratio, Thresholds, Unit
 from watchdog.sources.prometheus import PrometheusSettings, PrometheusSource
 
 pytestmark = pytest.mark.timeout(60)
@@ -244,3 +247,29 @@ async def test_inspection_names_the_version(idle: tuple[Prometheus, PrometheusSo
     assert report.ok
     assert "version 2." in report.detail
     assert prometheus.url in report.detail
+
+
+async def test_a_counter_that_starts_again_within_the_window_is_no_breach(
+    start_prometheus: StartPrometheus,
+) -> None:
+    """One request of a hundred fails, before and after both counters began again at 0, a minute ago."""
+    now, every = datetime.now(UTC).timestamp(), 5
+    lines = ["# TYPE http_requests counter"]
+    for status, share in (("200", 99), ("500", 1)):
+        labels = f'service="trips",status="{status}"'
+        for number in range(80):
+            at = now - 300 + every * number
+            since = number if at < now - 60 else number - 48
+            lines.append(f"http_requests_total{{{labels}}} {since * share * 10} {at:.3f}")
+    prometheus = start_prometheus(history="\n".join(lines) + "\n")
+    source = PrometheusSource(PrometheusSettings(url=prometheus.url), name="prometheus")
+    async with running([source]):
+        for form in (ERRORS, Query(query=f"sum(rate({ERRORS.bad}[2m])) / sum(rate({ERRORS.total}[2m]))")):
+            made = msgspec.structs.replace(
+                rule(form, window=120, unit=Unit.RATIO),
+                thresholds=Thresholds(warning=0.02, critical=0.03, rollback=0.045),
+            )
+            seen = await poll(source, form, window=120)
+            assert isinstance(seen, Value), seen
+            assert evaluate(made, CheckState(), seen, now=datetime.now(UTC)).verdict.level is Level.OK
+            assert seen.value == pytest.approx(0.01, abs=0.002)
