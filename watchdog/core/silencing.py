@@ -24,6 +24,7 @@ from watchdog.core.readiness import unready
 from watchdog.core.request import Reply, Request, RequestKind
 from watchdog.core.rollback import Rollback
 from watchdog.core.routing import channels_for
+from watchdog.core.service import Service
 from watchdog.core.silence import LABEL, SILENCED, Silence, covering, problem
 from watchdog.core.world import World
 
@@ -210,14 +211,18 @@ def _again(world: World, incident: Incident, now: datetime) -> Message:
     if incident.kind is IncidentKind.SOURCE:
         message = telling.source_down(incident, now=now)
     else:
-        service = world.services[incident.subject].service
-        message = _TOLD.get(incident.kind, telling.blind)(service, incident, now=now)
+        message = news_of(world.services[incident.subject].service, incident, now=now)
     count = incident.silenced_messages
     return replace(
         message,
         key=f"{message.key}:unsilenced:{now.isoformat()}",
         facts=(*message.facts, ("silenced", f"until now; {count} message{'s'[: count != 1]} held back")),
     )
+
+
+def news_of(service: Service, incident: Incident, *, now: datetime) -> Message:
+    """What is told of an incident of a service, as if it began now."""
+    return _TOLD.get(incident.kind, telling.blind)(service, incident, now=now)
 
 
 def _open(world: World, names: Iterable[str]) -> Iterator[Incident]:

@@ -17,7 +17,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from watchdog.core import storm_news, telling
+from watchdog.core import storm_news
 from watchdog.core.addressing import labels_of
 from watchdog.core.audit import AuditDraft
 from watchdog.core.census import count_of, follow
@@ -29,7 +29,7 @@ from watchdog.core.request import Reply, Request, RequestKind
 from watchdog.core.rollback import Rollback, RollbackState
 from watchdog.core.routing import channels_for
 from watchdog.core.rule import Severity, rank
-from watchdog.core.silencing import Changed
+from watchdog.core.silencing import Changed, news_of
 from watchdog.core.storm import EVERY, SETTLED, SINGLY, SUBJECT, WITHIN, Storm
 from watchdog.core.world import ServiceWorld, World
 
@@ -282,8 +282,7 @@ def _dissolved(
     alone: list[Message] = []
     for incident in members:
         service = world.services[incident.subject]
-        breach = incident.kind is IncidentKind.BREACH
-        message = (telling.incident_opened if breach else telling.blind)(service.service, incident, now=now)
+        message = news_of(service.service, incident, now=now)
         channels = channels_for(labels_of(message), world.routes)
         heard = tuple(dict.fromkeys((*incident.heard_by, *channels)))
         own = replace(incident, folded="", told=True, heard_by=heard)
