@@ -27,6 +27,8 @@ from watchdog.core.world import World
 TOLD_AFTER = 3
 #: While it comes and goes, people hear of it no more often than this.
 TELL_EVERY = timedelta(minutes=10)
+#: What a question that was asked before something answered again may take to end.
+ASKED_WITHIN = timedelta(seconds=10)
 #: Services named in the message.
 _SHOWN = 20
 #: The name under which the configured references answer.
@@ -111,11 +113,12 @@ def wants_references(world: World) -> bool:
 def hushes(world: World, rule: Rule, state: CheckState, now: datetime) -> bool:
     """Whether a check's silence is told by the one message that nothing answers.
 
-    For two intervals more: then it was asked again.
+    For two intervals more, and what a question may take: then it was asked again.
     """
     if state.verdict is None or state.verdict.reason not in _ABSENT:
         return False
-    return reaching.excused(world.reach, here=_is_here(world, rule), interval=2 * rule.interval, now=now)
+    again = 2 * rule.interval + ASKED_WITHIN
+    return reaching.excused(world.reach, here=_is_here(world, rule), interval=again, now=now)
 
 
 def look(world: World, now: datetime) -> Changed:
