@@ -1,7 +1,7 @@
 # Every target makes what it needs first: the virtual environment from the lock file, and as root Debian's servers.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test soak lint fmt docs bench image clean packages
+.PHONY: help demo test soak mutants lint fmt docs bench image clean packages
 
 # Debian keeps haproxy in /usr/sbin, which is not on every user's PATH.
 export PATH := $(PATH):/usr/sbin:/sbin
@@ -28,6 +28,13 @@ test: lint packages  ## everything that must hold: format, lint, types, import r
 
 soak: $(READY) packages  ## the long runs behind the promises: thousands of deaths and schedules, their counts at the end
 	$(BIN)/python -m pytest -m soak --numprocesses=$(JOBS) --dist=worksteal $(ARGS)
+
+mutants: $(READY)  ## break the code on purpose and see which tests notice (hours; ARGS="--sample 60" for a part of it)
+	@.ci/venv build/mutants/venv
+	@build/mutants/venv/bin/python -m pip install --quiet --disable-pip-version-check --no-input \
+		--require-hashes -r tests/mutants/requirements.lock
+	build/mutants/venv/bin/python -m tests.mutants promises
+	build/mutants/venv/bin/python -m tests.mutants core $(ARGS)
 
 lint: $(READY)  ## format, lint, types and import rules, nothing changed
 	$(BIN)/ruff format --check

@@ -47,7 +47,9 @@ class _Silent(ast.NodeTransformer):
 
 
 def mutants_in(folder: Path, file: str) -> Iterator[Mutant]:
-    """All mutants of one file, in its order. `folder` is mutmut's."""
+    """All mutants of one file, in its order; none of a file without functions. `folder` is mutmut's."""
+    if not (folder / f"{file}.meta").exists():
+        return
     module = file.removesuffix(".py").replace("/", ".")
     silent = _Silent().visit(ast.parse((folder / file).read_text()))
     means = {
