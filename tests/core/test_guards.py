@@ -219,6 +219,8 @@ def test_target_ready_says_why_readiness_is_unknown() -> None:
     (veto,) = ask(replace(FREE, target_ready=None, target_note="servers have no checks"), ("target_ready",))
 
     assert veto.detail == "readiness of blue is unknown: servers have no checks"
+    (veto,) = ask(replace(FREE, target_ready=None), ("target_ready",))
+    assert veto.detail == "readiness of blue is unknown: the switch cannot tell"
 
 
 def test_still_live_wants_the_version_that_breached_and_no_other() -> None:
