@@ -58,6 +58,7 @@ def test_a_rollback_limit_is_absolute_or_a_share_of_critical(
         (Unit.RATIO, BELOW, {"critical": "0"}, "critical", "can never be reached: no ratio is below 0%"),
         (Unit.RATIO, BELOW, {"critical": "101%"}, "critical", "must be between 0 and 1"),
         (Unit.RATIO, BELOW, {"critical": "20%", "rollback": "150%"}, "rollback", "can never be reached"),
+        (Unit.RATIO, ABOVE, {"critical": "0.7", "rollback": "150%"}, "rollback", "can never be reached"),
         (
             Unit.RATIO,
             BELOW,

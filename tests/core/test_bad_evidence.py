@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.core.scenario import AT_ONCE, OK, ROLLBACK, T0, WARNING, Scenario, of_service, rule
+from tests.core.scenario import AT_ONCE, OK, ROLLBACK, T0, WARNING, Scenario, of_service, probe, rule
 from watchdog.core.check import CheckState, Reason, Verdict
 from watchdog.core.evaluate import evaluate
 from watchdog.core.incident import IncidentKind
@@ -200,6 +200,20 @@ def test_after_an_outage_of_10_minutes_there_is_no_rollback_before_a_whole_windo
     assert decided is not None, "the rule does fire when its window is whole"
     assert decided - returned >= timedelta(minutes=5)
     assert scenario.service.incident_of(IncidentKind.BLIND) is None
+
+
+# -- A14
+
+
+def test_a_probe_that_alone_says_dead_ten_times_is_told_and_switches_nothing_where_a_metric_must_confirm() -> (
+    None
+):
+    scenario = Scenario(rule(), probe(), confirm=("errors",)).green_deployed()
+    for _ in range(10):
+        scenario.after("10s").probed(alive=False).observe("errors", value=OK, on="green").tick()
+
+    scenario.rollback_is(RollbackState.BLOCKED)
+    assert [guard for guard, _ in scenario.vetoes] == ["confirmed"]
 
 
 # -- F12
