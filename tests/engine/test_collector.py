@@ -98,6 +98,7 @@ def ratio(bad: float, total: float, *, age: float = 0.0) -> Answer:
 class Rig:
     def __init__(self) -> None:
         self.source, self.probe = FakeSource(), FakeProbe()
+        self.others: dict[str, FakeSource] = {}
         self.service: ServiceWorld = service(ERRORS, DEPTH, ALIVE)
         self.seen: list[Observed] = []
         self.metrics = Metrics(lambda: None)
@@ -105,7 +106,7 @@ class Rig:
 
     def make(self) -> Collector:
         self.collector = Collector(
-            sources={"prometheus": self.source},
+            sources={"prometheus": self.source, **self.others},
             probes={"http": self.probe},
             world=lambda: world(self.service),
             deliver=self.seen.append,
@@ -217,6 +218,25 @@ async def test_a_source_is_asked_no_more_at_once_than_it_takes(rig: Rig, limit: 
     assert rig.source.most == limit
     assert len(rig.seen) == 12
     assert asyncio.get_running_loop().time() == pytest.approx(12 / limit)
+
+
+async def test_a_source_that_hangs_delays_no_rule_of_another_and_no_probe(rig: Rig) -> None:
+    rig.source.takes, rig.others["other"] = 3600.0, FakeSource(concurrency=1)
+    rig.service = service(ERRORS, replace(DEPTH, source="other"), ALIVE)
+    rig.make()
+    hanging = [asyncio.ensure_future(rig.collector.poll(ERRORS_V2)) for _ in range(100)]
+    await asyncio.sleep(0)
+    await rig.collector.poll(CheckId(service="trips", rule="depth"))
+    await rig.collector.poll(CheckId(service="trips", rule="alive", version="v2", variant="green"))
+
+    assert [one.check.rule for one in rig.seen] == ["depth", "alive"]
+    assert asyncio.get_running_loop().time() == 0
+    # And no question hangs for ever, whatever its source promised.
+    await asyncio.gather(*hanging)
+    failed = [one.observation for one in rig.seen[2:]]
+    assert {one.reason for one in failed if isinstance(one, Failed)} == {FailReason.TIMEOUT}
+    assert len(failed) == 100
+    assert asyncio.get_running_loop().time() == pytest.approx(LIMIT.total_seconds())
 
 
 async def test_who_waits_for_his_turn_asks_for_the_moment_at_which_he_asks(rig: Rig) -> None:
