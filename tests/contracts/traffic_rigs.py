@@ -19,6 +19,8 @@ from typing import Any
 from pydantic import SecretStr
 
 from tests.eventually import eventually
+from tests.faults.recorded import Recorded, RecordedSettings, RecordedSwitch
+from tests.faults.socket_proxy import Deed
 from tests.servers.haproxy import HAProxy, Server
 from tests.servers.nginx import Nginx
 from tests.traffic.backend import Backend
@@ -338,10 +340,61 @@ class NginxRig(Rig):
         self._nginx.kill_all()
 
 
+class RecordedRig(Rig):
+    """The switch of the crash tests, whose state lives in the test."""
+
+    tier = Tier.A
+    carries_a_pause = False
+
+    def __init__(self, recorded: Recorded) -> None:
+        self._recorded = recorded
+        recorded.add("trips", tier=self.tier, live="blue", versions={"blue": "v1", "green": "v2"})
+        self.switch = self.again()
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, tools: Tools) -> AsyncIterator[Rig]:  # noqa: ARG003 - it needs nothing
+        async with Recorded() as recorded:
+            yield cls(recorded)
+
+    def again(self) -> TrafficSwitch:
+        settings = RecordedSettings(
+            socket=self._recorded.socket, object="trips", tier=self.tier, timeout=self.timeout
+        )
+        return RecordedSwitch(settings, name="trips", clock=StillClock(NOW))
+
+    def move(self, to: str) -> None:
+        self._recorded.move("trips", to)
+
+    def pause(self, reason: str | None) -> bool:
+        return False
+
+    def stir(self) -> None:
+        self._recorded.observe("trips", "green", ready=0, requests=17)
+
+    def effects(self) -> int:
+        return len(self._recorded.moves("trips"))
+
+    def hang(self) -> None:
+        self._recorded.judge = lambda _: Deed.HOLD
+
+    def recover(self) -> None:
+        self._recorded.drop()
+
+    def vanish(self) -> None:
+        self._recorded.socket.unlink()
+
+
+class RecordedTierBRig(RecordedRig):
+    tier = Tier.B
+
+
 RIGS: dict[str, type[Rig]] = {
     "fake-tier-a": FakeRig,
     "fake-tier-b": FakeTierBRig,
     "haproxy": HAProxyRig,
     "command": CommandRig,
     "nginx": NginxRig,
+    "recorded-tier-a": RecordedRig,
+    "recorded-tier-b": RecordedTierBRig,
 }

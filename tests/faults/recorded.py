@@ -49,7 +49,7 @@ class Entry:
     `move` (somebody else's change). `who` is the process, `task` the name of the task there (`executor:ID` is the
     executor's). `expect` is the revision a write carried, `revision` the one it met, or the one that a read was given.
     `before` and `after` are the variants that took traffic. `verdict` is `done`, `in place` (nothing to change),
-    `stale` or `unread` (refused on tier A; done on tier B all the same), or the deed of a fault.
+    `rejected` (it names no such variant), `stale` or `unread` (refused on tier A; done on tier B all the same).
     """
 
     number: int
@@ -80,6 +80,8 @@ class Entry:
 class _Spot:
     weight: int
     version: str
+    ready: int = 1
+    requests: int | None = None
 
 
 @dataclass
@@ -106,7 +108,13 @@ class _Object:
             "revision": self.revision,
             "mark": self.mark,
             "variants": {
-                name: {"weight": one.weight, "version": one.version} for name, one in self.spots.items()
+                name: {
+                    "weight": one.weight,
+                    "version": one.version,
+                    "ready": one.ready,
+                    "requests": one.requests,
+                }
+                for name, one in self.spots.items()
             },
         }
 
@@ -160,6 +168,11 @@ class Recorded:
         target.number += 1
         target.mark = None
         self._note("move", name, who=OUTSIDE, before=before)
+
+    def observe(self, name: str, variant: str, *, ready: int, requests: int) -> None:
+        """What changes by itself, and is no part of the revision."""
+        spot = self._objects[name].spots[variant]
+        spot.ready, spot.requests = ready, requests
 
     def live(self, name: str) -> tuple[str, ...]:
         """The variants that take traffic."""
@@ -294,11 +307,17 @@ class Recorded:
             epoch=call["epoch"],
             verdict=verdict,
         )
-        refused = target.tier is Tier.A and verdict in {"stale", "unread"}
-        return {"ok": not refused, "why": f"{verdict}: it is at {met}", **target.shown()}
+        refused = verdict == "rejected" or (target.tier is Tier.A and verdict in {"stale", "unread"})
+        target.read.setdefault(who, set()).add(target.revision)  # the answer is a read-back
+        return {"ok": not refused, "verdict": verdict, "met": met, **target.shown()}
 
     def _write(self, target: _Object, call: dict[str, Any]) -> str:
         """Do it, as far as the tier allows; answers the verdict."""
+        named = {call["target"], *call["away"]}
+        if not named <= target.spots.keys() or call["target"] in call["away"]:
+            return "rejected"
+        if target.live == (call["target"],):
+            return "in place"
         verdict = "done"
         if call["expect"] != target.revision:
             verdict = "stale"
@@ -306,9 +325,6 @@ class Recorded:
             verdict = "unread"
         if verdict != "done" and target.tier is Tier.A:
             return verdict
-        wanted = (call["target"],)
-        if target.live == wanted:
-            return "in place"
         for variant, spot in target.spots.items():
             spot.weight = _ON if variant == call["target"] else 0
         target.number += 1
@@ -368,22 +384,21 @@ class RecordedSwitch:
     async def apply(self, change: Change) -> TrafficState:
         if self.tier is Tier.B:
             state = await self._read("look")
-            if state.live == (change.target,):
-                return state
-            if state.revision != change.expect:
+            done = state.live == (change.target,)
+            if not done and state.revision != change.expect:
                 raise SwitchConflict(f"{self._where} is at {state.revision}, not {change.expect}")
-            if change.target not in state.variants:
-                raise SwitchRejected(f"{self._where} knows no variant {change.target!r}")
         call = {
             "kind": "write",
             "target": change.target,
+            "away": change.away,
             "expect": change.expect,
             "mark": change.mark,
             "epoch": change.epoch,
         }
         answer = await self._call(call)
         if not answer["ok"]:
-            raise SwitchConflict(f"{self._where}: {answer['why']}")
+            kind = SwitchRejected if answer["verdict"] == "rejected" else SwitchConflict
+            raise kind(f"{self._where}: {answer['verdict']}, it is at {answer['met']}")
         return self._state(answer)
 
     async def inspect(self) -> str | None:
@@ -431,10 +446,7 @@ class RecordedSwitch:
 
     def _state(self, answer: dict[str, Any]) -> TrafficState:
         return TrafficState(
-            variants={
-                name: VariantState(weight=one["weight"], version=one["version"], ready=1, total=1)
-                for name, one in answer["variants"].items()
-            },
+            variants={name: VariantState(total=1, **one) for name, one in answer["variants"].items()},
             revision=answer["revision"],
             read_at=self._clock.now(),
             mark=answer["mark"],
