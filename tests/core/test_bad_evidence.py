@@ -89,6 +89,7 @@ def test_an_hour_of_errors_after_a_very_bad_sample_is_one_page_within_90_s_and_n
 ) -> None:
     scenario = Scenario(rule(blind_after=timedelta(minutes=1)), of_service()).green_deployed()
     scenario.after("10s").observe("errors", value=10 * ROLLBACK, on="green")
+    scenario.looks_every = 100
     began, before = scenario.now, len(scenario.messages)
     while scenario.now < began + timedelta(hours=1):
         scenario.after("10s").fails("errors", reason=reason).fails("load", reason=reason).tick()
@@ -184,6 +185,7 @@ def test_an_answer_with_a_warning_is_unknown_however_bad(name: str) -> None:
 
 def test_after_an_outage_of_10_minutes_there_is_no_rollback_before_a_whole_window_of_5() -> None:
     scenario = Scenario(rule(window=timedelta(minutes=5), hold=AT_ONCE)).green_deployed()
+    scenario.looks_every = 20
     for _ in range(20):
         scenario.after("30s").fails().tick()
     returned = scenario.now + timedelta(seconds=10)

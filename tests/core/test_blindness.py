@@ -74,6 +74,7 @@ def empty(scenario: Scenario, detail: str) -> Scenario:
 
 def test_a_rule_whose_metric_was_renamed_is_told_with_since_when_and_what_probably_happened() -> None:
     scenario = Scenario(of_service("errors")).traffic(blue=1, green=0).observe(value=OK).after("30s")
+    scenario.looks_every = 50
     while not scenario.told:
         empty(scenario, "no series").after("1s").tick()
 
@@ -311,6 +312,7 @@ def test_it_closes_when_the_source_answers() -> None:
 
 def test_a_source_that_is_back_after_a_long_outage_leaves_nobody_told_of_each_service() -> None:
     scenario = outage_of_three()
+    scenario.looks_every = 20
     for _ in range(20):
         scenario.after("30s")
         for name in ("trips", "cars", "hotels"):

@@ -31,6 +31,8 @@ TELL_EVERY = timedelta(minutes=10)
 ASKED_WITHIN = timedelta(seconds=10)
 #: Services named in the message.
 _SHOWN = 20
+#: Targets named in the record.
+_RECORDED = 100
 #: The name under which the configured references answer.
 _REFERENCES = "self_check"
 _ABSENT = frozenset({Reason.UNREACHABLE, Reason.TIMEOUT, Reason.UNABLE})
@@ -141,7 +143,12 @@ def look(world: World, now: datetime) -> Changed:
         at=now,
         kind="cut_off",
         subject="",
-        body={"since": reach.cut_at.isoformat(), "targets": sorted(mass), "services": list(names)},
+        body={
+            "since": reach.cut_at.isoformat(),
+            "count": len(mass),
+            "targets": sorted(mass)[:_RECORDED],
+            "services": list(names),
+        },
     )
     after = replace(world, reach=replace(reach, told_at=reach.cut_at, heard_at=now))
     return Changed(world=after, audit=(note,), messages=(_told(reach, len(mass), names, now),))
