@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 
 import msgspec
 
-from benchmarks.storm import bad, red_world
+from tests.engine.red import bad, red_world
 from watchdog.core.addressing import outgoing
 from watchdog.core.audit import AuditDraft, AuditRecord, ChainHead, link
 from watchdog.core.draft import plain

@@ -91,7 +91,8 @@ class Incident(msgspec.Struct, frozen=True, kw_only=True):
     `breaches` is keyed by check; `subjects` are the affected services of a source or a storm,
     `checks` the rules that are blind. `silenced_by` are the silences that hold back its newest message,
     `silenced_messages` how many were held back in all; `told` is false until anybody heard of it,
-    `heard_by` are the channels that did. `folded` is the storm with which people heard of it.
+    `heard_by` are the channels that did. `folded` is the storm with which people heard of it, `stopped`
+    whether they heard with a storm that no automatic rollback is made.
     """
 
     id: str
@@ -117,6 +118,7 @@ class Incident(msgspec.Struct, frozen=True, kw_only=True):
     told: bool = True
     heard_by: tuple[str, ...] = ()
     folded: str = ""
+    stopped: bool = False
 
     @property
     def of_service(self) -> bool:

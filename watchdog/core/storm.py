@@ -26,16 +26,14 @@ class Storm(msgspec.Struct, frozen=True, kw_only=True):
     """What is remembered between turns, but for what is stored with the incident.
 
     `singly` are the services that people heard of on their own lately, and when. `incident` is the open storm, which a
-    service joined last at `joined_at`. `told_at` is when people last heard of it, `declared` whether they heard that no
-    automatic rollback is made, `news` whether anything was folded since. `left` services were still in it at
-    `left_at`, when that number last changed.
+    service joined last at `joined_at`. `told_at` is when people last heard of it, `news` whether anything was folded
+    since. `left` services were still in it at `left_at`, when that number last changed.
     """
 
     singly: dict[str, datetime] = {}
     incident: Incident | None = None
     joined_at: datetime | None = None
     told_at: datetime | None = None
-    declared: bool = False
     news: bool = False
     left: int = 0
     left_at: datetime | None = None

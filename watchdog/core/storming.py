@@ -223,7 +223,7 @@ def _news(
     known = {*incident.subjects, *storm.singly}
     due = not incident.told or (not soon and (storm.news or bool(names - known)))
     if not due:
-        said = storm.declared and set(world.breaker_told) <= known
+        said = incident.stopped and set(world.breaker_told) <= known
         rest = tuple(message for message in messages if not said or message not in breaker)
         return Changed(world=world, messages=rest)
     alone = [
@@ -243,19 +243,13 @@ def _news(
         grown=grown,
         now=now,
     )
-    told = replace(told, summary=message.headline)
+    told = replace(told, summary=message.headline, stopped=told.stopped or bool(stopped))
     body = {"incident": told.id, "services": list(subjects), "why": message.headline}
     replaced = breaker if stopped else []
     return Changed(
         world=replace(
             world,
-            storm=replace(
-                storm,
-                incident=told,
-                told_at=now,
-                declared=storm.declared or bool(stopped),
-                news=False,
-            ),
+            storm=replace(storm, incident=told, told_at=now, news=False),
         ),
         incidents=(told,),
         audit=(AuditDraft(at=now, kind="storm_grew" if grown else "storm_opened", subject="", body=body),),
