@@ -33,11 +33,12 @@ from watchdog.core.deployment import Deployment, DeploymentState
 from watchdog.core.errors import StoreError, SwitchUnreachable
 from watchdog.core.incident import Incident, IncidentKind, IncidentState
 from watchdog.core.message import Message
-from watchdog.core.observation import Answer, Failed, FailReason
+from watchdog.core.observation import Answer, Failed, FailReason, Pulse
 from watchdog.core.rule import Level, Match, Query, Ratio, Rule, Severity, Thresholds
 from watchdog.core.service import Intervals, Limits, Mode, Service
 from watchdog.core.traffic import Tier, VariantState
 from watchdog.core.turn import Turn
+from watchdog.probes.interface import Probe
 from watchdog.settings.model import ProviderSettings
 from watchdog.sources.interface import Question, SourceReport
 from watchdog.sources.scrape import ScrapeSettings
@@ -55,6 +56,7 @@ RATE = Rule(
     source="numbers",
 )
 QUEUE = Rule(name="queue", form=Query(query="queue"), thresholds=Thresholds(critical=5), source="numbers")
+NOW = datetime(2026, 3, 2, 10, tzinfo=UTC)
 SERVED = replace_struct(GOOD, live_at=GOOD.started_at)
 LIVE = replace_struct(BAD, live_at=BAD.started_at)
 BLUE_READY = VariantState(weight=0, version="v1", ready=2, total=2)
@@ -186,6 +188,7 @@ class Clinic:
         self.kernel: int | None = 0
         self.deployments: tuple[Deployment, ...] = (SERVED, LIVE)
         self.incidents: tuple[Incident, ...] = ()
+        self.probes: dict[str, Probe] = {}
 
     async def examine(self, *, patience: float = 0.0) -> list[Finding]:
         (self.tmp_path / "watchdog.db").touch()
@@ -196,6 +199,7 @@ class Clinic:
                 channels={"ops": self.channel},
                 switches=self.switches or {"trips": self.switch},
                 reader=await store_with(*self.deployments, incidents=self.incidents),
+                probes=self.probes,
             ),
             clock=SystemClock(),
             patience=timedelta(seconds=patience),
@@ -617,6 +621,33 @@ async def test_what_the_daemon_told_of_missing_data_is_shown_with_since_when(cli
     ((what, health, detail),) = await clinic.troubles()
     assert (what, health) == ("data of trips", Health.WARN)
     assert detail == "not being watched, told 2026-03-02 10:00 UTC: errors has no data (empty)"
+
+
+@pytest.mark.parametrize(
+    ("pulse", "health"),
+    [
+        (Pulse(passed=True, at=NOW, asked="TCP gateway:53", detail="connected"), Health.OK),
+        (Pulse(passed=False, at=NOW, answered=True, asked="TCP gateway:53", detail="late"), Health.OK),
+        (Pulse(passed=False, at=NOW, asked="TCP gateway:53", detail="refused"), Health.WARN),
+        (Failed(reason=FailReason.UNABLE, asked="TCP gateway:53", detail="no route"), Health.WARN),
+    ],
+)
+async def test_a_reference_that_does_not_answer_while_all_is_well_is_a_warning(
+    clinic: Clinic, pulse: Pulse | Failed, health: Health
+) -> None:
+    class Gateway:
+        async def check(self, settings: dict[str, Any], *, now: datetime) -> Pulse | Failed:
+            return pulse
+
+        async def aclose(self) -> None:
+            return
+
+    settings = ProviderSettings(timeout=timedelta(seconds=1))
+    reference = Provider(kind="tcp", settings=settings, at=HERE)
+    clinic.configuration = replace(clinic.configuration, self_check=(reference,))
+    clinic.probes = {"tcp": Gateway()}
+    (found,) = [one for one in await clinic.examine() if one.what == "self_check TCP gateway:53"]
+    assert (found.health, found.detail) == (health, pulse.detail)
 
 
 async def test_a_source_that_does_not_say_what_there_was_blames_nobody(clinic: Clinic) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Protocol
@@ -20,10 +20,11 @@ from watchdog.app.build import build_channels, build_probes, build_sources, buil
 from watchdog.app.finding import Finding, Health, worst
 from watchdog.app.samples import collecting, data_of, world_of
 from watchdog.channels.interface import Channel
-from watchdog.config.loaded import Configuration, ServiceEntry
+from watchdog.config.loaded import Configuration, Provider, ServiceEntry
 from watchdog.core.deployment import Deployment
 from watchdog.core.errors import StoreError, SwitchError
 from watchdog.core.incident import IncidentKind
+from watchdog.core.observation import Pulse
 from watchdog.core.service import Mode
 from watchdog.probes.interface import Probe
 from watchdog.sources.interface import Source
@@ -53,6 +54,7 @@ class Parts:
     channels: Mapping[str, Channel]
     switches: Mapping[str, TrafficSwitch]
     reader: Reader
+    probes: Mapping[str, Probe] = field(default_factory=dict)
 
 
 class _Closes(Protocol):
@@ -68,6 +70,7 @@ async def examine(configuration: Configuration, *, clock: Clock | None = None) -
         channels=build_channels(configuration, clock=clock),
         switches=build_switches(configuration, dict(probes), clock=clock),
         reader=make_reader(configuration.store_url),
+        probes=probes,
     )
     try:
         return await examine_parts(configuration, parts, clock=clock)
@@ -112,6 +115,12 @@ async def examine_parts(
             for name, channel in parts.channels.items()
         )
     )
+    references = await asyncio.gather(
+        *(
+            within("self_check", one.settings.timeout, _reference(one, parts.probes[one.kind], clock))
+            for one in configuration.self_check
+        )
+    )
     answering = {
         name: source
         for (name, source), findings in zip(parts.sources.items(), sources, strict=True)
@@ -144,7 +153,7 @@ async def examine_parts(
         *holdings.rights(configuration, configuration.trail.secrets()),
         *store,
         *await holdings.pause(configuration),
-        *(finding for findings in (*sources, *channels, *services) for finding in findings),
+        *(finding for findings in (*sources, *channels, *references, *services) for finding in findings),
         *outlook.shared(parts.switches),
         *holdings.locks(parts.switches.values()),
     ]
@@ -186,6 +195,17 @@ async def _channel(name: str, channel: Channel) -> list[Finding]:
     if trouble is None:
         return [Finding(what=what, health=Health.OK, detail="usable as far as can be seen without sending")]
     return [Finding(what=what, health=Health.BAD, detail=trouble, advice="messages to it would be lost")]
+
+
+async def _reference(written: Provider, probe: Probe, clock: Clock) -> list[Finding]:
+    """Whether a target of `self_check` answers now; one that never does would let every outage look like a cut."""
+    pulse = await probe.check(written.settings.model_dump(), now=clock.now())
+    answers = isinstance(pulse, Pulse) and (pulse.passed or pulse.answered)
+    what = f"self_check {pulse.asked or written.kind}"
+    if answers:
+        return [Finding(what=what, health=Health.OK, detail=pulse.detail)]
+    advice = "it must answer while all is well: without any that does, no dead target of many is called dead"
+    return [Finding(what=what, health=Health.WARN, detail=pulse.detail, advice=advice)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -231,7 +251,12 @@ class _Surgery:
         if state.paused:
             detail = f"paused by a mark on the target: {state.paused}"
             found.append(
-                Finding(what=what, health=Health.WARN, detail=detail, advice="nothing is switched until it is gone")
+                Finding(
+                    what=what,
+                    health=Health.WARN,
+                    detail=detail,
+                    advice="nothing is switched until it is gone",
+                )
             )
         if trouble := await switch.inspect():
             advice = "it can be looked at, but nothing can be rolled back"
