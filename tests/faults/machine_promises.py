@@ -280,10 +280,19 @@ class Promises:
         )
         if begins and rollback.automatic:
             self._enough_bad(daemon, rollback)
+        if state is _S.COMPLETED and rollback.from_variant in self._last_seen(daemon):
+            self.breach(f"the human wins: {rollback.id} is completed, and {rollback.from_variant} is live")
         if state is _S.COMPLETED and any(rule.name == "errors" for rule in rollback.rules):
             self._enough_good(daemon, rollback)
         if state is _S.INEFFECTIVE and not passage.why.startswith("traffic did not move"):
             self._measured_bad(daemon, rollback)
+
+    def _last_seen(self, daemon: Daemon) -> tuple[str, ...]:
+        """What took traffic when this daemon looked last."""
+        reads = (
+            line for line in reversed(self.outside.log) if line.kind is Kind.READ and line.who == daemon.name
+        )
+        return next((line.live for line in reads), ())
 
     def _within_limits(self, daemon: Daemon, rollback: Rollback) -> None:
         """The switches that this disk knows of. By whichever clock more time has passed: nobody can know of a clock
