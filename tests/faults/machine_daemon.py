@@ -145,7 +145,8 @@ class DiskStore(MemoryStore):
             await self._daemon.thawed("intended")
         if RollbackState.APPLIED in states:
             await self._daemon.thawed("recorded")
-        self._require_life()
+        if self._daemon.dead:
+            raise StoreError("the process has died")
 
     async def due(self, *, now: datetime, limit: int = 100) -> Any:
         await self._daemon.thawed("due")
