@@ -26,14 +26,6 @@ class Broken:
 BROKEN = (
     Broken(
         promise="At most one automatic switch",
-        how="an intent that is in place already is written again after a crash",
-        file="watchdog/core/recovery.py",
-        old="return Next.DONE if ours or marked else Next.FOREIGN",
-        new="return Next.WRITE if ours or marked else Next.FOREIGN",
-        killed_by=("tests/engine/test_executor.py::test_two_crashes_anywhere_still_make_one_move",),
-    ),
-    Broken(
-        promise="At most one automatic switch",
         how="after a restart nobody remembers that an intent may have been carried out",
         file="watchdog/engine/effects.py",
         old="self._executor.submit(rollback, resumed=True)",
