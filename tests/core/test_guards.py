@@ -740,3 +740,29 @@ def test_what_nobody_told_is_never_a_comfortable_default() -> None:
 def test_facts_are_what_they_were_when_the_guards_were_asked() -> None:
     with pytest.raises(AttributeError):
         FREE.leader = False  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("guard", "facts", "detail"),
+    [
+        ("known_good_target", {"target_variant": ""}, "no known good version to go to: none"),
+        (
+            "known_good_target",
+            {"target_problem": "tainted", "target_detail": "v1 burns"},
+            "no known good version to go to: v1 burns",
+        ),
+        ("still_live", {"from_live": False}, "v2 takes no traffic any more"),
+        (
+            "still_live",
+            {"from_live": False, "from_version": ""},
+            "the version that breached takes no traffic any more",
+        ),
+        (
+            "cooldown",
+            {"switched_at": T0 - 5 * MINUTE},
+            "the last rollback was just now; 10m of cooldown left",
+        ),
+    ],
+)
+def test_a_veto_says_to_people_what_it_knows(guard: str, facts: dict[str, Any], detail: str) -> None:
+    assert [veto.detail for veto in ask(replace(FREE, **facts), (guard,))] == [detail]
