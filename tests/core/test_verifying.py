@@ -26,7 +26,7 @@ from watchdog.core.message import MessageKind
 from watchdog.core.observation import Value
 from watchdog.core.proof import events_proof, verify_for
 from watchdog.core.request import RequestKind
-from watchdog.core.rollback import RollbackState
+from watchdog.core.rollback import RollbackState, Veto
 from watchdog.core.rule import Level, Rule, Severity
 
 ENDED, COMPLETED, SWITCHED, UNDONE = (
@@ -681,3 +681,55 @@ def test_a_restart_in_the_middle_of_the_proof_goes_on_with_it() -> None:
     scenario = Scenario().verified().restart().blue_recovers().after("60s").traffic()
 
     scenario.rollback_is(RollbackState.COMPLETED)
+
+
+# -- stopped right before the write
+
+
+def test_a_version_that_lost_its_traffic_before_the_write_ends_it_with_one_message() -> None:
+    scenario = Scenario().decided().after("1s")
+    gone = Veto(guard="still_live", reason="not_live", detail="green takes no traffic any more")
+
+    scenario.outcome(OutcomeKind.VETOED, vetoes=(gone,))
+
+    scenario.rollback_is(RollbackState.SUPERSEDED)
+    message = scenario.message(ENDED)
+    assert message.headline.endswith("green takes no traffic any more")
+    assert not message.needs_human
+    assert MessageKind.ROLLBACK_BLOCKED not in scenario.told
+
+
+# -- what was announced while it was being written
+
+
+def announced() -> Scenario:
+    """v2 on green was announced, so that the next announcement is another version."""
+    scenario = Scenario().stable_blue()
+    scenario.post("v2", "green")
+    return scenario.after("5s").traffic(blue=0, green=1).after("35s").traffic().green_is_bad().after("1s")
+
+
+def test_what_is_announced_in_place_while_traffic_is_taken_away_is_awaited() -> None:
+    scenario = announced()
+    seen = scenario.state(blue=1, green=0)
+    scenario.post("v3", "green")
+    assert scenario.on("green").version == "v3"
+
+    scenario.after("1s").outcome(OutcomeKind.APPLIED, state=seen)
+
+    (waiting,) = [one for one in scenario.service.deployments.values() if one.version == "v3"]
+    assert (waiting.state, waiting.armed, waiting.live_at) == (DeploymentState.PENDING, False, None)
+    assert scenario.on("green").state is DeploymentState.ROLLED_BACK
+    scenario.after("5s").traffic(blue=0, green=1)
+    assert (scenario.on("green").version, scenario.on("green").armed) == ("v3", True)
+
+
+def test_what_is_announced_on_the_target_while_traffic_is_sent_there_has_arrived() -> None:
+    scenario = announced()
+    seen = scenario.state(blue=1, green=0)
+    scenario.post("v3", "blue")
+
+    scenario.after("1s").outcome(OutcomeKind.APPLIED, state=seen)
+
+    assert (scenario.on("blue").version, scenario.on("blue").armed) == ("v3", True)
+    scenario.rollback_is(RollbackState.SUPERSEDED)

@@ -84,7 +84,7 @@ class Daemon(Process):
         path.with_suffix(".new").write_text(text)
         path.with_suffix(".new").replace(path)
 
-    async def begin(self, *, within: float = 10.0) -> None:
+    async def begin(self, *, within: float = 30.0) -> None:
         """Start and wait until it is ready, without stopping the test's own servers meanwhile."""
         self.write()
         self.start()
