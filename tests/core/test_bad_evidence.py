@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from tests.core.scenario import AT_ONCE, OK, ROLLBACK, T0, WARNING, Scenario, of_service, probe, rule
 from watchdog.core.check import CheckState, Reason, Verdict
+from watchdog.core.deployment import DeploymentState
 from watchdog.core.evaluate import evaluate
 from watchdog.core.incident import IncidentKind
 from watchdog.core.measure import measure
@@ -102,6 +103,20 @@ def test_an_hour_of_errors_after_a_very_bad_sample_is_one_page_within_90_s_and_n
     assert page.headline.startswith("source prometheus does not answer")
     assert page.created_at - began <= timedelta(seconds=90)
     assert scenario.service.rollbacks == {}
+
+
+def test_an_hour_of_silence_proves_no_version_and_takes_no_proof_away() -> None:
+    scenario = Scenario().green_deployed()
+    scenario.looks_every = 50
+    soaked = scenario.healthy_for("5m").on("green").soaked_for
+    assert soaked > timedelta(minutes=3)
+    for _ in range(120):
+        scenario.after("30s").silence(on="green").traffic()
+
+    assert scenario.on("green").state is DeploymentState.WATCHING
+    assert scenario.on("green").soaked_for == soaked
+    scenario.healthy_for("9m")
+    assert scenario.on("green").state is DeploymentState.STABLE
 
 
 # -- A2, A13

@@ -207,6 +207,16 @@ def test_a_wrong_answer_is_an_answer() -> None:
     assert [fleet.verdict(name)[0] for name in fleet.fleet] == [Level.ROLLBACK] * 3
 
 
+def test_a_wrong_answer_speaks_for_the_network() -> None:
+    fleet = Fleet("cars", "hotels", "boats")
+    for _ in range(6):
+        fleet.after("5s").said("trips")
+        for name in ("cars", "hotels"):
+            fleet.said("boats", answered=True).said(name)
+
+    assert fleet.verdict("trips")[0] is Level.ROLLBACK
+
+
 @pytest.mark.parametrize("reason", [FailReason.HTTP_STATUS, FailReason.MALFORMED])
 def test_a_source_that_answers_with_nonsense_speaks_for_nobody(reason: FailReason) -> None:
     fleet = Fleet()
