@@ -22,7 +22,9 @@ class IncidentKind(StrEnum):
     SOURCE = "source"  #: a source does not answer; one per source, lists services
     SWITCH = "switch"  #: a service's traffic switch cannot be read, or shows nothing live; one per service
     UNREADY = "unready"  #: a version that is being watched could not be rolled back now; one per deployment
-    STORM = "storm"  #: many services turned bad at once and are told as one; at most one is open, lists services
+    STORM = (
+        "storm"  #: many services turned bad at once and are told as one; at most one is open, lists services
+    )
 
 
 class IncidentState(StrEnum):

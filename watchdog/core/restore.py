@@ -38,9 +38,7 @@ def restore_service(
         (one for one in deployments if one.service == name), key=lambda one: (one.recorded_at, one.id)
     )
     record = record or ServiceRecord(name=name)
-    still_open = [
-        one for one in incidents if one.subject == name and one.of_service and one.open
-    ]
+    still_open = [one for one in incidents if one.subject == name and one.of_service and one.open]
     breached = {breach.rule.name: breach.rule for one in still_open for breach in one.breaches.values()}
     checks = tuple(_with_place(one, {**breached, **rules}) for one in checks)
     still_open = [_with_places(one, checks) for one in still_open]
