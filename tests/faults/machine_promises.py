@@ -334,6 +334,8 @@ class Promises:
 
     def _enough_good(self, daemon: Daemon, rollback: Rollback) -> None:
         applied = self._applied_at(daemon.disk, rollback)
+        if self.outside.tally["clock set"]:  # perhaps while nobody ran: when it was applied is not known then
+            applied -= self.outside.scrape
         found = self._samples(self.outside.ever[rollback.to_variant], since=applied)
         if len({one.sampled for one in found if one.share <= WORSE_THAN_OK}) < 2:
             self.breach(f"silence is no health: {rollback.id} is completed on {len(found)} samples")
