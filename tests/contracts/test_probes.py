@@ -86,7 +86,8 @@ async def test_a_healthy_target_is_alive_every_time(rig: Rig, probe: Probe) -> N
 
 async def test_a_target_that_refuses_is_dead(rig: Rig, probe: Probe, free_port: Callable[[], int]) -> None:
     async with rig.dead(free_port()) as settings:
-        assert not (await pulse(rig, probe, settings)).passed
+        seen = await pulse(rig, probe, settings)
+    assert (seen.passed, seen.answered) == (False, False), "a refusal is no answer"
 
 
 async def test_a_target_that_hangs_is_dead_when_the_time_is_over(listening: Rig, probe: Probe) -> None:

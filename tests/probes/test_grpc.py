@@ -52,6 +52,7 @@ async def test_a_service_that_does_not_serve_is_dead(
     server.tell("shop.Trips", status)
     seen = await pulse(probe, server.port, service="shop.Trips")
     assert (seen.passed, seen.detail) == (False, f"answered {status}, expected SERVING")
+    assert seen.answered
     assert (await pulse(probe, server.port)).passed
 
 

@@ -98,6 +98,7 @@ async def test_the_status_decides(
     expect = {} if expected is None else {"expect": {"status": expected}}
     seen = await pulse(probe, server.url, **expect)
     assert (seen.passed, seen.detail.startswith(words)) == (passed, True), seen.detail
+    assert seen.answered, "a wrong answer is one"
 
 
 async def test_head_asks_for_no_body(serve: Serve, probe: HttpProbe) -> None:
@@ -161,6 +162,7 @@ async def test_what_the_target_does_wrong_is_the_targets_failure(
     behaviour, words = DEAD[fault]
     seen = await pulse(probe, (await serve(behaviour)).url, timeout="500ms")
     assert (seen.passed, words in seen.detail) == (False, True), seen.detail
+    assert not seen.answered
 
 
 async def test_no_more_than_the_beginning_of_a_body_is_read(serve: Serve, probe: HttpProbe) -> None:

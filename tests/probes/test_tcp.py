@@ -35,7 +35,7 @@ async def test_a_taken_connection_is_alive_whatever_comes_after_it(probe: TcpPro
     for rudeness in (hang, reset):
         async with Peer(rudeness) as peer:
             seen = await pulse(probe, f"127.0.0.1:{peer.port}")
-        assert (seen.passed, seen.asked) == (True, f"TCP 127.0.0.1:{peer.port}")
+        assert (seen.passed, seen.answered, seen.asked) == (True, True, f"TCP 127.0.0.1:{peer.port}")
         assert seen.detail.startswith("connected after ")
 
 
@@ -52,7 +52,7 @@ async def test_a_listener_with_a_full_queue_is_dead(probe: TcpProbe) -> None:
             client.settimeout(0)
             client.connect_ex(full.getsockname())
         seen = await pulse(probe, f"127.0.0.1:{full.getsockname()[1]}", timeout="300ms")
-    assert not seen.passed
+    assert (seen.passed, seen.answered) == (False, False)
     assert seen.detail.endswith("Connection timed out")
 
 
