@@ -21,7 +21,7 @@ from tests.faults.crash_lives import Order, order
 from tests.faults.crash_stage import PATIENCE, CrashStage
 from tests.faults.socket_proxy import Deed
 from tests.soak import Counted
-from watchdog.aio.faultpoint import REQUEST, Point
+from watchdog.aio.faultpoint import DUE, OPENING, REQUEST, Point
 from watchdog.core.traffic import Tier
 
 SEED = 20261121
@@ -36,6 +36,8 @@ pytestmark = pytest.mark.timeout(600)
 #: Passed only while somebody asks for something: they have a test of their own.
 REQUESTS = set(REQUEST)
 EVERYWHERE = [point for point in Point if point not in REQUESTS]
+#: Passed twice in every life, and perhaps no more often.
+SELDOM = {*OPENING, DUE.before, DUE.after}
 #: Passed only when an attempt has failed: with these, one does.
 FAILED_ATTEMPT = [
     order(Point.BEFORE_READ, "raise", error="SwitchUnreachable"),
@@ -85,8 +87,7 @@ def at(point: Point, deed: str, dice: random.Random) -> list[Order]:
     """What makes a daemon die there: at the first pass, or after a few."""
     if point in {Point.BEFORE_PAUSE, Point.AFTER_PAUSE}:
         return [dice.choice(FAILED_ATTEMPT), order(point, deed)]
-    often = {Point.OPEN_BEGUN: 2, Point.OPEN_WRITTEN: 2, Point.OPEN_COMMITTED: 2}
-    return [order(point, deed, nth=dice.randint(1, often.get(point, 4)))]
+    return [order(point, deed, nth=dice.randint(1, 2 if point in SELDOM else 4))]
 
 
 def fates(deed: str, each: int, dice: random.Random) -> list[list[Order]]:
