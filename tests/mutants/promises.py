@@ -26,11 +26,13 @@ class Broken:
 BROKEN = (
     Broken(
         promise="At most one automatic switch",
-        how="after a restart nobody remembers that an intent may have been carried out",
-        file="watchdog/engine/effects.py",
-        old="self._executor.submit(rollback, resumed=True)",
-        new="self._executor.submit(rollback)",
-        killed_by=("tests/faults/test_crash.py::test_killed_at_every_fault_point_it_moves_traffic_once",),
+        how="a version that traffic returns to is armed like a deployment, and rolled back once more",
+        file="watchdog/core/sightings.py",
+        old="armed=earlier is None,",
+        new="armed=True,",
+        killed_by=(
+            "tests/e2e/test_undone.py::test_a_switch_that_is_undone_within_the_contest_window_is_told_and_not_made_again",
+        ),
     ),
     Broken(
         promise="Silence is never read",
@@ -71,7 +73,7 @@ BROKEN = (
         killed_by=("tests/e2e/test_vetoes.py::test_a_target_that_is_down_is_no_target_until_it_is_up",),
     ),
     Broken(
-        promise="Beyond the limits",
+        promise="Bounded blast radius",
         how="the share of red services alone opens the breaker, however few they are",
         file="watchdog/core/guards.py",
         old="if share > facts.max_share and facts.breaching >= facts.max_share_at_least:",
@@ -79,6 +81,24 @@ BROKEN = (
         killed_by=(
             "tests/core/test_guards.py::test_breaker_has_two_limits_and_the_second_needs_share_and_number",
         ),
+    ),
+    Broken(
+        promise="Two daemons on one target",
+        how="several processes may hold the lock of a store at a time",
+        file="watchdog/store/lock.py",
+        old="fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)",
+        new="fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)",
+        killed_by=(
+            "tests/faults/test_second_daemon.py::test_a_second_daemon_on_the_same_store_or_switch_refuses_to_start",
+        ),
+    ),
+    Broken(
+        promise="How often a healthy service would be rolled back",
+        how="the measured share is believed as it is, however few events it comes from",
+        file="watchdog/core/evidence.py",
+        old="return max(0.0, (bad + z * z / 2 - spread) / (events + z * z))",
+        new="return bad / events if spread >= 0 else 0.0",
+        killed_by=("tests/core/test_evaluate_noise.py::test_no_noise_rolls_back_a_healthy_service_in_a_day",),
     ),
     Broken(
         promise="A typo is an error",
