@@ -19,6 +19,7 @@ from tests.engine.loop import Engine, Shop
 from tests.engine.worlds import ERRORS, POLICY
 from tests.eventually import eventually
 from tests.soak import Counted
+from watchdog.channels.interface import Delivered, Later
 from watchdog.core.check import Reason
 from watchdog.core.errors import StoreError, SwitchUnreachable
 from watchdog.core.observation import Answer, Failed
@@ -301,6 +302,26 @@ async def test_an_intent_that_cannot_be_carried_out_ends_in_its_five_minutes(
     assert engine.rollbacks[0].state is RollbackState.EXPIRED
     lived = engine.clock.boottime() - begun
     assert 300 - 6 < lived < max(NAP.total_seconds(), 300) + 30, lived
+
+
+@pytest.mark.parametrize("by", [HOUR, -HOUR], ids=["forward", "back"])
+async def test_a_message_that_waits_for_its_next_attempt_is_not_an_hour_late(
+    start: Make, by: timedelta
+) -> None:
+    engine = await start()
+    await engine.stable()
+    engine.channels["ops"].always(Later(reason="busy"))
+    await engine.deploy()
+    await eventually(lambda: len(engine.channels["ops"].attempts) >= 4, within=300, every=0.5)
+    engine.clock.jump(by)
+    await asyncio.sleep(2)
+    engine.channels["ops"].always(Delivered())
+    await eventually(
+        lambda: engine.outbox and {str(row.state) for row in engine.outbox} == {"sent"},
+        within=400,
+        every=1,
+        what="every message sent",
+    )
 
 
 class Sleepy(Engine):

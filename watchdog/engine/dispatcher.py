@@ -76,6 +76,8 @@ class Dispatcher:
         self._on_dead = on_dead
         self._on_outcome = on_outcome
         self._woken = asyncio.Event()
+        self._latest = clock.now()
+        self._set_back = timedelta()
         self._next: dict[str, datetime] = {}
         """When messages that failed here are due again."""
         self._behind = False
@@ -189,7 +191,7 @@ class Dispatcher:
                 await self._sleep()
 
     async def _sleep(self) -> None:
-        now = self._clock.now()
+        now = self._due_now()
         pause = min([at - now for at in self._next.values()] + [LOOK_INTERVAL])
         try:
             async with asyncio.timeout(max(pause.total_seconds(), 0.0)):
@@ -198,12 +200,21 @@ class Dispatcher:
         except TimeoutError:
             return
 
+    def _due_now(self) -> datetime:
+        """What is due goes by this: it never goes back, so that a clock that was set back delays no message."""
+        now = self._clock.now() + self._set_back
+        if now < self._latest:
+            self._set_back += self._latest - now
+            now = self._latest
+        self._latest = now
+        return now
+
     async def _look(self, *, everything: bool = False) -> tuple[Outgoing, ...] | None:
         """What is due and can go now (or just some of it); `None` when the store does not answer.
 
         Rows in hand, and rows that wait for a busy channel, stay due: the look goes on behind them.
         """
-        now = self._clock.now()
+        now = self._due_now()
         limit = _BATCH
         while True:
             # A row may be sent and settled while the store answers: in hand before is not free after.
@@ -226,7 +237,7 @@ class Dispatcher:
     def _may_go(self, row: Outgoing) -> bool:
         verdict = self._unsettled.get(row.key)
         if verdict is not None and (
-            verdict.state is not OutgoingState.PENDING or verdict.due_at > self._clock.now()
+            verdict.state is not OutgoingState.PENDING or verdict.due_at > self._due_now()
         ):
             return False
         lane = self._lanes.get(row.channel)
@@ -312,11 +323,11 @@ class Dispatcher:
         lane.failing = failing
 
     def _judge(self, row: Outgoing, delivery: Delivery) -> Verdict:
-        now = self._clock.now()
+        now = self._due_now()
         before = self._unsettled.get(row.key)
         attempts = max(row.attempts, before.attempts if before else 0) + 1
         if isinstance(delivery, Delivered):
-            return Verdict(state=OutgoingState.SENT, due_at=now, attempts=attempts, sent_at=now)
+            return Verdict(state=OutgoingState.SENT, due_at=now, attempts=attempts, sent_at=self._clock.now())
         reason = clean(delivery.reason)
         if isinstance(delivery, Refused):
             return Verdict(state=OutgoingState.DEAD, due_at=now, attempts=attempts, last_error=reason)
