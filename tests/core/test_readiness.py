@@ -407,3 +407,37 @@ def test_what_was_silenced_is_told_in_its_own_words_at_the_end_of_that() -> None
 
 def test_what_is_asked_is_what_the_gauge_asks() -> None:
     assert READINESS == ("paused", "leader", "known_good_target", "target_ready", "unmanaged")
+
+
+def test_a_standby_that_is_back_ends_it_though_a_rollback_waits_for_something_else() -> None:
+    scenario = waits(gone(Scenario().green_deployed()), "2m").green_is_bad()
+    scenario.rollback_is(RollbackState.BLOCKED)
+    assert unready(scenario) is not None
+
+    waits(scenario.shows("blue", ready=10), "2m")
+
+    scenario.rollback_is(RollbackState.BLOCKED)
+    assert unready(scenario) is None
+
+
+def test_what_lasts_begins_anew_after_its_end() -> None:
+    scenario = waits(gone(Scenario().green_deployed()), "2m")
+    scenario.shows("blue", ready=10)
+    while unready(scenario) is not None:
+        waits(scenario, "10s")
+
+    waits(scenario.shows("blue", ready=0), "80s")
+    assert scenario.told == [OPENED, CLOSED]
+    waits(scenario, "30s")
+    assert scenario.told == [OPENED, CLOSED, OPENED]
+
+
+def test_time_in_which_nothing_was_expected_does_not_count() -> None:
+    scenario = waits(gone(Scenario().green_deployed()), "60s").mode(Mode.OBSERVE)
+    waits(scenario, "5m")
+    waits(scenario.mode(Mode.ENFORCE), "80s")
+    assert scenario.told == []
+
+    waits(scenario, "30s")
+
+    assert scenario.told == [OPENED]

@@ -50,8 +50,9 @@ def look(draft: Draft) -> None:
     """
     known = draft.service.incident_of(IncidentKind.UNREADY)
     watched = _watched(draft)
-    if known is not None and (watched is None or known.deployment != watched.id):
+    if watched is None or (known is not None and known.deployment != watched.id):
         _since(draft, waits=False)
+    if known is not None and (watched is None or known.deployment != watched.id):
         close(draft, known, IncidentEvent.CLEARED, _why_over(draft.service, known))
         known = None
     if watched is None or not draft.world.leader or draft.service.traffic_failures:
