@@ -9,10 +9,12 @@ from msgspec.structs import replace
 
 from tests.core.scenario import CRITICAL, OK, T0, Scenario, rule
 from watchdog.core import telling
+from watchdog.core.addressing import outgoing
 from watchdog.core.events import ChannelDead
 from watchdog.core.incident import IncidentKind
 from watchdog.core.message import MessageKind
 from watchdog.core.rollback import ENDS, Passage, RollbackState
+from watchdog.core.routing import Route
 from watchdog.core.rule import Severities, Severity, Unit
 from watchdog.core.service import Mode
 
@@ -92,6 +94,18 @@ def test_an_end_that_nothing_asks_for_any_more_needs_nobody() -> None:
     message = telling.rollback_ended(SCENARIO.service.service, ended, now=T0, wanted=False)
 
     assert (message.needs_human, message.severity) == (False, Severity.MEDIUM)
+
+
+def test_whoever_heard_of_the_incident_hears_of_the_rollback_s_end() -> None:
+    """Routes can match the severity, and most ends are quieter than what they end."""
+    scenario = Scenario()
+    loud = (Route(match={"severity": "critical"}, to=("oncall",)), Route(to=("ops",)))
+    scenario.world = replace(scenario.world, routes=loud)
+    scenario.verified().blue_recovers().after("60s").traffic()
+
+    message = scenario.message(MessageKind.ROLLBACK_COMPLETED)
+    assert message.severity is not Severity.CRITICAL
+    assert {row.channel for row in outgoing([message], loud, head="")} == {"oncall", "ops"}
 
 
 def test_a_completed_rollback_says_how_long_it_took() -> None:

@@ -285,15 +285,15 @@ def end(
     So does what a person asked for and did not get; nobody is needed where a person ended it (`by_person`).
     """
     moved = draft.move_rollback(rollback, event, why, record=record)
-    still_open = moved.incident in draft.service.incidents
-    wanted = still_open or not moved.automatic or moved.state is RollbackState.PARTIAL
+    incident = draft.service.incidents.get(moved.incident or "")
+    wanted = incident is not None or not moved.automatic or moved.state is RollbackState.PARTIAL
     draft.tell(
         telling.rollback_ended(
             draft.service.service,
             moved,
             now=draft.now,
             wanted=wanted and not by_person,
-            still_open=still_open,
+            incident=incident,
         )
     )
     return moved

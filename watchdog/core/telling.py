@@ -262,11 +262,17 @@ def rollback_switched(service: Service, rollback: Rollback, *, now: datetime) ->
 
 
 def rollback_ended(
-    service: Service, rollback: Rollback, *, now: datetime, wanted: bool = True, still_open: bool = False
+    service: Service,
+    rollback: Rollback,
+    *,
+    now: datetime,
+    wanted: bool = True,
+    incident: Incident | None = None,
 ) -> Message:
     """A rollback is over: proved, or in one of the other ends.
 
-    `wanted`: what asked for it still does; `still_open`: its incident is.
+    `wanted`: what asked for it still does; `incident` is the one that it was about, where that is open. Whoever heard
+    of that hears of this, too, however quiet it is.
     """
     urgent = wanted and rollback.state not in _SETTLED
     done = rollback.state is RollbackState.COMPLETED
@@ -292,9 +298,10 @@ def rollback_ended(
         incident=rollback.incident,
         rollback=rollback.id,
         facts=(("why", why), ("traffic", rollback.traffic_proof or "not measured")),
-        next_step=advice.at_end(service, rollback, still_open=still_open),
+        next_step=advice.at_end(service, rollback, still_open=incident is not None),
         needs_human=urgent,
         runbook=_rule_runbook(rollback.rules),
+        also_to=incident.heard_by if incident is not None else (),
     )
 
 

@@ -306,7 +306,7 @@ def _complete(draft: Draft, rollback: Rollback) -> None:
         record={"recovered_at": recovered.recovered_at, "traffic": recovered.traffic_proof},
     )
     _settle_incident(draft, done)
-    draft.tell(telling.rollback_ended(draft.service.service, done, now=draft.now))
+    _tell_end(draft, done)
 
 
 def _settle_incident(draft: Draft, rollback: Rollback) -> None:
@@ -352,6 +352,10 @@ def _end(
     record: dict[str, TrafficState] | None = None,
 ) -> Rollback:
     moved = draft.move_rollback(rollback, event, why, record=record or {"traffic": draft.service.traffic})
-    still_open = moved.incident in draft.service.incidents
-    draft.tell(telling.rollback_ended(draft.service.service, moved, now=draft.now, still_open=still_open))
+    _tell_end(draft, moved)
     return moved
+
+
+def _tell_end(draft: Draft, rollback: Rollback) -> None:
+    incident = draft.service.incidents.get(rollback.incident or "")
+    draft.tell(telling.rollback_ended(draft.service.service, rollback, now=draft.now, incident=incident))
