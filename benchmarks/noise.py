@@ -16,51 +16,66 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.figures import percentile
-from tests.core.noise import BARE, DEFAULT, FAULTS, JUDGES, NOISES, RATES, delay, episodes, interval
+from tests.core.noise import (
+    BARE,
+    DAY,
+    DEFAULT,
+    FAULTS,
+    JUDGES,
+    NOISES,
+    RATES,
+    WEEK,
+    delay,
+    episodes,
+    interval,
+)
 
 
 def per_week(count: int, weeks: float) -> str:
     """A rate with its interval."""
     low, high = interval(count)
-    return f"{count / weeks:.3g} ({low / weeks:.2g}–{high / weeks:.2g})"
+    return f"{count / weeks:.3g} ({low / weeks:.3g}–{high / weeks:.3g})"
 
 
 def main() -> None:
     """Read the arguments, simulate, print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--weeks", type=int, default=12, help="service-weeks of each noise and rate")
+    parser.add_argument(
+        "--days", type=int, default=84, help="days of each noise and rate; whole weeks from 7 on"
+    )
     parser.add_argument("--faults", type=int, default=200, help="faults of each share and rate")
     given = parser.parse_args()
     out = Console(highlight=False)
     with ProcessPoolExecutor(os.cpu_count()) as pool:
-        out.print(_false_rollbacks(pool, given.weeks))
+        out.print(_false_rollbacks(pool, given.days))
         for rate in (1.0, 10.0):
             out.print(_delays(pool, given.faults, rate))
 
 
-def _false_rollbacks(pool: ProcessPoolExecutor, weeks: int) -> Table:
-    """The naive judges are wrong so often that a sixth of the weeks says it."""
-    each = {judge.name: weeks if judge is DEFAULT else max(1, weeks // 6) for judge in JUDGES}
+def _false_rollbacks(pool: ProcessPoolExecutor, days: int) -> Table:
+    """The naive judges are wrong so often that a sixth of the time says it."""
+    slots = min(days, 7) * DAY
+    runs = {judge.name: max(1, days // (7 if judge is DEFAULT else 42)) for judge in JUDGES}
     table = Table(
         "noise",
-        *(f"{judge.name}" for judge in JUDGES),
+        *(judge.name for judge in JUDGES),
         title=f"false rollbacks a service-week, {len(RATES)} services of {RATES[0]:g} to {RATES[-1]:g} requests/s; "
-        f"{weeks} weeks each, of the others {each[BARE.name]}",
+        f"{runs[DEFAULT.name]} times {slots // DAY} days each, of the others {runs[BARE.name]} times",
     )
     jobs = {
         (noise, judge.name): [
-            pool.submit(episodes, judge, noise, rate, seed=seed)
+            pool.submit(episodes, judge, noise, rate, slots=slots, seed=seed)
             for rate in RATES
-            for seed in range(each[judge.name])
+            for seed in range(runs[judge.name])
         ]
         for noise in NOISES
         for judge in JUDGES
     }
     for noise in NOISES:
-        cells = [
-            per_week(sum(job.result() for job in jobs[noise, judge.name]), each[judge.name] * len(RATES))
-            for judge in JUDGES
-        ]
+        cells = []
+        for judge in JUDGES:
+            weeks = runs[judge.name] * len(RATES) * slots / WEEK
+            cells.append(per_week(sum(job.result() for job in jobs[noise, judge.name]), weeks))
         table.add_row(noise, *cells)
     return table
 

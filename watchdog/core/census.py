@@ -67,8 +67,8 @@ def follow(world: World, after: ServiceWorld) -> World:
 
 
 def _with(count: Count, before: ServiceWorld | None, after: ServiceWorld) -> Count:
-    if before is after:
-        return count
+    if before is not None and before.incidents is after.incidents and before.rollbacks is after.rollbacks:
+        return count  # most of what is seen is nothing new
     breaching = count.breaching + after.breaching - (before is not None and before.breaching)
     movers = count.movers
     if _moves(after) is not (after.name in movers):
