@@ -441,3 +441,26 @@ def test_time_in_which_nothing_was_expected_does_not_count() -> None:
     waits(scenario, "30s")
 
     assert scenario.told == [OPENED]
+
+
+def test_of_several_live_versions_only_the_newest_is_asked_about_and_a_proved_one_needs_no_way_back() -> None:
+    scenario = Scenario().shows("red", ready=10).traffic(blue=1, green=0, red=0).healthy_for("11m")
+    scenario.after("5s").traffic(blue=0, red=1).after("1m").traffic(green=1)
+    scenario.ask(RequestKind.MARK_GOOD, version="green", reason="seen elsewhere")
+    assert (scenario.on("red").state, scenario.on("green").state) == (
+        DeploymentState.WATCHING,
+        DeploymentState.STABLE,
+    )
+    assert scenario.on("green").armed
+
+    assert not told(gone(scenario))
+
+
+def test_a_return_beside_a_version_that_is_watched_is_the_newest_and_needs_no_way_back() -> None:
+    scenario = Scenario().green_deployed().after("1m").traffic(blue=1, green=1)
+    assert (scenario.on("blue").state, scenario.on("green").state) == (
+        DeploymentState.RETURN,
+        DeploymentState.WATCHING,
+    )
+
+    assert not told(scenario.shows("green", ready=0))
