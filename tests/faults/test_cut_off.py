@@ -29,8 +29,8 @@ class Cut:
             service = self.fleet.add(name)
             service["rules"].append("healthy")
             service["labels"] = {"port": str(target.port)}
-        probe = {"kind": "http", "url": "http://127.0.0.1:$label.port/", "timeout": "200ms"}
-        limits = {"critical": "5 failures", "rollback": "8 failures"}
+        probe = {"kind": "http", "url": "http://127.0.0.1:$label.port/", "timeout": "500ms"}
+        limits = {"critical": "4 failures", "rollback": "6 failures"}
         self.fleet.rules.append({"name": "healthy", "probe": probe, "threshold": limits, "blind_after": "1s"})
         reference = {"kind": "http", "url": self.gateway.url, "timeout": "500ms"}
         self.fleet.daemon.settings["self_check"] = [reference]
@@ -66,13 +66,12 @@ async def cut(fleet: Fleet, stack: AsyncExitStack) -> Cut:
 async def test_a_daemon_that_nobody_answers_calls_nothing_dead_and_says_so_once(cut: Cut) -> None:
     await cut.begin()
     fleet = cut.fleet
-    assert cut.gateway.requests == [], "asked only while many targets fail"
     cut.silence()
     await eventually(lambda: cut.heard("cut_off"), within=20, what="people told of the cut")
     asked = {name: len(server.requests) for name, server in cut.targets.items()}
     # Long enough for every probe to fail as often as it takes to roll back, and for all data to be missed.
     await eventually(
-        lambda: all(len(cut.targets[name].requests) >= asked[name] + 12 for name in NAMES), within=60
+        lambda: all(len(cut.targets[name].requests) >= asked[name] + 8 for name in NAMES), within=60
     )
 
     assert cut.gateway.requests
