@@ -56,6 +56,8 @@ def test_a_change_of_anything_in_a_record_is_found_at_that_record(change: dict[s
     assert head == ChainHead(seq=2, hash=records[1].hash)
     assert fault is not None
     assert fault.seq == records[2].seq
+    words = {"previous": "does not follow the record before it", "seq": "record 3 is missing"}
+    assert fault.why == words.get(next(iter(change)), "its content was changed")
 
 
 def test_a_record_that_was_taken_out_is_missed_by_its_number() -> None:

@@ -94,11 +94,11 @@ BROKEN = (
     ),
     Broken(
         promise="How often a healthy service would be rolled back",
-        how="the measured share is believed as it is, however few events it comes from",
+        how="no share is ever believed, however many events it comes from",
         file="watchdog/core/evidence.py",
         old="return max(0.0, (bad + z * z / 2 - spread) / (events + z * z))",
-        new="return bad / events if spread >= 0 else 0.0",
-        killed_by=("tests/core/test_evaluate_noise.py::test_no_noise_rolls_back_a_healthy_service_in_a_day",),
+        new="return 0.0 * spread",
+        killed_by=("tests/core/test_evaluate_noise.py::test_nineteen_of_twenty_faults_are_decided_in_time",),
     ),
     Broken(
         promise="A typo is an error",
