@@ -1,8 +1,8 @@
 """For each promise of the README a way of breaking it that its own tests notice.
 
-Each is one edit of one file, and names the tests of the promise that go red with it. `also` are the quick tests
-(tests/core, tests/engine) beside them that notice it, too; where it is empty, only the promise's tests do.
-`python -m tests.mutants promises` tries them all.
+Each is one edit of one file, and names the tests of the promise that go red with it. `also` are quick tests
+(tests/core, tests/engine) beside them of which it is known that they notice it, too. `python -m tests.mutants promises`
+tries them all, and lists whoever else notices.
 """
 
 from __future__ import annotations
