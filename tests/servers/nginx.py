@@ -93,10 +93,6 @@ class Nginx(Process):
         new.write_text(text)
         new.replace(self.file)
 
-    def freeze(self) -> None:
-        super().freeze()
-        until(lambda: _state(self.pid) == "T", "SIGSTOP arrived")
-
     def kill_all(self) -> None:
         """SIGKILL for the master and its workers, of which nobody cleans up."""
         os.killpg(self.pid, signal.SIGKILL)
@@ -131,7 +127,3 @@ def _command(pid: str) -> str:
         return Path(f"/proc/{pid}/cmdline").read_text(errors="replace").replace("\0", " ")
     except OSError:
         return ""
-
-
-def _state(pid: int) -> str:
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]

@@ -80,7 +80,7 @@ class Process:
                 cwd=self._cwd,
             )
         try:
-            self._wait_until_ready()
+            self._wait_until(self._ready, "ready")
         except BaseException:
             self.stop()
             raise
@@ -100,8 +100,9 @@ class Process:
         self.wait()
 
     def freeze(self) -> None:
-        """SIGSTOP: there, and answering nobody."""
+        """SIGSTOP: there, and answering nobody once this returns, whichever of its threads was running."""
         self.send(signal.SIGSTOP)
+        self._wait_until(lambda: self._threads() <= {"T"}, "stopped")
 
     def thaw(self) -> None:
         self.send(signal.SIGCONT)
@@ -118,14 +119,22 @@ class Process:
             self._child.kill()
             self._child.wait(5.0)
 
-    def _wait_until_ready(self) -> None:
+    def _wait_until(self, condition: Callable[[], bool], what: str) -> None:
         deadline = time.monotonic() + self._within
-        while not self._ready():
+        while not condition():
             with contextlib.suppress(subprocess.TimeoutExpired):
                 code = self._started().wait(_POLL)
-                raise RuntimeError(f"{self.argv[0]} ended with {code} before it was ready:\n{self._tail()}")
+                raise RuntimeError(f"{self.argv[0]} ended with {code} before it was {what}:\n{self._tail()}")
             if time.monotonic() > deadline:
-                raise RuntimeError(f"{self.argv[0]} was not ready in {self._within} s:\n{self._tail()}")
+                raise RuntimeError(f"{self.argv[0]} was not {what} in {self._within} s:\n{self._tail()}")
+
+    def _threads(self) -> set[str]:
+        """The states of its threads; empty when it has ended."""
+        states = set[str]()
+        for stat in Path(f"/proc/{self.pid}/task").glob("*/stat"):
+            with contextlib.suppress(OSError):  # a thread that has ended
+                states.add(stat.read_text().rpartition(")")[2].split()[0])
+        return states
 
     def _tail(self) -> str:
         return self.output()[-2000:]
