@@ -341,6 +341,10 @@ def test_references_are_asked_only_while_many_targets_fail() -> None:
     assert not wants_references(fleet.world)
     fleet.said(names[4])
     assert wants_references(fleet.world)
+    service = fleet.world.services[names[4]]
+    retired = msgspec.structs.replace(service, checks={})
+    world = msgspec.structs.replace(fleet.world, services={**fleet.world.services, names[4]: retired})
+    assert not wants_references(world), "what is asked no more does not fail for ever"
 
 
 # -- where things are

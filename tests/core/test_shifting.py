@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from tests.core.scenario import CRITICAL, OK, ROLLBACK, Scenario, probe, rule
 from watchdog.core.check import Reason
@@ -292,3 +293,14 @@ def test_a_start_that_finds_a_world_of_later_than_now_moves_it() -> None:
     assert applied_at == now - timedelta(seconds=5)
     assert found["rollbacks"], "and it is written"
     assert caught_up(found["world"], now) is None
+
+
+def test_an_intent_that_was_on_its_way_moves_no_world_a_second_time() -> None:
+    scenario = Scenario().decided()
+    before = scenario.service.rollbacks
+    clock_set(scenario, -HOUR)
+    stored = replace(scenario.service, rollbacks=before)  # as it is on disk until its outcome is known
+
+    world = replace(scenario.world, services={stored.name: stored})
+
+    assert caught_up(world, scenario.now) is None

@@ -385,6 +385,72 @@ def test_approvals_in_a_storm_are_not_asked_for_each_service() -> None:
     assert fleet.ask(RequestKind.APPROVE, incident).status == 202, "but it can be given"
 
 
+def test_what_joined_a_storm_that_was_told_is_told_after_a_restart() -> None:
+    fleet = Fleet(12, mode=Mode.APPROVE, limits=Limits(max_share=1.0)).deployed().all_are(WARNING, times=8)
+    fleet.news()
+    for _ in range(3):
+        fleet.after("10s")
+        for name in fleet.names:
+            fleet.observe(value=ROLLBACK, name=name)
+    fleet.news()
+
+    fleet.process_restarts().later("1s")
+
+    (message,) = fleet.news()
+    assert message.kind is MessageKind.INCIDENT_WORSENED
+    assert "s10" in dict(message.facts)["services"] or "2 more" in dict(message.facts)["services"]
+    assert dict(message.facts)["wait for approval"].startswith("s05 (inc-")
+    fleet.process_restarts().later("2m")
+    assert fleet.kinds() == [], "once"
+
+
+def test_approvals_that_nobody_gave_in_a_storm_are_told_with_it() -> None:
+    fleet = Fleet(12, mode=Mode.APPROVE, limits=Limits(max_share=1.0)).deployed()
+    fleet.all_are(ROLLBACK, times=3).later("1m").news()
+    for _ in range(16):
+        fleet.all_are(ROLLBACK, times=6)
+
+    late = [one for one in fleet.news() if "nobody approved in time" in dict(one.facts)]
+    assert {one.state for one in fleet.world.rollbacks()} == {RollbackState.EXPIRED}
+    assert [one.service for one in late] == [""]
+    assert dict(late[0].facts)["nobody approved in time"].endswith(" and 2 more")
+
+
+def test_the_few_that_stay_bad_are_asked_about_and_told_to_have_expired_on_their_own() -> None:
+    fleet = Fleet(12, mode=Mode.APPROVE, limits=Limits(max_share=1.0)).deployed()
+    fleet.all_are(ROLLBACK, times=3).later("1m").news()
+    few = fleet.names[10:]
+    told = list[str]()
+    for _ in range(120):
+        fleet.after("10s")
+        for name in fleet.names:
+            fleet.observe(value=ROLLBACK if name in few else OK, name=name)
+        fleet.tick()
+        told += [one for one in fleet.kinds() if one.endswith(tuple(few))]
+
+    kinds = ("incident_opened", "approval_wanted", "rollback_ended")
+    assert sorted(told) == sorted(f"{kind} {name}" for kind in kinds for name in few)
+    assert not any(one.folded for name in few for one in fleet.world.services[name].rollbacks.values())
+
+
+def test_the_end_of_a_storm_writes_no_intent_a_second_time() -> None:
+    fleet = Fleet(12, mode=Mode.APPROVE, limits=Limits(max_share=1.0)).deployed()
+    fleet.all_are(ROLLBACK, times=3).later("1m")
+    (incident,) = fleet.world.services["s10"].incidents
+    assert fleet.ask(RequestKind.APPROVE, incident).status == 202
+    fleet.news()
+    while fleet.world.storm.incident is not None:
+        fleet.after("10s")
+        for name in fleet.names:
+            fleet.observe(value=ROLLBACK if name == "s10" else OK, name=name)
+        fleet.tick()
+        assert fleet.last is not None
+        assert fleet.last.rollbacks == () or fleet.world.storm.incident is not None
+
+    assert [one.state for one in fleet.world.services["s10"].rollbacks.values()] == [RollbackState.INTENDED]
+    assert "incident_opened s10" in fleet.kinds()
+
+
 def test_a_rollback_that_was_made_is_always_told() -> None:
     fleet = Fleet(12, limits=Limits(max_share=1.0, max_rollbacks=12)).deployed().all_are(ROLLBACK, times=2)
     fleet.news()

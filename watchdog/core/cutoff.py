@@ -107,9 +107,18 @@ def wants_references(world: World) -> bool:
     """Whether a mass of targets fails, so that the configured references should be asked."""
     if world.reach.cut_at is not None:
         return True
-    failing = {one.service for one in world.reach.whole.failing.values()}
+    failing = {one.service for one in world.reach.whole.failing.values() if _fails_now(world, one.service)}
     limits = world.limits
     return len(failing) >= limits.at_least and len(failing) > limits.max_share * len(world.services)
+
+
+def _fails_now(world: World, name: str) -> bool:
+    """Whether any check of a service finds nobody there: what failed once and is asked no more counts no more."""
+    service = world.services.get(name)
+    return service is not None and any(
+        state.probe_failures or (state.verdict is not None and state.verdict.reason in _ABSENT)
+        for state in service.checks.values()
+    )
 
 
 def hushes(world: World, rule: Rule, state: CheckState, now: datetime) -> bool:

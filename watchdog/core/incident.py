@@ -93,8 +93,8 @@ class Incident(msgspec.Struct, frozen=True, kw_only=True):
     `breaches` is keyed by check; `subjects` are the affected services of a source or a storm,
     `checks` the rules that are blind. `silenced_by` are the silences that hold back its newest message,
     `silenced_messages` how many were held back in all; `told` is false until anybody heard of it,
-    `heard_by` are the channels that did. `folded` is the storm with which people heard of it, `stopped`
-    whether they heard with a storm that no automatic rollback is made.
+    `heard_by` are the channels that did. `folded` is the storm with which people heard of it. Of a storm, `stopped`
+    is whether they heard that no automatic rollback is made, `untold` whether anything joined that they did not hear.
     """
 
     id: str
@@ -121,6 +121,7 @@ class Incident(msgspec.Struct, frozen=True, kw_only=True):
     heard_by: tuple[str, ...] = ()
     folded: str = ""
     stopped: bool = False
+    untold: bool = False
 
     @property
     def of_service(self) -> bool:

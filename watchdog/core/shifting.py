@@ -127,6 +127,8 @@ def _remembered(world: World) -> Iterator[datetime]:
         if service.traffic is not None:
             yield service.traffic.read_at
         for rollback in service.rollbacks.values():
+            if rollback.state is RollbackState.INTENDED:
+                continue  # in the executor's hand: what is stored of it does not move (`records`)
             yield rollback.decided_at
             yield from (passage.at for passage in rollback.history)
         for deployment in service.deployments.values():

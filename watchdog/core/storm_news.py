@@ -6,15 +6,17 @@ This module must never name more services than a page has room for: a thousand n
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 
 from msgspec.structs import replace
 
+from watchdog.core import telling
 from watchdog.core.incident import Incident
 from watchdog.core.message import Message, MessageKind
 from watchdog.core.rollback import Rollback, RollbackState
 from watchdog.core.rule import Level, Severity, rank
+from watchdog.core.service import Service
 from watchdog.core.units import format_duration
 
 #: So many services are named; the others are counted.
@@ -91,11 +93,35 @@ def _rollbacks(rollbacks: Sequence[Rollback]) -> tuple[tuple[str, str], ...]:
     waiting = sorted(
         f"{one.service} ({one.incident})" for one in rollbacks if one.state is RollbackState.AWAITING_APPROVAL
     )
+    late = sorted(one.service for one in rollbacks if unanswered(one))
     stopped = [one for one in rollbacks if one.state is RollbackState.BLOCKED]
     guards = Counter(veto.guard for one in stopped for veto in one.vetoes)
     said = ", ".join(f"{guard} on {count}" for guard, count in guards.most_common(3))
-    lines = (("wait for approval", named(waiting)), ("stopped by guards", said))
+    lines = (
+        ("wait for approval", named(waiting)),
+        ("nobody approved in time", named(late)),
+        ("stopped by guards", said),
+    )
     return tuple((name, text) for name, text in lines if text)
+
+
+def unanswered(rollback: Rollback) -> bool:
+    """Whether it ended because nobody approved in time."""
+    asked = any(one.state is RollbackState.AWAITING_APPROVAL for one in rollback.history)
+    ended, due = rollback.ended_at, rollback.expires_at
+    in_vain = asked and rollback.intended_at is None and rollback.state is RollbackState.EXPIRED
+    return in_vain and ended is not None and due is not None and ended >= due
+
+
+def asked_on_their_own(
+    service: Service, rollbacks: Iterable[Rollback], *, now: datetime
+) -> Iterator[Message]:
+    """What people are asked of a service whose storm is over: so far they read it in a line of that one."""
+    for one in rollbacks:
+        if one.state is RollbackState.AWAITING_APPROVAL:
+            yield telling.approval_wanted(service, one, now=now)
+        elif one.state is RollbackState.BLOCKED and all(veto.guard != "breaker" for veto in one.vetoes):
+            yield telling.rollback_blocked(service, one, now=now)
 
 
 def _each(members: Sequence[Incident]) -> tuple[tuple[str, str], ...]:

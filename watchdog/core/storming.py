@@ -39,6 +39,8 @@ _NEWS = frozenset({MessageKind.INCIDENT_OPENED, MessageKind.INCIDENT_WORSENED})
 _UNMADE = frozenset({MessageKind.ROLLBACK_BLOCKED, MessageKind.APPROVAL_WANTED})
 #: Everything that can be folded.
 _FOLDED = _NEWS | _UNMADE | {MessageKind.ROLLBACK_ENDED}
+#: A rollback about which people can still be asked: an intent is the executor's, and is not written twice.
+_WAITING = frozenset({RollbackState.BLOCKED, RollbackState.AWAITING_APPROVAL})
 
 
 class _Folding:
@@ -63,12 +65,14 @@ class _Folding:
         rollback = service.rollbacks.get(message.rollback or "")
         if rollback is None or not rollback.automatic:
             return True
-        if message.kind is MessageKind.ROLLBACK_ENDED:
-            return _heard_of(rollback)
         incident = service.incidents.get(rollback.incident or "")
         folded = incident is not None and self._in_storm(incident)
+        if message.kind is MessageKind.ROLLBACK_ENDED:
+            if folded and rollback.folded and storm_news.unanswered(rollback):
+                self._to_be_told()
+            return _heard_of(rollback)
         if folded:
-            self.storm = replace(self.storm, news=True)
+            self._to_be_told()
         if rollback.folded is not folded:
             self._put_rollback(service, replace(rollback, folded=folded))
         return not folded
@@ -78,6 +82,13 @@ class _Folding:
 
     def _in_storm(self, incident: Incident) -> bool:
         return self.storm.incident is not None and incident.folded == self.storm.incident.id
+
+    def _to_be_told(self) -> None:
+        """Something was folded: on disk, too, so that a restart loses none of it."""
+        storm = self.storm.incident
+        if storm is not None and not storm.untold:
+            storm = self.incidents[storm.id] = replace(storm, untold=True)
+        self.storm = replace(self.storm, incident=storm, news=True)
 
     def _keeps_news(self, message: Message, service: ServiceWorld, incident: Incident) -> bool:
         if not self._in_storm(incident):
@@ -116,6 +127,7 @@ class _Folding:
             severity=max(storm.severity, message.severity, key=order.index),
             level=max(storm.level, incident.level, key=rank),
             environment=storm.environment if storm.environment == incident.environment else "",
+            untold=True,
         )
         if wider != self.storm.incident:
             self.incidents[wider.id] = wider
@@ -233,7 +245,9 @@ def _news(
     ]
     grown = incident.told
     subjects = tuple(sorted({*incident.subjects, *names}))
-    told = replace(incident, subjects=subjects, told=True, summary=f"{len(names)} services are in trouble")
+    told = replace(
+        incident, subjects=subjects, told=True, untold=False, summary=f"{len(names)} services are in trouble"
+    )
     message = storm_news.opened(
         told,
         [*members, *alone],
@@ -273,6 +287,7 @@ def _dissolved(
 ) -> Changed:
     """All but a few are well again: the storm is over, and the few are told on their own."""
     told: list[Incident] = []
+    asked: list[Rollback] = []
     alone: list[Message] = []
     for incident in members:
         service = world.services[incident.subject]
@@ -282,11 +297,27 @@ def _dissolved(
         own = replace(incident, folded="", told=True, heard_by=heard)
         told.append(own)
         alone.append(storm_news.on_its_own(message, storm))
-        world = follow(world, replace(service, incidents={**service.incidents, own.id: own}))
+        folded = [
+            one
+            for one in service.rollbacks.values()
+            if one.incident == own.id and one.folded and one.state in _WAITING
+        ]
+        alone += storm_news.asked_on_their_own(service.service, folded, now=now)
+        unfolded = [replace(one, folded=False) for one in folded]
+        asked += unfolded
+        world = follow(
+            world,
+            replace(
+                service,
+                incidents={**service.incidents, own.id: own},
+                rollbacks=service.rollbacks | {one.id: one for one in unfolded},
+            ),
+        )
     names = sorted({one.subject for one in members})
     well = len(set(storm.subjects) - set(names))
     why = f"{well} of {len(storm.subjects)} are well again; told on their own now: {', '.join(names)}"
-    return _over(world, storm, (*messages, *alone), why, told=tuple(told), now=now)
+    over = _over(world, storm, (*messages, *alone), why, told=tuple(told), now=now)
+    return replace(over, rollbacks=tuple(asked))
 
 
 def _over(
@@ -359,4 +390,9 @@ def restored(incidents: Iterable[Incident], services: Mapping[str, ServiceWorld]
         if one.told and not one.folded:
             singly[one.subject] = max(one.opened_at, singly.get(one.subject, one.opened_at))
     joined = [one.opened_at for one in of_services if found is not None and one.folded == found.id]
-    return Storm(singly=singly, incident=found, joined_at=max(joined, default=None))
+    return Storm(
+        singly=singly,
+        incident=found,
+        joined_at=max(joined, default=None),
+        news=found is not None and found.untold,
+    )
