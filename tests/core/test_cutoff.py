@@ -333,6 +333,33 @@ def test_references_that_do_not_answer_outweigh_whatever_else_does() -> None:
     assert fleet.told[-1] is MessageKind.REACHABLE_AGAIN
 
 
+def test_references_that_are_gone_for_good_excuse_no_failure_once_the_mass_is_well_again() -> None:
+    names = tuple(f"s{number}" for number in range(9))
+    fleet = Fleet(*names, limits=Limits(max_share=0.3, at_least=5))
+
+    def turn(*dead: str) -> None:
+        fleet.after("5s")
+        for name in fleet.fleet:
+            fleet.said(name, passed=name not in dead).answers(name)
+        # What the engine does (`watchdog.engine.references`): it asks, or says once that it asks no more.
+        if wants_references(fleet.world):
+            fleet.feed(References(answered=False))
+        elif fleet.world.reach.denied_since is not None:
+            fleet.feed(References(answered=None))
+        fleet.tick()
+
+    for _ in range(8):
+        turn(*names[:6])
+    assert fleet.verdict(names[0])[0] is Level.UNKNOWN, "it may be us"
+    for _ in range(20):
+        turn()
+    assert fleet.told[-1] is MessageKind.REACHABLE_AGAIN
+
+    for _ in range(10):
+        turn("trips")
+    assert fleet.verdict("trips")[0] is Level.ROLLBACK, "one that is dead while all others answer"
+
+
 def test_references_are_asked_only_while_many_targets_fail() -> None:
     names = tuple(f"s{number}" for number in range(9))
     fleet = Fleet(*names, limits=Limits(max_share=0.3, at_least=5))

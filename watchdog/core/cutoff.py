@@ -104,8 +104,11 @@ def referred(world: World, event: References, now: datetime) -> World:
 
 
 def wants_references(world: World) -> bool:
-    """Whether a mass of targets fails, so that the configured references should be asked."""
-    if world.reach.cut_at is not None:
+    """Whether a mass of targets fails, so that the configured references should be asked.
+
+    That they did not answer is no reason to ask on: one that is gone for good would excuse every failure for ever.
+    """
+    if world.reach.whole.cut_at is not None or world.reach.beyond.cut_at is not None:
         return True
     failing = {one.service for one in world.reach.whole.failing.values() if _fails_now(world, one.service)}
     limits = world.limits
