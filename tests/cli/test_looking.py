@@ -76,6 +76,16 @@ def test_a_pause_is_told_once(watchdog: Run, daemon: Daemon) -> None:
     assert "blue is down" in text
 
 
+def test_a_switch_that_cannot_be_read_is_told_once(watchdog: Run, daemon: Daemon) -> None:
+    why = "the traffic switch cannot be read: no such socket"
+    vetoes = (Veto(guard="target_ready", reason="unknown", detail=why),)
+    lost = msgspec.structs.replace(
+        TRIPS, rollback_ready=False, not_ready=vetoes, traffic_error="no such socket"
+    )
+    daemon.shown = msgspec.structs.replace(view(), services={"trips": lost})
+    assert watchdog("status").stdout.count("no such socket") == 1
+
+
 def test_status_follows_all_pages(watchdog: Run, daemon: Daemon) -> None:
     many = {f"s{number:03}": msgspec.structs.replace(HOTELS, name=f"s{number:03}") for number in range(450)}
     daemon.shown = msgspec.structs.replace(view(), services=many)

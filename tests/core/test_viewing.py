@@ -81,8 +81,9 @@ def test_a_rollback_would_work_when_a_proven_version_stands_by() -> None:
         (lambda story: story.ask(RequestKind.PAUSE), "paused"),
         (lambda story: story.tick(paused="the pause file exists"), "paused"),
         (lambda story: story.tick(leader=False), "leader"),
+        (lambda story: story.unreadable().unreadable().unreadable(), "target_ready"),
     ],
-    ids=["target", "person", "file", "leader"],
+    ids=["target", "person", "file", "leader", "switch"],
 )
 def test_it_says_in_daylight_that_a_rollback_would_fail(trouble: object, guard: str) -> None:
     story = Scenario().green_deployed()
@@ -123,6 +124,20 @@ def test_a_rollback_that_ended_is_shown_no_more() -> None:
 def test_a_switch_that_cannot_be_read_is_shown_with_its_error() -> None:
     story = Scenario().stable_blue().after("1s").unreadable("connection refused")
     assert seen(story).traffic_error == "connection refused"
+
+
+def test_a_switch_that_cannot_be_read_could_not_be_written_either_and_is_believed_again_when_it_answers() -> (
+    None
+):
+    story = Scenario().green_deployed().after("5s").unreadable().unreadable()
+    assert seen(story).rollback_ready, "one lost answer is no outage"
+
+    story.unreadable("no such socket")
+    (veto,) = seen(story).not_ready
+    assert (veto.guard, veto.reason) == ("target_ready", "unknown")
+    assert veto.detail == "the traffic switch cannot be read: no such socket"
+
+    assert seen(story.after("5s").traffic()).rollback_ready
 
 
 def test_pauses_and_taints_are_shown() -> None:

@@ -230,8 +230,10 @@ def _remarks(service: dict[str, Any]) -> str:
         found.append(f"rollback {service['rollback']['id']} {service['rollback']['state']}")
     if service["traffic_error"]:
         found.append(f"switch: {service['traffic_error']}")
-    # That it is paused was said already.
-    found += [veto["detail"] for veto in service["not_ready"] if veto["guard"] != "paused"][:1]
+    # That it is paused, or cannot be read, was said already.
+    said = service["traffic_error"] or None
+    vetoes = [veto["detail"] for veto in service["not_ready"] if veto["guard"] != "paused"]
+    found += [detail for detail in vetoes if said is None or not detail.endswith(said)][:1]
     return "; ".join(found)
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from watchdog.core.blindness import UNREADABLE_AFTER
 from watchdog.core.census import Census, census_of
 from watchdog.core.check import CheckId, CheckState
 from watchdog.core.deployment import Deployment, DeploymentState
 from watchdog.core.facts import gather
 from watchdog.core.guards import READINESS, ask
+from watchdog.core.rollback import Veto
 from watchdog.core.rule import Level
 from watchdog.core.view import CheckView, ServiceView, SourceView, View
 from watchdog.core.world import ServiceWorld, World
@@ -49,7 +51,7 @@ def service_view(
     """One service now, with the answer to "would a rollback work?". `census`: what was counted of this world."""
     current = service.current()
     facts = gather(world, service, now=now, automatic=True, bad=current, census=census)
-    vetoes = ask(facts, READINESS)
+    vetoes = (*ask(facts, READINESS), *_unreadable(service))
     return ServiceView(
         name=service.name,
         environment=service.service.environment,
@@ -69,6 +71,14 @@ def service_view(
         rollback_ready=not vetoes and current is not None,
         not_ready=vetoes,
     )
+
+
+def _unreadable(service: ServiceWorld) -> tuple[Veto, ...]:
+    """While the switch cannot be read nothing is written, whatever it showed before."""
+    if service.traffic_failures < UNREADABLE_AFTER:
+        return ()
+    why = f"the traffic switch cannot be read: {service.traffic_error}"
+    return (Veto(guard="target_ready", reason="unknown", detail=why),)
 
 
 def _newest_stable(service: ServiceWorld) -> Deployment | None:
