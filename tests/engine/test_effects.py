@@ -14,13 +14,16 @@ from tests.engine.loop import Engine
 from tests.engine.worlds import ERRORS, variants
 from tests.eventually import eventually
 from watchdog.channels.interface import Delivered, Refused
+from watchdog.core.check import CheckId
 from watchdog.core.deployment import DeploymentState
 from watchdog.core.errors import StoreError
-from watchdog.core.events import OutcomeKind
+from watchdog.core.events import Observed, OutcomeKind
 from watchdog.core.message import MessageKind, OutgoingState
+from watchdog.core.observation import Value
 from watchdog.core.request import RequestKind
 from watchdog.core.rollback import RollbackState
 from watchdog.core.routing import Route
+from watchdog.core.rule import Holds, Ratio, Samples
 from watchdog.core.service import Mode
 from watchdog.core.traffic import Tier
 from watchdog.testing.clock import LoopClock
@@ -29,6 +32,14 @@ from watchdog.testing.traffic import FakeSwitch, Moment
 pytestmark = pytest.mark.virtual_time
 
 Make = Callable[..., Awaitable[Engine]]
+
+#: A rule on the service, beyond its threshold at once.
+LATE = replace(
+    ERRORS,
+    name="late",
+    form=Ratio(bad='late_total{service="$service"}', total='requests_total{service="$service"}'),
+    hold=Holds(warning=Samples(1), critical=Samples(1), rollback=Samples(1)),
+)
 
 
 def now() -> float:
@@ -328,6 +339,36 @@ async def test_what_was_done_is_recorded_when_the_store_is_back(start: Make) -> 
     await until(engine, RollbackState.COMPLETED)
     assert engine.switch.writes == 1
     assert engine.metric("watchdog_decision_seconds_count") == 1
+
+
+async def test_an_intent_that_was_carried_out_is_not_begun_again_because_it_could_not_be_recorded(
+    start: Make,
+) -> None:
+    """Another rule joins the intent before its outcome is written; meanwhile a person has moved traffic back."""
+    switch = FakeSwitch(variants("blue"), clock=LoopClock().now, tier=Tier.B)
+    engine = await start(rules=(ERRORS, LATE), switch=switch)
+    await engine.stable()
+    gate = asyncio.Event()
+    switch.hold_apply(gate, at=Moment.AFTER)
+    await engine.deploy()
+    await eventually(lambda: switch.writes == 1, within=60, every=0.01)
+    engine.store.fail_always(DISK_FULL)
+    gate.set()
+    await eventually(lambda: bool(engine.outcomes), within=60, every=0.01)
+    switch.move({"green": 100})
+    engine.store.heal()
+    at = engine.clock.now()
+    bad = Value(value=0.5, at=at, events=1000, bad=500)
+    check = CheckId(service="trips", rule=LATE.name)
+    engine.reactor.deliver(
+        Observed(check=check, observation=bad, arrived_at=at, edition=engine.world.edition)
+    )
+    await eventually(lambda: len(engine.rollbacks[0].rules) == 2, within=1, every=0.001)
+    assert engine.rollbacks[0].state is RollbackState.INTENDED, "the second rule was first"
+    await asyncio.sleep(60)
+    assert switch.writes == 1
+    assert switch.state.live == ("green",)
+    assert engine.rollbacks[0].state is RollbackState.CONTESTED
 
 
 async def test_messages_wait_for_a_store_that_is_back(start: Make) -> None:

@@ -86,7 +86,7 @@ class Effects:
     ) -> None:
         """Let go what a committed turn decided. `looks` are services whose traffic should be read at once."""
         for rollback in turn.rollbacks:
-            if rollback.state is RollbackState.INTENDED:
+            if rollback.state is RollbackState.INTENDED and not _handed_over(before, rollback):
                 self._executor.submit(rollback)
             self._count(before, rollback)
         self._count_refused(turn)
@@ -218,3 +218,13 @@ class Effects:
     async def aclose(self) -> None:
         """End what is under way here."""
         await self._emergency.stop()
+
+
+def _handed_over(before: World, rollback: Rollback) -> bool:
+    """Whether the executor was given this intent already. It may be done with it, and nobody could write that down yet.
+
+    Given it once more it would read, find that somebody has moved traffic since, and move it a second time.
+    """
+    service = before.services.get(rollback.service)
+    known = service.rollbacks.get(rollback.id) if service is not None else None
+    return known is not None and known.state is RollbackState.INTENDED
