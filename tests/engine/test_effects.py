@@ -364,11 +364,11 @@ async def test_an_intent_that_was_carried_out_is_not_begun_again_because_it_coul
         Observed(check=check, observation=bad, arrived_at=at, edition=engine.world.edition)
     )
     await eventually(lambda: len(engine.rollbacks[0].rules) == 2, within=1, every=0.001)
-    assert engine.rollbacks[0].state is RollbackState.INTENDED, "the second rule was first"
+    assert [one.state for one in engine.rollbacks] == [RollbackState.INTENDED], "the second rule was first"
     await asyncio.sleep(60)
     assert switch.writes == 1
     assert switch.state.live == ("green",)
-    assert engine.rollbacks[0].state is RollbackState.CONTESTED
+    assert [one.state for one in engine.rollbacks] == [RollbackState.CONTESTED]
 
 
 async def test_messages_wait_for_a_store_that_is_back(start: Make) -> None:
