@@ -8,7 +8,7 @@ import random
 import signal
 import sqlite3
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -16,14 +16,34 @@ import pytest
 from tests.store import samples
 from tests.store.conftest import SmallDisk
 from tests.store.samples import DAY
+from watchdog.aio import faultpoint
+from watchdog.aio.faultpoint import Point
 from watchdog.core.audit import ChainHead, verify
-from watchdog.core.errors import StoreCorrupt, StoreError, StoreLocked
+from watchdog.core.errors import StoreAhead, StoreCorrupt, StoreError, StoreLocked
 from watchdog.core.turn import Turn
 from watchdog.store.interface import Saved
 from watchdog.store.reader import SqlReader
 from watchdog.store.sql import SqlStore
 
 Start = Callable[..., subprocess.Popen[str]]
+Fails = Callable[..., None]
+
+
+@pytest.fixture
+def fails_at() -> Iterator[Fails]:
+    """`fails_at(point)`: the driver raises there, once; before that something else may happen."""
+
+    def arm(point: Point, first: Callable[[], object] = lambda: None) -> None:
+        def hook(passed: Point) -> None:
+            if passed is point:
+                faultpoint.install(None)
+                first()
+                raise sqlite3.OperationalError("disk I/O error")
+
+        faultpoint.install(hook)
+
+    yield arm
+    faultpoint.install(None)
 
 
 async def opening(url: str) -> StoreError:
@@ -98,6 +118,53 @@ async def test_another_program_that_holds_the_database_is_named_as_the_cause(
     other.close()
     await store.commit(Turn(incidents=(samples.incident(2),)))
     assert [i.id for i in (await store.incidents()).items] == ["i0002"]
+
+
+class TestDoubt:
+    """A commit that reports an error, and is on the disk all the same."""
+
+    async def test_a_turn_that_is_stored_though_its_commit_failed_counts_as_written(
+        self, store: SqlStore, fails_at: Fails
+    ) -> None:
+        heard: list[Turn] = []
+        store.on_commit(heard.append)
+        first, second = samples.links(ChainHead(), 2)
+        turn = Turn(audit=(first,), incidents=(samples.incident(1),))
+        fails_at(Point.TURN_COMMITTED)
+        await store.commit(turn)
+        await store.commit(Turn(audit=(second,)))
+        assert heard[0] is turn
+        assert [one.seq async for one in store.chain()] == [1, 2]
+
+    async def test_a_turn_of_which_nothing_is_stored_is_an_error_and_can_be_written_again(
+        self, store: SqlStore, fails_at: Fails
+    ) -> None:
+        turn = Turn(audit=samples.links(ChainHead(), 1))
+        fails_at(Point.TURN_WRITTEN)
+        with pytest.raises(StoreError, match="disk I/O error"):
+            await store.commit(turn)
+        await store.commit(turn)
+        assert [one.seq async for one in store.chain()] == [1]
+
+    async def test_when_it_is_found_later_that_it_was_stored_the_process_must_start_afresh(
+        self, store: SqlStore, url: str, database: Path, fails_at: Fails
+    ) -> None:
+        first, second = samples.links(ChainHead(), 2)
+        away = database.with_name("away")
+        fails_at(Point.TURN_COMMITTED, lambda: database.rename(away))  # and nobody can look
+        with pytest.raises(StoreError, match="disk I/O error"):
+            await store.commit(Turn(audit=(first,)))
+        with pytest.raises(StoreError, match="no such file"):
+            await store.commit(Turn(audit=(first,)))
+        away.rename(database)
+        for turn in (Turn(audit=(first,)), Turn(incidents=(samples.incident(1),))):
+            with pytest.raises(StoreAhead, match="afresh"):
+                await store.commit(turn)
+        await store.aclose()
+        again = SqlStore(url)
+        await again.open()
+        await again.commit(Turn(audit=(second,)))
+        await again.aclose()
 
 
 class TestLock:

@@ -133,7 +133,8 @@ class Store(Reader, Protocol):
         """Write one turn in one durable transaction. All or nothing; durable when it returns.
 
         Outgoing messages whose key exists already are left as they are. Raises `StoreError` when a rollback's `key`
-        belongs to another rollback, or an audit record does not follow the stored head.
+        belongs to another rollback, or an audit record does not follow the stored head; `StoreAhead` when it turns out
+        that a turn is stored after all that could not be written, as it seemed: only a start afresh goes on from there.
         """
         ...
 

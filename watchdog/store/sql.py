@@ -1,7 +1,8 @@
 """The store in a SQL database: one writer, one transaction a turn, on the disk before `commit` returns.
 
 This module must never decide what is written, nor retry: after a `StoreError` nothing of that call is stored, and it
-is the caller who may do nothing more until a write works again.
+is the caller who may do nothing more until a write works again. A commit can report an error and be on the disk all
+the same: the last link of its chain tells.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from sqlalchemy import Connection
 
 from watchdog.aio.faultpoint import ANNOUNCE, OPENING, REQUEST, SETTLING, TURN, Transaction
 from watchdog.core.audit import ChainHead
-from watchdog.core.errors import StoreError
+from watchdog.core.errors import StoreAhead, StoreError
 from watchdog.core.message import Outgoing, OutgoingState
 from watchdog.core.request import Reply, Request
 from watchdog.core.turn import Turn
@@ -42,6 +43,7 @@ class SqlStore(SqlReader):
         self._writes = Lane("store-writer", self._connect_writer, self._explain)
         self._announcer = Announcer()
         self._head = ChainHead()
+        self._doubt: ChainHead | None = None
         self._numbers = itertools.count(1)
         self._inode: tuple[int, int] | None = None
         self._opened = False
@@ -73,7 +75,30 @@ class SqlStore(SqlReader):
                 self._head = head
                 self._announcer.committed(turn)
 
-        await self._write(work, then, during=TURN)
+        await self._know_the_last()
+        try:
+            await self._write(work, then, during=TURN)
+        except StoreError:
+            self._doubt = end = _end_of(turn)
+            if end is None or not await self._is_stored(end):
+                raise
+            self._doubt = None
+            then(end)
+
+    async def _know_the_last(self) -> None:
+        """Nothing is written while it is not known whether the last turn was."""
+        if self._doubt is not None and await self._read(read_head) == self._doubt:
+            raise StoreAhead(
+                f"store {self.path}: a turn is stored that could not be written, as it seemed; starting afresh from it"
+            )
+        self._doubt = None
+
+    async def _is_stored(self, end: ChainHead) -> bool:
+        """Whether the chain ends so. False when it cannot be read: then the next turn asks again."""
+        try:
+            return await self._read(read_head) == end
+        except StoreError:
+            return False
 
     async def submit(self, request: Request) -> None:
         self._require_open()
@@ -169,3 +194,8 @@ class SqlStore(SqlReader):
                 f"store {self.path}: the file was removed or replaced while the watchdog was using it",
                 advice="put the file back, or restart the watchdog to go on with what is there now",
             )
+
+
+def _end_of(turn: Turn) -> ChainHead | None:
+    """Where the chain ends once a turn is stored; `None` for one that adds nothing to it."""
+    return ChainHead(seq=turn.audit[-1].seq, hash=turn.audit[-1].hash) if turn.audit else None
