@@ -8,9 +8,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from watchdog.core.audit import AuditDraft, AuditRecord, ChainHead, digest, link, verify
+from watchdog.store.codec import decode, encode
 
 AT = datetime(2026, 3, 2, 10, 0, tzinfo=UTC)
 BODY = {"b": [1, 2.5, None], "a": {"z": "ü", "y": True}}
@@ -66,6 +69,31 @@ def test_a_record_that_was_taken_out_is_missed_by_its_number() -> None:
 
     assert fault is not None
     assert (fault.seq, fault.why) == (3, "record 2 is missing")
+
+
+LEAVES = (
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**64 - 1)
+    | st.floats()
+    | st.text(st.characters(codec="utf-8"))
+    | st.datetimes(timezones=st.just(UTC))
+)
+KEYS = st.text(st.characters(codec="utf-8"), max_size=5)
+NESTED = st.recursive(
+    LEAVES, lambda of: st.lists(of) | st.tuples(of) | st.dictionaries(KEYS, of), max_leaves=20
+)
+
+
+@given(st.dictionaries(KEYS, NESTED))
+def test_what_was_linked_verifies_whatever_its_body_held_and_after_a_way_through_the_store(
+    body: dict[str, Any],
+) -> None:
+    linked = link(ChainHead(), AuditDraft(kind="noted", at=AT, subject="trips", body=body))
+    stored = decode(encode(linked), AuditRecord)
+
+    for record in (linked, stored):
+        assert verify([record]) == (ChainHead(seq=1, hash=linked.hash), None)
 
 
 def test_an_unbroken_chain_can_be_walked_in_parts() -> None:

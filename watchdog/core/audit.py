@@ -52,7 +52,9 @@ class ChainFault(msgspec.Struct, frozen=True, kw_only=True):
     why: str
 
 
-def digest(*, seq: int, at: datetime, kind: str, subject: str, body: dict[str, Any], previous: str) -> str:
+def digest(
+    *, seq: int, at: datetime, kind: str, subject: str, body: dict[str, Any] | msgspec.Raw, previous: str
+) -> str:
     """The hash of one record (hex)."""
     content = {"seq": seq, "at": at, "kind": kind, "subject": subject, "body": body}
     canonical = msgspec.json.encode(content, order="sorted")
@@ -61,15 +63,22 @@ def digest(*, seq: int, at: datetime, kind: str, subject: str, body: dict[str, A
 
 def link(head: ChainHead, draft: AuditDraft) -> AuditRecord:
     """The record that follows `head`. The body is passed through JSON first, so that what is hashed is what is read."""
-    body = msgspec.json.decode(msgspec.json.encode(draft.body, order="sorted"))
+    body = msgspec.json.encode(draft.body, order="sorted")
     seq = head.seq + 1
-    mark = digest(seq=seq, at=draft.at, kind=draft.kind, subject=draft.subject, body=body, previous=head.hash)
+    mark = digest(
+        seq=seq,
+        at=draft.at,
+        kind=draft.kind,
+        subject=draft.subject,
+        body=msgspec.Raw(body),  # the same text as its content has
+        previous=head.hash,
+    )
     return AuditRecord(
         seq=seq,
         at=draft.at,
         kind=draft.kind,
         subject=draft.subject,
-        body=body,
+        body=msgspec.json.decode(body),
         previous=head.hash,
         hash=mark,
     )

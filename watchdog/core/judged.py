@@ -5,6 +5,7 @@ Its `inputs` are what an audit record keeps so that the verdict can be reached a
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import msgspec
@@ -16,7 +17,7 @@ from watchdog.core.events import Observed
 from watchdog.core.rule import Rule
 
 
-class Judged(msgspec.Struct, frozen=True, kw_only=True):
+class Judged(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """`deployment` is the one the check judges, where any is known."""
 
     check: CheckId
@@ -31,12 +32,12 @@ class Judged(msgspec.Struct, frozen=True, kw_only=True):
         """What the observation meant."""
         return self.result.verdict
 
-    @property
+    @functools.cached_property
     def inputs(self) -> dict[str, Any]:
         """The record of it, as JSON types."""
         return {
             "check": str(self.check),
-            "rule": msgspec.to_builtins(self.rule),
+            "rule": self.rule.plain,
             "rule_hash": self.rule.hash,
             "before": msgspec.to_builtins(self.before),
             "observation": msgspec.to_builtins(self.event.observation),

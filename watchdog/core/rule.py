@@ -263,7 +263,7 @@ class Match(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-class Rule(msgspec.Struct, frozen=True, kw_only=True):
+class Rule(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """One compiled rule. Durations: `window` is the range of rates, `interval` the poll interval.
 
     A rule with a `baseline` has no `thresholds` of its own: every value gets them from what it is compared with
@@ -290,14 +290,14 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     tags: tuple[str, ...] = ()
     runbook: str | None = None
 
-    @property
+    @functools.cached_property
     def per_version(self) -> bool:
         """Whether the rule names `$version` or `$variant`: then it becomes one check per live version."""
         if self.match is not None:
             return False
         return _names_version(self.form) if isinstance(self.form, ProbeForm) else _asks_version(self.form)
 
-    @property
+    @functools.cached_property
     def per_variant(self) -> bool:
         """Whether the rule names `$variant`: then the same version on two variants is two different questions."""
         if not self.per_version:
@@ -315,13 +315,19 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
         limits = self.thresholds if self.baseline is None else self.baseline.margins
         return limits.rollback is not None
 
-    @property
+    @functools.cached_property
+    def plain(self) -> dict[str, Any]:
+        """Its content as JSON types, for records; never to be changed."""
+        content: dict[str, Any] = msgspec.to_builtins(self)
+        return content
+
+    @functools.cached_property
     def hash(self) -> str:
         """Identity of the rule's content, recorded with every decision.
 
         A field that is younger than the first records counts only where it is set: old records keep their hash.
         """
-        content = msgspec.to_builtins(self)
+        content = dict(self.plain)
         for younger in _YOUNGER:
             if content[younger] is None:
                 del content[younger]

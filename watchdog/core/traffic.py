@@ -6,6 +6,7 @@ This module must never read or write a switch.
 
 from __future__ import annotations
 
+import functools
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -42,7 +43,7 @@ class VariantState(msgspec.Struct, frozen=True, kw_only=True):
         return self.weight > 0
 
 
-class TrafficState(msgspec.Struct, frozen=True, kw_only=True):
+class TrafficState(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """All variants of one service at one revision. Counters and readiness are not part of the revision.
 
     `mark` is the rollback that wrote last, where the target carries that. `paused` is a person's kill switch on the
@@ -56,7 +57,7 @@ class TrafficState(msgspec.Struct, frozen=True, kw_only=True):
     mark: str | None = None
     paused: str = ""
 
-    @property
+    @functools.cached_property
     def live(self) -> tuple[str, ...]:
         """Names of the variants that take traffic, heaviest first."""
         names = [name for name, variant in self.variants.items() if variant.live]

@@ -5,6 +5,7 @@ This module must never change anything; `watchdog.core.step` makes the next worl
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
@@ -26,7 +27,7 @@ from watchdog.core.turn import Pause, ServiceRecord, Taint
 _GRAVE = frozenset(level for level in Level if rank(level) >= rank(Level.CRITICAL))
 
 
-class ServiceWorld(msgspec.Struct, frozen=True, kw_only=True):
+class ServiceWorld(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """One service: what was configured, what is live, what is wrong, what is being done about it.
 
     `deployments` are ordered by the time they were recorded; `incidents` are open ones; `rollbacks` are those under
@@ -73,15 +74,26 @@ class ServiceWorld(msgspec.Struct, frozen=True, kw_only=True):
 
     def served(self, variant: str) -> list[Deployment]:
         """Every deployment on a variant that ever took traffic, in the order in which they did."""
+        return self._served.get(variant, [])
+
+    @functools.cached_property
+    def _served(self) -> dict[str, list[Deployment]]:
         took = [
             (one.live_at, one.recorded_at, one)
             for one in self.deployments.values()
-            if one.variant == variant and one.live_at is not None
+            if one.live_at is not None
         ]
-        return [one for _, _, one in sorted(took, key=lambda entry: entry[:2])]
+        served: dict[str, list[Deployment]] = {}
+        for _, _, one in sorted(took, key=lambda entry: entry[:2]):
+            served.setdefault(one.variant, []).append(one)
+        return served
 
     def current(self) -> Deployment | None:
         """The deployment that takes traffic now; of several live ones the newest."""
+        return self._current
+
+    @functools.cached_property
+    def _current(self) -> Deployment | None:
         live = [self.serving(variant) for variant in (self.traffic.live if self.traffic else ())]
         present = [deployment for deployment in live if deployment is not None]
         return max(

@@ -53,7 +53,7 @@ FLUSH_INTERVAL = timedelta(seconds=30)
 #: So many services at least are written in one transaction then, and all of them over at most so many ticks.
 FLUSH_AT_ONCE, FLUSH_TICKS = 50, 20
 #: Most events of one transaction, and for how long (seconds) events are added to it.
-BATCH, BATCH_FOR = 100, 0.02
+BATCH, BATCH_FOR = 100, 0.04
 #: The head of the audit chain goes into the journal this often.
 JOURNAL_INTERVAL = timedelta(hours=1)
 
