@@ -79,8 +79,11 @@ class SqlStore(SqlReader):
         try:
             await self._write(work, then, during=TURN)
         except StoreError:
-            self._doubt = end = _end_of(turn)
-            if end is None or not await self._is_stored(end):
+            end = _end_of(turn)
+            if end is None or end == self._head:  # nothing to tell it by, or offered a second time
+                raise
+            self._doubt = end
+            if not await self._is_stored(end):
                 raise
             self._doubt = None
             then(end)
