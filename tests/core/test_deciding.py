@@ -9,11 +9,11 @@ import pytest
 from tests.core.scenario import CRITICAL, MINUTE, OK, ROLLBACK, Scenario, of_service, rule
 from watchdog.core.audit import ChainHead, link
 from watchdog.core.deployment import DeploymentState
-from watchdog.core.events import OutcomeKind
+from watchdog.core.events import Asked, OutcomeKind
 from watchdog.core.message import MessageKind
 from watchdog.core.observation import Value
 from watchdog.core.replay import replay
-from watchdog.core.request import RequestKind
+from watchdog.core.request import Request, RequestKind
 from watchdog.core.rollback import RollbackState, Veto
 from watchdog.core.rule import Holds, Samples, Severity, Thresholds
 from watchdog.core.service import Limits, Mode
@@ -23,6 +23,8 @@ BLOCKED, ENDED, WANTED = (
     MessageKind.ROLLBACK_ENDED,
     MessageKind.APPROVAL_WANTED,
 )
+#: Longer than a wish of a person waits to be done.
+LATE = timedelta(minutes=5, seconds=1)
 #: The other guards' no before a write.
 PAUSED = Veto(guard="paused", reason="paused", detail="the pause file is there")
 
@@ -691,6 +693,31 @@ def test_what_even_a_person_cannot_skip_is_answered_with_409(how: str, guard: st
     assert reply.detail.startswith(f"{guard}: ")
     assert scenario.service.rollbacks == {}
     assert scenario.recorded[-1] == "rollback_request_refused"
+
+
+@pytest.mark.parametrize("late", [LATE, -LATE], ids=["late", "from the future"])
+def test_what_a_person_wanted_long_ago_moves_no_traffic_now(late: timedelta) -> None:
+    """Stored a moment before the machine went down: what was bad then may be long gone."""
+    scenario = Scenario().green_deployed()
+    wish = Request(
+        id="req-1", kind=RequestKind.ROLLBACK, target="trips", by="alice", at=scenario.now - late, body={}
+    )
+
+    (reply,) = scenario.feed(Asked(request=wish)).replies
+
+    assert (reply.status, "ask again" in reply.detail) == (409, True)
+    assert scenario.service.rollbacks == {}
+    assert scenario.recorded[-1] == "rollback_request_too_late"
+
+
+def test_a_short_standstill_is_no_reason_to_ask_again() -> None:
+    scenario = Scenario().green_deployed()
+    at = scenario.now - 5 * MINUTE
+    wish = Request(id="req-1", kind=RequestKind.ROLLBACK, target="trips", by="alice", at=at, body={})
+
+    (reply,) = scenario.feed(Asked(request=wish)).replies
+
+    assert reply.status == 202
 
 
 def test_a_person_is_not_led_to_a_tainted_version_either() -> None:

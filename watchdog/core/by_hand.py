@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from watchdog.core.deciding import RETRIED, begin, end, intend, unanswered
+from watchdog.core.deciding import INTENT_FOR, RETRIED, begin, end, intend, unanswered
 from watchdog.core.deployment import Deployment
 from watchdog.core.draft import Draft, identity, plain
 from watchdog.core.facts import gather
@@ -57,7 +57,15 @@ def _with_approval(draft: Draft, rollback: Rollback) -> GuardFacts:
 
 
 def requested(draft: Draft, request: Request) -> Reply:
-    """A person's rollback. Skips what only protects from automation; never the rest."""
+    """A person's rollback. Skips what only protects from automation; never the rest.
+
+    One that comes so late (the watchdog did not run, or could write nothing) is refused: what is live now may be
+    another version, and nobody waits for the answer any more.
+    """
+    if abs(draft.now - request.at) > INTENT_FOR:
+        draft.note("rollback_request_too_late", request=request)
+        detail = f"asked at {request.at.isoformat()}, which is not now; ask again if it is still wanted"
+        return Reply(request=request.id, status=409, detail=detail)
     wanted = str(request.body["to"]) if request.body.get("to") else None
     bad = _taken_from(draft.service, wanted)
     active = draft.service.active_rollback()
