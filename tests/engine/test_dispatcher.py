@@ -160,6 +160,21 @@ async def test_what_was_pending_before_a_restart_is_sent(start: Make) -> None:
     assert second.channels["ops"].keys == ["m1@ops", "m2@ops"]
 
 
+async def test_what_was_pending_before_a_restart_is_sent_though_the_clock_was_set_back_since(
+    start: Make,
+) -> None:
+    data = MemoryData()
+    first = Rig(data=data)
+    await first.store.open()
+    pending = [
+        msgspec.structs.replace(outgoing(f"m{n}"), due_at=BASE + timedelta(days=n)) for n in range(120)
+    ]
+    await first.put(*pending)
+    second = await start(data=data)
+    await passing(1)
+    assert second.channels["ops"].keys == [row.key for row in pending]
+
+
 async def test_messages_of_one_channel_go_in_order_one_at_a_time(start: Make) -> None:
     rig = await start()
     rig.channels["ops"].hang()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
 import structlog
@@ -41,8 +41,8 @@ EMERGENCY_INTERVAL = timedelta(minutes=10)
 #: Messages a channel may have in memory; the others wait in the store.
 IN_HAND = 50
 
-_FIRST_STORE_PAUSE = 1.0
-_LONGEST_STORE_PAUSE = 10.0
+_EVER = datetime.max.replace(tzinfo=UTC)
+_FIRST_STORE_PAUSE, _LONGEST_STORE_PAUSE = 1.0, 10.0
 _BATCH = 100
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
@@ -76,8 +76,8 @@ class Dispatcher:
         self._on_dead = on_dead
         self._on_outcome = on_outcome
         self._woken = asyncio.Event()
-        self._latest = clock.now()
-        self._set_back = timedelta()
+        self._latest, self._set_back = clock.now(), timedelta()
+        self._starting = True
         self._next: dict[str, datetime] = {}
         """When messages that failed here are due again."""
         self._behind = False
@@ -215,20 +215,23 @@ class Dispatcher:
         Rows in hand, and rows that wait for a busy channel, stay due: the look goes on behind them.
         """
         now = self._due_now()
+        self._next = {key: at for key, at in self._next.items() if at > now}
+        # What an earlier process left is due by its clock, which may have been set back since: it is tried at once.
+        until = _EVER if self._starting and not everything else now
         limit = _BATCH
         while True:
             # A row may be sent and settled while the store answers: in hand before is not free after.
-            busy = self._in_hand()
-            rows = await self._ask("due", DUE, self._store.due(now=now, limit=limit))
+            busy = self._in_hand() | (self._next.keys() if self._starting else set())
+            rows = await self._ask("due", DUE, self._store.due(now=until, limit=limit))
             if rows is None:
                 return None
-            free = tuple(row for row in rows if row.key not in busy and self._may_go(row))
+            left = [row for row in rows if row.key not in busy]
+            free = tuple(row for row in left if self._may_go(row))
             self._behind = len(rows) >= limit
             if not self._behind or (free and not everything):
                 break
             limit *= 4
-        for key in [key for key, at in self._next.items() if at <= now]:
-            del self._next[key]
+        self._starting = self._starting and bool(left)
         return free
 
     def _in_hand(self) -> set[str]:
