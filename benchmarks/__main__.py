@@ -16,6 +16,7 @@ from benchmarks.fleet import measure as cost_of
 from benchmarks.judging import evaluations, steps
 from benchmarks.paths import cores, measure
 from benchmarks.storm import measure as storm_of
+from watchdog.app.run import tune
 from watchdog.core.units import parse_duration
 
 _HEAD = ("milliseconds", "n", "min", "p50", "p90", "p99", "max")
@@ -38,6 +39,7 @@ def main() -> None:
     parser.add_argument("--storm", type=int, default=1000, help="services that turn red at once; 0: none")
     given = parser.parse_args()
     out = Console(highlight=False)
+    tune()
     if given.storm:
         _storm(given.storm, out)
     if given.starts:

@@ -32,6 +32,9 @@ from watchdog.telemetry.redact import register_secret
 #: Seconds after which a thread that waits for the interpreter is let in. The store commits on a thread of its own: with
 #: Python's default of 5 ms, a busy loop made its p99 three times as long.
 SWITCH_INTERVAL = 0.0005
+#: New objects until Python looks for garbage cycles among them (its default is 700): a thousand red services make
+#: hundreds of thousands at once, next to none of them in cycles, and the search took 7 % of the time.
+COLLECT_AFTER = 50_000
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -52,12 +55,18 @@ def run(path: Path) -> int:
         _log.warning("configuration_note", note=str(note))
     for token in configuration.server.tokens:
         register_secret(token.token.get_secret_value())
-    sys.setswitchinterval(SWITCH_INTERVAL)
+    tune()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         code = runner.run(serve(configuration))
     # What asks for a reload while the interpreter ends is no reason to end otherwise.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     return code
+
+
+def tune() -> None:
+    """Set the interpreter as the daemon has it."""
+    sys.setswitchinterval(SWITCH_INTERVAL)
+    gc.set_threshold(COLLECT_AFTER)
 
 
 async def serve(configuration: Configuration) -> int:
