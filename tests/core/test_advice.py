@@ -386,5 +386,17 @@ def protected_again(story: Scenario) -> None:
     assert (story.rollback.from_version, story.rollback.to_variant) == ("v9", live)
 
 
+def test_whatever_pauses_it_the_message_says_how_to_lift_it() -> None:
+    """The command lifts one of three kill switches; the others are what somebody put there."""
+    step = told(paused()).next_step
+    assert "the pause file" in step
+    assert "the mark on the target" in step
+
+
+def test_a_target_of_which_nobody_can_say_whether_it_is_ready_needs_somebody_to_ask() -> None:
+    story = Scenario().shows("blue", ready=None).decided()
+    assert "`ready` probe" in told(story).next_step
+
+
 def test_every_end_stands_in_the_table() -> None:
     assert {end.state for end in TABLE.values()} >= ENDS

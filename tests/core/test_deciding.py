@@ -196,7 +196,8 @@ def test_a_blocked_message_says_which_guards_and_what_to_do() -> None:
     assert message.headline.startswith("trips green should be rolled back and was NOT: blue has 0 ready")
     assert ("guard target_ready", "blue has 0 ready, 8 needed") in message.facts
     assert message.next_step == (
-        "Bring blue up; then it goes on by itself. Or move traffic by hand. "
+        "Bring blue up, or give the switch a `ready` probe where nobody can tell; then it goes on by itself. "
+        "Or move traffic by hand. "
         f"If it shall stay as it is: watchdog incidents close {scenario.incident.id} --reason TEXT"
     )
     assert message.severity is Severity.CRITICAL

@@ -47,12 +47,13 @@ _CLOSE_WHEN = {
 }
 #: What stops a person, too, and how it is lifted.
 _LIFTED = {
-    "paused": "Lift the pause when it is no longer needed (remove the pause file, or: watchdog resume {service}); "
-    "then it goes on by itself. Or move traffic by hand.",
+    "paused": "Lift the pause when it is no longer needed (remove the pause file or the mark on the target, or: "
+    "watchdog resume {service}); then it goes on by itself. Or move traffic by hand.",
     "leader": "This process may not act. See that the one that may is running: watchdog doctor -c FILE",
     "known_good_target": "If a version is good although nobody proved it: "
     "watchdog mark-good {service} VERSION --reason TEXT. Or move traffic by hand.",
-    "target_ready": "Bring {target} up; then it goes on by itself. Or move traffic by hand.",
+    "target_ready": "Bring {target} up, or give the switch a `ready` probe where nobody can tell; then it goes on by "
+    "itself. Or move traffic by hand.",
     "unmanaged": "Change it where it is managed, or say in the service's configuration what to do: gitops.",
 }
 _FORBIDDEN = "The deployment was recorded with rollback: forbidden. Move traffic by hand if that is safe."
