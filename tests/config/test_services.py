@@ -302,6 +302,17 @@ def test_what_is_asked_to_know_the_network_arrives(draft: Draft) -> None:
     assert (found.kind, found.settings.timeout) == ("http", timedelta(seconds=2))
 
 
+def test_what_is_asked_to_know_the_network_must_not_be_this_machine(draft: Draft) -> None:
+    """It answers however cut off the machine is, and then everything else would be called dead."""
+    draft.insert(
+        'self_check: [{kind: http, url: "http://gateway/"}, {kind: http, url: "http://localhost:9090/"}]\n'
+    )
+
+    assert [it.split(": ", 1)[1] for it in draft.notes()] == [
+        "it is on this machine: that it answers says nothing of the network"
+    ]
+
+
 def test_limits_arrive(draft: Draft) -> None:
     assert draft.load().limits == Limits()
 

@@ -26,6 +26,8 @@ from watchdog.config.server import server_of, store_url_of
 from watchdog.config.services import Services, where
 from watchdog.config.shape import shape
 from watchdog.config.trail import Trail, matches
+from watchdog.config.variables import ADDRESS
+from watchdog.core.reach import is_here
 from watchdog.core.routing import Route
 from watchdog.core.service import Intervals, Limits
 from watchdog.core.units import format_duration
@@ -152,7 +154,13 @@ class _Loader:
             for leaf in node.leaves():
                 for word in names_in(leaf.text or ""):
                     self._problems.add(leaf.at, f"${word} is not known here: it is asked for no service")
-            found.append(self._providers.read("probe", node))
+                if ADDRESS in (leaf.text or ""):
+                    self._problems.add(leaf.at, f"{ADDRESS} is not known here: it is asked for no variant")
+            probe = self._providers.read("probe", node)
+            if any(is_here(getattr(probe and probe.settings, key, None)) for key in ("url", "address")):
+                words = "it is on this machine: that it answers says nothing of the network"
+                self._problems.note(node.at, words)
+            found.append(probe)
         if place is not None and not place.items and "self_check" not in self._broken:
             self._problems.add(place.at, "an empty list checks nothing; leave `self_check` out")
         return tuple(one for one in found if one is not None)
