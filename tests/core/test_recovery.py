@@ -99,12 +99,20 @@ def test_that_nothing_is_live_says_nothing_until_it_is_too_late(state: TrafficSt
         assert move(state, ours=ours, expired=True) is Next.LAPSED
 
 
+def test_a_target_that_is_not_shown_is_left_to_the_guards() -> None:
+    """The bad version still serves: nobody has moved traffic, and a list without the standby may be of a moment."""
+    gone = shows(green=1, blue=None)
+    for ours in (False, True):
+        assert move(gone, ours=ours) is Next.WRITE
+        assert move(gone, ours=ours, expired=True) is Next.LAPSED
+
+
 def shows_red(green: int | None, blue: int | None) -> TrafficState:
     state = shows(green, blue)
     return replace(state, variants={**state.variants, "red": VariantState(weight=1)})
 
 
-@pytest.mark.parametrize("state", [shows(1, None), shows_red(0, 0), shows_red(None, 0), shows_red(0, None)])
+@pytest.mark.parametrize("state", [shows_red(0, 0), shows_red(None, 0), shows_red(0, None)])
 def test_any_other_state_is_somebody_else_s(state: TrafficState) -> None:
     for expired, ours in product((False, True), repeat=2):
         assert move(state, expired=expired, ours=ours) is Next.FOREIGN

@@ -301,6 +301,18 @@ async def test_a_target_that_is_not_ready_any_more_is_not_written(tier: Tier) ->
 
 
 @tiers
+async def test_a_target_that_is_not_shown_for_a_moment_does_not_end_the_rollback_quietly(tier: Tier) -> None:
+    """The bad version still serves. People hear of the guards' no, and it is tried again."""
+    rig = Rig(tier)
+    without = {name: spot for name, spot in variants().items() if name != "blue"}
+    rig.outer.inner = FakeSwitch(without, tier=tier, clock=LoopClock().now)
+    outcome = await rig.carry_out()
+    assert outcome.kind is OutcomeKind.VETOED
+    assert [veto.guard for veto in outcome.vetoes] == ["known_good_target", "target_ready"]
+    assert rig.applies == 0
+
+
+@tiers
 async def test_a_pause_set_after_the_decision_stops_the_write(tier: Tier) -> None:
     rig, gate = Rig(tier), asyncio.Event()
     rig.switch.hold_read(gate, at=Moment.AFTER)

@@ -31,6 +31,8 @@ def next_move(rollback: Rollback, state: TrafficState, *, expired: bool, ours: b
     written once the intent has expired: both live may be the half of a change that was begun, or what a person has set
     since, and nobody can tell which.
 
+    A target that is not shown at all has not taken anybody's traffic: the guards say no to it, and it is tried again.
+
     A target that carries the mark of this rollback was switched by it. That it takes no traffic all the same is what
     somebody did since, and is his: it is not switched a second time, with no memory but the target's own.
     """
@@ -40,7 +42,7 @@ def next_move(rollback: Rollback, state: TrafficState, *, expired: bool, ours: b
     marked = state.mark is not None and state.mark == rollback.id
     if target_live and not bad_live:
         return Next.DONE if ours or marked else Next.FOREIGN
-    if not bad_live or rollback.to_variant not in state.variants:
+    if not bad_live:
         return Next.FOREIGN
     beside = rollback.change is not None and rollback.change.beside
     if target_live and not beside:
