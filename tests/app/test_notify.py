@@ -253,11 +253,12 @@ def test_the_status_says_the_worst_first() -> None:
             store_error="store /x: the disk is full",
             leader=False,
             breaker="4 services are bad",
+            cut_off_at=NOW,
         )
     )
     assert shown == (
         "STORE FAILED: store /x: the disk is full, PAUSED by file, automatic rollbacks stopped: 4 services are bad, "
-        "standing by, watching 2 services, 2 incidents open, 1 service paused, 1 source down"
+        "nothing answers, standing by, watching 2 services, 2 incidents open, 1 service paused, 1 source down"
     )
 
 

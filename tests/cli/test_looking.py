@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.api.daemon import BROKEN, HOTELS, ROLLED, TRIPS, Daemon, view
+from tests.api.daemon import BROKEN, HOTELS, NOW, ROLLED, TRIPS, Daemon, view
 from tests.cli.conftest import Run
 from watchdog.core.rollback import Veto
 from watchdog.core.view import SourceView
@@ -49,6 +49,7 @@ def test_status_in_json_has_all_of_it(watchdog: Run) -> None:
             {"breaker": "6 of 10 services breach"},
             "BREAKER open, no automatic rollback: 6 of 10 services breach",
         ),
+        ({"cut_off_at": NOW}, "CUT OFF since 2026-03-14T15:09:26Z: nothing answers"),
         ({"silences": 2}, "silences in force: 2; see `watchdog silences`"),
         ({"store_error": "disk full"}, "STORE failed, nothing is switched: disk full"),
         ({"config_fault": "a.yaml:1:1: x"}, "CONFIGURATION refused, the one before is in force"),

@@ -92,6 +92,7 @@ def test_every_line_below_the_status_is_explained() -> None:
         {
             "paused_by_file": True,
             "breaker": "too much is red",
+            "cut_off_at": "2026-11-21T09:00:00Z",
             "store_error": "disk full",
             "config_fault": "rules.yaml:1:1: no",
             "leader": False,

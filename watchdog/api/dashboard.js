@@ -179,6 +179,7 @@ function notices({ status, services, incidents }) {
   const found = [];
   if (status.paused_by_file) found.push("Paused: the pause file stops every automatic rollback.");
   if (status.breaker) found.push("The limits stop automatic rollbacks: " + status.breaker);
+  if (status.cut_off_at) found.push("Nothing answers the watchdog: no target is called dead, and nothing is rolled back on it.");
   if (status.store_error) found.push("The store fails: " + status.store_error);
   if (status.config_fault) found.push("The configuration on disk cannot be used: " + status.config_fault);
   if (!status.leader) found.push("This daemon is not the leader; another one acts.");

@@ -52,6 +52,7 @@ def present_status(view: View) -> shapes.Status:
         leader=view.leader,
         paused_by_file=view.paused_by_file,
         breaker=view.breaker,
+        cut_off_at=view.cut_off_at,
         store_error=view.store_error,
         config_fault=view.config_fault,
         config_fault_at=view.config_fault_at,

@@ -51,7 +51,8 @@ class Source(Shape, frozen=True, kw_only=True):
 class Status(Shape, frozen=True, kw_only=True):
     """The daemon itself now. `breaker` says why no automatic rollback is allowed anywhere, if so.
 
-    `silences` is how many are in force.
+    `cut_off_at` is since when nothing answers the watchdog, so that no target is called dead. `silences` is how many
+    are in force.
     """
 
     at: datetime
@@ -59,6 +60,7 @@ class Status(Shape, frozen=True, kw_only=True):
     leader: bool
     paused_by_file: bool
     breaker: str
+    cut_off_at: datetime | None
     store_error: str
     config_fault: str
     config_fault_at: datetime | None

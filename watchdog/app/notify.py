@@ -171,6 +171,7 @@ def status_of(view: View | None) -> str:
         f"STORE FAILED: {view.store_error}" if view.store_error else "",
         "PAUSED by file" if view.paused_by_file else "",
         f"automatic rollbacks stopped: {view.breaker}" if view.breaker else "",
+        "nothing answers" if view.cut_off_at else "",
         f"CONFIGURATION REFUSED: {view.config_fault}" if view.config_fault else "",
         "" if view.leader else "standing by",
         f"watching {_number(len(view.services), 'service')}",

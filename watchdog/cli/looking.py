@@ -201,6 +201,8 @@ def alarms(daemon: dict[str, Any]) -> list[str]:
         found.append("PAUSED by the pause file: nothing is switched")
     if daemon["breaker"]:
         found.append(f"BREAKER open, no automatic rollback: {daemon['breaker']}")
+    if since := daemon.get("cut_off_at"):
+        found.append(f"CUT OFF since {since}: nothing answers, so no target is called dead")
     if daemon["store_error"]:
         found.append(f"STORE failed, nothing is switched: {daemon['store_error']}")
     if daemon.get("config_fault"):
