@@ -194,7 +194,12 @@ def _view() -> View:
     """A service with a check and a source, so that every metric has a sample."""
     now = datetime(2026, 1, 31, tzinfo=UTC)
     check = CheckView(
-        id=CheckId(service="x", rule="x"), level=Level.OK, held=Level.OK, latched=Level.OK, last_data_at=now
+        id=CheckId(service="x", rule="x"),
+        level=Level.OK,
+        held=Level.OK,
+        latched=Level.OK,
+        last_data_at=now,
+        blind_since=now,
     )
     verdict = Verdict(level=Level.OK, reason=Reason.WITHIN, at=now, value=0.0)
     service = ServiceView(
@@ -219,6 +224,7 @@ def _metrics() -> Iterator[Sequence[str]]:
     metrics.count_rollback("x", "x")
     metrics.count_veto("x")
     metrics.count_notification("x", "x")
+    metrics.set_unclaimed("x", 1)
     for family in text_string_to_metric_families(metrics.render().decode()):
         if family.name.endswith("_created"):
             continue
