@@ -441,6 +441,16 @@ async def test_news_of_a_broken_channel_is_only_a_message() -> None:
     assert len(rig.store.commits) == 1
 
 
+async def test_news_of_a_broken_channel_are_told_when_the_store_works_again() -> None:
+    """The dispatcher says it once; what was to be heard there would be heard nowhere."""
+    rig = await Rig().open()
+    rig.store.fail_next(DISK_FULL)
+    await rig.reactor.turn(ChannelDead(channel="other", key="k", headline="h", reason="gone"))
+    assert rig.store.commits == []
+    await rig.reactor.turn(Ticked())
+    assert [row.channel for turn in rig.store.commits for row in turn.outbox] == ["ops"]
+
+
 async def test_an_event_of_an_unknown_service_is_left_alone() -> None:
     rig = await Rig().open()
     for event in (

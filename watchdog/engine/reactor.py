@@ -25,6 +25,7 @@ from watchdog.core.audit import AuditRecord, ChainHead, link
 from watchdog.core.errors import StoreError
 from watchdog.core.events import (
     Asked,
+    ChannelDead,
     Event,
     Observed,
     Outcome,
@@ -60,6 +61,8 @@ JOURNAL_INTERVAL = timedelta(hours=1)
 
 #: Events that only say what was seen.
 _SEEN = (Observed, TrafficSeen, TrafficUnseen)
+#: What was done, what was asked, and what people did not hear: said once.
+_KEPT = (Outcome, Asked, ChannelDead)
 
 
 class _Batch(msgspec.Struct, frozen=True, kw_only=True):
@@ -164,8 +167,8 @@ class Reactor:
             await self._take((event,))
             self.ticks += 1
             await self._look_after()
-        elif isinstance(event, Outcome | Asked):
-            self._kept.append(event)  # what was done or asked must not be forgotten; the rest comes again
+        elif isinstance(event, _KEPT):
+            self._kept.append(event)  # must not be forgotten; the rest comes again
             await self._retry_kept()
         elif isinstance(event, _SEEN):
             await self._take(self._waiting(event))
