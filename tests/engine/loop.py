@@ -240,6 +240,7 @@ class Engine:
         self._watcher = Watcher(
             switches=self.switches,
             deliver=self.reactor.deliver,
+            clock=self.clock,
             edition=lambda: self.reactor.world.edition,
         )
         self.store.on_request(lambda request: self.reactor.deliver(Asked(request=request)))

@@ -25,7 +25,7 @@ from watchdog.core.rollback import RollbackState
 from watchdog.core.routing import Route
 from watchdog.core.rule import Holds, Ratio, Samples
 from watchdog.core.service import Mode
-from watchdog.core.traffic import Tier
+from watchdog.core.traffic import Tier, TrafficState
 from watchdog.testing.clock import LoopClock
 from watchdog.testing.traffic import FakeSwitch, Moment
 
@@ -181,6 +181,25 @@ async def test_a_switch_that_was_just_written_is_watched_closely_until_the_end(s
     calm = sum(call.kind == "read" for call in engine.switch.calls)
     await asyncio.sleep(100)
     assert sum(call.kind == "read" for call in engine.switch.calls) - calm <= 22
+
+
+class Slow(FakeSwitch):
+    """Says what it saw first when it is done, as a script does."""
+
+    async def read(self) -> TrafficState:
+        state = await super().read()
+        await asyncio.sleep(2)
+        return replace(state, read_at=LoopClock().now())
+
+
+@pytest.mark.parametrize("lag", [0.0, 0.7, 1.6, 3.1])
+async def test_a_slow_look_that_began_before_the_switch_is_nobody_s_undoing(start: Make, lag: float) -> None:
+    engine = await start(switch=Slow(variants("blue"), clock=LoopClock().now, tier=Tier.B))
+    await engine.stable()
+    await asyncio.sleep(lag)
+    await engine.deploy()
+    await eventually(lambda: [one.over for one in engine.rollbacks] == [True], within=200, every=0.5)
+    assert [one.state for one in engine.rollbacks] == [RollbackState.COMPLETED]
 
 
 @pytest.mark.parametrize("tier", list(Tier))

@@ -34,7 +34,7 @@ class Rig:
     def __init__(self) -> None:
         self.switch = Odd(variants(), clock=LoopClock().now)
         self.seen: list[TrafficSeen | TrafficUnseen] = []
-        self.watcher = Watcher(switches={"trips": self.switch}, deliver=self.seen.append)
+        self.watcher = Watcher(switches={"trips": self.switch}, deliver=self.seen.append, clock=LoopClock())
 
 
 @pytest.fixture
@@ -45,6 +45,19 @@ async def rig() -> Rig:
 async def test_what_the_switch_shows_is_delivered(rig: Rig) -> None:
     await rig.watcher.look("trips")
     assert rig.seen == [TrafficSeen(service="trips", state=rig.switch.state)]
+
+
+async def test_a_slow_read_is_of_when_it_began(rig: Rig) -> None:
+    gate = asyncio.Event()
+    rig.switch.hold_read(gate)
+    began = LoopClock().now()
+    look = asyncio.create_task(rig.watcher.look("trips"))
+    await asyncio.sleep(3)
+    gate.set()
+    await look
+    (seen,) = rig.seen
+    assert isinstance(seen, TrafficSeen)
+    assert seen.state.read_at == began
 
 
 async def test_a_switch_that_cannot_be_read_is_told_each_time_and_logged_once(rig: Rig) -> None:

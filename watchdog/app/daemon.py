@@ -202,7 +202,10 @@ class Daemon:
             metrics=self._metrics,
         )
         self._watcher = Watcher(
-            switches=self._parts.switches, deliver=reactor.deliver, edition=lambda: reactor.world.edition
+            switches=self._parts.switches,
+            deliver=reactor.deliver,
+            clock=self._clock,
+            edition=lambda: reactor.world.edition,
         )
         self._engine = Engine(
             parts=self._parts,

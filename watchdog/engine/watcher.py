@@ -10,7 +10,9 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 
 import structlog
+from msgspec.structs import replace
 
+from watchdog.aio.clock import Clock
 from watchdog.core.errors import SwitchError
 from watchdog.core.events import TrafficSeen, TrafficUnseen
 from watchdog.traffic.interface import TrafficSwitch
@@ -29,22 +31,28 @@ class Watcher:
         *,
         switches: Mapping[str, TrafficSwitch],
         deliver: Callable[[TrafficSeen | TrafficUnseen], None],
+        clock: Clock,
         edition: Callable[[], int] = int,
     ) -> None:
         """`edition` answers the world's: which configuration a look is begun under."""
+        self._clock = clock
         self._edition = edition
         self._switches = switches
         self._deliver = deliver
         self._failing: set[str] = set()
 
     async def look(self, service: str) -> None:
-        """Read one switch and deliver what it shows; nothing for a service that is gone. Safe to cancel."""
-        edition, switch = self._edition(), self._switches.get(service)
+        """Read one switch and deliver what it shows; nothing for a service that is gone. Safe to cancel.
+
+        What it shows may be as old as the beginning of the read: one that is slow knows nothing of a write of ours since.
+        """
+        edition, switch, begun = self._edition(), self._switches.get(service), self._clock.now()
         if switch is None:
             return
         try:
             async with asyncio.timeout(LIMIT.total_seconds()):
                 state = await switch.read()
+            state = replace(state, read_at=min(state.read_at, begun))
         except SwitchError as error:
             self._unseen(service, str(error), edition)
         except TimeoutError:
