@@ -44,7 +44,7 @@ class Watcher:
     async def look(self, service: str) -> None:
         """Read one switch and deliver what it shows; nothing for a service that is gone. Safe to cancel.
 
-        What it shows may be as old as the beginning of the read: one that is slow knows nothing of a write of ours since.
+        What it shows may be as old as the beginning of the read: a slow one knows nothing of what we wrote since.
         """
         edition, switch, begun = self._edition(), self._switches.get(service), self._clock.now()
         if switch is None:
