@@ -452,6 +452,20 @@ def test_what_recovered_does_not_wait_for_the_breaker_any_more() -> None:
     assert "1 waiting: maps" in scenario.world.breaker
 
 
+def test_whoever_heard_that_it_waits_for_the_breaker_hears_that_it_waits_no_more() -> None:
+    scenario = goes_bad(waiting_for_the_limit("maps"), "trips")
+    goes_bad(scenario, "maps")
+    assert breakers(scenario) == ["trips"], "nobody heard of maps"
+
+    scenario.after("5s").traffic("maps", blue=1, green=0).tick()
+    assert MessageKind.ROLLBACK_ENDED not in scenario.told
+    scenario.after("5s").traffic(blue=1, green=0).tick()
+
+    message = scenario.message(MessageKind.ROLLBACK_ENDED)
+    assert message.headline == "trips: rollback to blue is superseded: green takes no traffic any more"
+    assert (message.service, message.needs_human) == ("trips", False)
+
+
 def test_a_breaker_that_is_still_open_after_a_restart_is_the_same_news() -> None:
     scenario = Scenario(limits=Limits(max_rollbacks=0)).decided().tick()
     key = scenario.message(MessageKind.BREAKER_OPEN).key

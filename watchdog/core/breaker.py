@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from watchdog.core import telling
 from watchdog.core.audit import AuditDraft
 from watchdog.core.clockstep import ahead
-from watchdog.core.rollback import RollbackState
+from watchdog.core.rollback import Rollback, RollbackState
 from watchdog.core.silencing import Changed
 from watchdog.core.world import World
 
@@ -39,6 +39,15 @@ def look(world: World, now: datetime) -> Changed:
         audit=(note,),
         messages=(telling.breaker_open(why, names, since=max(waiting)[0], now=now),),
     )
+
+
+def heard_waiting(world: World, rollback: Rollback) -> bool:
+    """Whether people heard of it as one of those that the limits stop, and not with a storm."""
+    service = world.services.get(rollback.service)
+    if service is None or rollback.service not in world.breaker_told:
+        return False
+    incident = service.incidents.get(rollback.incident or "")
+    return incident is not None and not incident.folded
 
 
 def _waiting(world: World) -> list[tuple[datetime, str, str]]:

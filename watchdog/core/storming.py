@@ -20,6 +20,7 @@ from msgspec.structs import replace
 from watchdog.core import storm_news
 from watchdog.core.addressing import labels_of
 from watchdog.core.audit import AuditDraft
+from watchdog.core.breaker import heard_waiting
 from watchdog.core.census import count_of, follow
 from watchdog.core.clockstep import ahead
 from watchdog.core.draft import identity, plain
@@ -70,7 +71,7 @@ class _Folding:
         if message.kind is MessageKind.ROLLBACK_ENDED:
             if folded and rollback.folded and storm_news.unanswered(rollback):
                 self._to_be_told()
-            return _heard_of(rollback)
+            return _heard_of(rollback) or heard_waiting(self.before, rollback)
         if folded:
             self._to_be_told()
         if rollback.folded is not folded:
