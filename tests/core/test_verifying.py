@@ -21,7 +21,7 @@ from tests.core.scenario import (
 )
 from watchdog.core.check import CheckState, Reason, Verdict
 from watchdog.core.deployment import DeploymentState
-from watchdog.core.events import OutcomeKind, TrafficSeen
+from watchdog.core.events import Outcome, OutcomeKind, TrafficSeen
 from watchdog.core.message import MessageKind
 from watchdog.core.observation import Value
 from watchdog.core.proof import events_proof, verify_for
@@ -131,6 +131,29 @@ def test_samples_from_before_the_switch_and_its_settling_prove_nothing() -> None
     assert scenario.remembers(on="blue").clears == 0
     scenario.after("700ms").observe(value=OK, on="blue")
     assert scenario.remembers(on="blue").clears == 1
+
+
+def test_a_switch_that_becomes_known_late_has_its_whole_time_to_be_proved() -> None:
+    """The store was away when it was made: nothing was looked at until it was back."""
+    scenario = Scenario().decided().after("1s")
+    switched_at, seen = scenario.now, scenario.state(blue=1, green=0)
+    scenario.after("10m").feed(
+        Outcome(
+            rollback=scenario.rollback.id,
+            service="trips",
+            kind=OutcomeKind.APPLIED,
+            at=switched_at,
+            state=seen,
+            attempts=1,
+        )
+    )
+    scenario.after("2s").traffic().tick()
+    scenario.rollback_is(RollbackState.VERIFIED_OBJECT)
+
+    scenario.blue_recovers().after("70s").traffic()
+
+    scenario.rollback_is(RollbackState.COMPLETED)
+    assert scenario.rollback.applied_at == switched_at
 
 
 def test_a_sample_taken_before_the_switch_proves_nothing_when_it_is_read_later() -> None:
