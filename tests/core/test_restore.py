@@ -3,9 +3,10 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
+import pytest
 from msgspec.structs import replace
 
-from tests.core.scenario import T0, Scenario, rule, service
+from tests.core.scenario import OK, T0, Scenario, rule, service
 from watchdog.core.check import CheckId, CheckState, KnownLog, KnownRun, Reason, Verdict
 from watchdog.core.incident import Breach, Incident, IncidentKind, IncidentState
 from watchdog.core.restore import restore_service, restore_sources
@@ -142,6 +143,25 @@ def test_a_short_restart_loses_no_hold() -> None:
     story.restart().after("2s").traffic()
     story.green_is_bad(1)
     story.rollback_is(RollbackState.INTENDED)
+
+
+@pytest.mark.parametrize(
+    ("changes", "state", "vetoes"),
+    [
+        ({"query": 'other{version="$version"}'}, RollbackState.BLOCKED, [("not_already_bad", "no_baseline")]),
+        ({"window": timedelta(minutes=1)}, RollbackState.BLOCKED, [("not_already_bad", "no_baseline")]),
+        ({"summary": "other words", "clear": 4}, RollbackState.INTENDED, []),
+    ],
+)
+def test_what_was_known_of_another_question_says_nothing_after_a_restart(
+    changes: dict[str, Any], state: RollbackState, vetoes: list[tuple[str, str]]
+) -> None:
+    """A rule was changed together with the restart, and is beyond its limit from the start."""
+    story = Scenario().green_deployed().observe(value=OK, on="green")
+    story.restart(rule(**changes)).after("5s").traffic()
+    story.green_is_bad(3)
+    story.rollback_is(state)
+    assert story.vetoes == vetoes
 
 
 def test_rules_come_from_the_configuration_of_now() -> None:

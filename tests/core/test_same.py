@@ -25,6 +25,7 @@ from watchdog.core.same import same_judgement, same_question
 def test_words_and_pace_are_no_judgement(changes: dict[str, Any]) -> None:
     assert same_judgement(rule(), rule(**changes))
     assert same_question(rule(), rule(**changes))
+    assert rule().question == rule(**changes).question
 
 
 @pytest.mark.parametrize(
@@ -60,3 +61,4 @@ def test_everything_else_is(changes: dict[str, Any]) -> None:
 )
 def test_a_question_is_the_same_whatever_is_called_critical(changes: dict[str, Any], same: bool) -> None:
     assert same_question(rule(), rule(**changes)) is same
+    assert (rule().question == rule(**changes).question) is same

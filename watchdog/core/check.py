@@ -132,6 +132,10 @@ class KnownRun(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class KnownLog(msgspec.Struct, frozen=True, kw_only=True):
-    """The known verdicts of one rule on one service, oldest first: what `not_already_bad` looks at."""
+    """The known verdicts of one rule on one service, oldest first: what `not_already_bad` looks at.
+
+    `question` is what the rule asked (`Rule.question`); empty in what was stored before that was kept.
+    """
 
     runs: tuple[KnownRun, ...] = ()
+    question: str = ""

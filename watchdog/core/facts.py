@@ -14,7 +14,7 @@ from watchdog.core.check import CheckState
 from watchdog.core.checks import check_on
 from watchdog.core.deployment import Deployment
 from watchdog.core.guards import BASELINE_WITHIN, GuardFacts
-from watchdog.core.known import newest_before
+from watchdog.core.known import known_of, newest_before
 from watchdog.core.rollback import Rollback, RollbackState
 from watchdog.core.rule import Against, Level, Rule, rank
 from watchdog.core.targets import choose
@@ -143,8 +143,7 @@ def _known_before(service: ServiceWorld, bad: Deployment, rule: Rule) -> tuple[L
     A rule that compares with what was there before it, and nothing else is known of, was as good as itself then: its
     verdict on the deployment is the proof that it had a value.
     """
-    log = service.known.get(rule.name)
-    found = newest_before(log, bad.started_at, within=BASELINE_WITHIN) if log is not None else None
+    found = newest_before(known_of(service.known, rule), bad.started_at, within=BASELINE_WITHIN)
     if found is None and rule.baseline is not None and rule.baseline.against is not Against.EARLIER:
         return Level.OK, bad.started_at
     return found

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from watchdog.core import telling
 from watchdog.core.baseline import resolved
-from watchdog.core.check import CheckId, CheckState, KnownLog, Reason, Verdict
+from watchdog.core.check import CheckId, CheckState, Reason, Verdict
 from watchdog.core.checks import exists, rule_of
 from watchdog.core.clockstep import ahead
 from watchdog.core.deciding import consider
@@ -21,7 +21,7 @@ from watchdog.core.evaluate import evaluate
 from watchdog.core.events import Observed
 from watchdog.core.incident import INCIDENT, Breach, Incident, IncidentEvent, IncidentKind, IncidentState
 from watchdog.core.judged import Judged
-from watchdog.core.known import remember
+from watchdog.core.known import known_of, remember
 from watchdog.core.observation import Pulse, Value
 from watchdog.core.rollback import Rollback, RollbackState
 from watchdog.core.rule import Level, Rule, rank
@@ -83,10 +83,18 @@ def _remember(draft: Draft, rule: Rule, verdict: Verdict, deployment: Deployment
     """Keep the known verdicts of the last day: what a later deployment is compared with."""
     if verdict.level is Level.UNKNOWN:
         return
-    log = draft.service.known.get(rule.name, KnownLog())
+    kept = draft.service.known.get(rule.name)
+    if kept is not None and kept.question not in ("", rule.question) and _kept_open(draft, rule):
+        return  # an open incident keeps the rule as it was, and what was known of it
+    log = known_of(draft.service.known, rule)
     version = deployment.version if deployment else ""
-    kept = remember(log, verdict, version)
-    draft.service = replace(draft.service, known=draft.service.known | {rule.name: kept})
+    longer = remember(log, verdict, version)
+    draft.service = replace(draft.service, known=draft.service.known | {rule.name: longer})
+
+
+def _kept_open(draft: Draft, rule: Rule) -> bool:
+    """Whether some check of that name is still asked by an earlier rule."""
+    return any(check.rule == rule.name for check in draft.service.stale)
 
 
 def _soak(draft: Draft, rule: Rule, check: CheckId, verdict: Verdict, deployment: Deployment) -> None:

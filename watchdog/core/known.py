@@ -5,12 +5,13 @@ Silence leaves no trace here. This module must never hold more than a bounded nu
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 import msgspec
 
 from watchdog.core.check import KnownLog, KnownRun, Verdict
-from watchdog.core.rule import Level, rank
+from watchdog.core.rule import Level, Rule, rank
 
 #: How far back the guard looks (design §7).
 LOOK_BACK = timedelta(hours=24)
@@ -18,6 +19,14 @@ LOOK_BACK = timedelta(hours=24)
 KEPT_FOR = timedelta(hours=25)
 #: The most runs of one rule on one service; a flapping rule loses its oldest ones first.
 KEPT_RUNS = 200
+
+
+def known_of(logs: Mapping[str, KnownLog], rule: Rule) -> KnownLog:
+    """What is known of a rule: nothing, where the rule of that name asked something else then."""
+    log = logs.get(rule.name, KnownLog())
+    if log.question not in ("", rule.question):
+        return KnownLog(question=rule.question)
+    return log if log.question else msgspec.structs.replace(log, question=rule.question)
 
 
 def remember(log: KnownLog, verdict: Verdict, version: str) -> KnownLog:
@@ -35,10 +44,10 @@ def remember(log: KnownLog, verdict: Verdict, version: str) -> KnownLog:
             continue
         if run.level is verdict.level:
             runs[index] = msgspec.structs.replace(run, last_at=max(run.last_at, verdict.at))
-            return KnownLog(runs=tuple(runs))
+            return msgspec.structs.replace(log, runs=tuple(runs))
         break
     runs.append(KnownRun(level=verdict.level, version=version, first_at=verdict.at, last_at=verdict.at))
-    return KnownLog(runs=tuple(runs[-KEPT_RUNS:]))
+    return msgspec.structs.replace(log, runs=tuple(runs[-KEPT_RUNS:]))
 
 
 def newest_before(

@@ -333,6 +333,17 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, dict=True):
                 del content[younger]
         return hashlib.sha256(msgspec.json.encode(content, order="sorted")).hexdigest()[:16]
 
+    @functools.cached_property
+    def question(self) -> str:
+        """Identity of what is asked, whatever is called bad and however it is told (`same_question`).
+
+        Kept beside what was known of a rule: after a restart nothing else tells whether the rule was another one then.
+        """
+        content = {
+            name: value for name, value in self.plain.items() if value is not None and name not in _BESIDE
+        }
+        return hashlib.sha256(msgspec.json.encode(content, order="sorted")).hexdigest()[:16]
+
 
 def _names_version(form: Form) -> bool:
     return _names(form, "version") or _names_variant(form)
@@ -352,3 +363,10 @@ _asks_version = functools.lru_cache(maxsize=4096)(_names_version)
 _asks_variant = functools.lru_cache(maxsize=4096)(_names_variant)
 
 _YOUNGER = ("baseline", "match")
+#: The fields of a rule that say nothing of what is asked (`watchdog.core.same`).
+_BESIDE = frozenset(
+    {
+        *("summary", "interval", "tags", "runbook", "severity", "blind_after"),
+        *("hold", "clear", "max_age", "thresholds", "evidence"),
+    }
+)
