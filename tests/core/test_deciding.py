@@ -430,6 +430,7 @@ def test_services_that_wait_for_the_breaker_later_are_told_together_once_a_minut
 
     goes_bad(goes_bad(scenario, "maps"), "rides")
     assert breakers(scenario) == ["trips"], "not twice within a minute"
+    assert BLOCKED not in scenario.told, "nor each on its own"
     assert "3 waiting" in scenario.world.breaker, "and what is shown is what is"
 
     scenario.after("40s").tick()

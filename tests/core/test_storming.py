@@ -265,6 +265,19 @@ def test_a_restart_before_anybody_heard_of_the_storm_tells_it_then() -> None:
     assert fleet.kinds() == [*alone("incident_opened", fleet.names[:SINGLY]), "breaker_open"]
 
 
+def test_that_services_of_a_storm_became_worse_before_a_restart_is_told_after_it() -> None:
+    fleet = Fleet(20).all_are(WARNING, *[f"s{number:02}" for number in range(12)])
+    fleet.news()
+    fleet.later("90s")
+    for name in fleet.names[8:12]:
+        fleet.observe(value=CRITICAL, name=name)
+
+    fleet.process_restarts().later("1s")
+
+    (message,) = fleet.news()
+    assert dict(message.facts)["how bad"] == "4 critical, 8 warning"
+
+
 def test_a_person_takes_and_closes_a_storm() -> None:
     fleet = Fleet(12).all_are(CRITICAL)
     fleet.news()
