@@ -310,6 +310,16 @@ def test_it_closes_when_the_source_answers() -> None:
     assert scenario.message(CLOSED).headline == "prometheus: closed: the source answers again"
 
 
+def test_a_source_that_is_away_is_not_told_to_be_back_because_a_new_version_asks_it() -> None:
+    scenario = Scenario().traffic(blue=1, green=0).fails().after("3m").tick()
+    assert scenario.told == [OPENED]
+
+    scenario.after("5s").traffic(blue=0, green=1).after("35s").traffic().fails().tick()
+
+    assert scenario.told == [OPENED]
+    assert outage(scenario) is not None
+
+
 def test_a_source_that_is_back_after_a_long_outage_leaves_nobody_told_of_each_service() -> None:
     scenario = outage_of_three()
     scenario.looks_every = 20

@@ -266,6 +266,20 @@ def test_an_answer_from_memory_is_as_old_as_its_sample() -> None:
     assert fleet.verdict("trips")[0] is Level.UNKNOWN
 
 
+def test_what_a_source_remembers_from_before_the_cut_does_not_end_it() -> None:
+    fleet = Fleet()
+    fleet.world = msgspec.structs.replace(fleet.world, places={"prometheus": SourcePlace(recalls=True)})
+    fleet.after("5s")
+    for seconds in range(5, 125, 5):
+        for name in fleet.fleet:
+            fleet.said(name).answers("cars", sampled=f"{seconds - 1}s")
+        fleet.after("5s").tick()
+
+    assert {fleet.verdict(name)[0] for name in fleet.fleet} == {Level.UNKNOWN}
+    assert {fleet.failures(name) for name in fleet.fleet} == {0}
+    assert fleet.told == [MessageKind.CUT_OFF]
+
+
 def test_that_the_resolver_is_down_is_one_message_too() -> None:
     fleet = Fleet()
     for _ in range(50):

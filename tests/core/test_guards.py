@@ -628,6 +628,15 @@ def test_another_version_that_came_since_the_decision_may_be_the_bad_one() -> No
     assert before_write(scenario, red=0, blue=1) == [], "half of our own change is no other version"
 
 
+def test_half_of_our_own_change_need_not_stand_in_for_itself() -> None:
+    """Blue takes traffic already because we sent it there: it must be able to take green's, and no more."""
+    scenario = Scenario().decided()
+    scenario.shows("blue", ready=4, total=10).shows("green", ready=5, total=5)
+
+    assert before_write(scenario, blue=1, green=1) == []
+    assert before_write(scenario.shows("blue", ready=3), blue=1, green=1) == [("target_ready", "not_ready")]
+
+
 def test_a_rule_that_names_the_version_accuses_it_whatever_came_since() -> None:
     scenario = Scenario().shows("red", ready=1, total=1).traffic(blue=1, green=0, red=0)
     scenario.healthy_for("11m").after("5s").traffic(blue=0, green=1).after("35s").traffic().green_is_bad()
