@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
 from tests.engine.test_executor import EXPIRY, Rig
 from tests.engine.worlds import intent
+from tests.eventually import eventually
 from watchdog.core.events import OutcomeKind
 from watchdog.core.traffic import Tier
 
@@ -55,6 +58,21 @@ async def test_what_lapsed_is_told_with_the_state_and_the_reason(rig: Rig) -> No
     assert (outcome.kind, outcome.detail) == (OutcomeKind.LAPSED, "the intent is too old")
     assert outcome.state is not None
     assert outcome.state.live == ("green",)
+
+
+async def test_a_clock_that_was_set_back_while_nobody_ran_gives_no_intent_a_longer_life(rig: Rig) -> None:
+    """By the new clock it was written two hours from now."""
+    written = rig.clock.now() + timedelta(hours=2)
+    late = intent(decided_at=written, intended_at=written, expires_at=written + timedelta(seconds=EXPIRY))
+    rig.switch.vanish()
+    begun = rig.clock.boottime()
+    await rig.leadership.acquire()
+
+    rig.executor.submit(late)
+    await eventually(lambda: rig.outcomes, within=3 * EXPIRY, every=1, what="an end")
+
+    assert rig.outcomes[0].kind is OutcomeKind.LAPSED
+    assert rig.clock.boottime() - begun <= EXPIRY + 10
 
 
 async def test_a_veto_is_told_in_its_own_words_with_the_state_it_was_about(rig: Rig) -> None:
