@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import subprocess
 import sys
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ from pydantic import SecretStr, ValidationError
 
 from tests.contracts.traffic_rigs import SCRIPT, SECRET
 from tests.eventually import Eventually
-from watchdog.aio.child import NotStarted, run
+from watchdog.aio.child import Finished, NotStarted, run
 from watchdog.core.errors import SwitchConflict, SwitchError, SwitchRejected, SwitchUnknown, SwitchUnreachable
 from watchdog.core.traffic import Change, TrafficState
 from watchdog.testing.clock import StillClock
@@ -363,6 +365,44 @@ async def test_a_command_that_cannot_be_started_did_nothing(
         await switch.apply(to_green(state))
     with pytest.raises(SwitchUnreachable, match=said):
         await state_file.switch(read=argv[:1]).read()
+
+
+class Crowded(CommandSwitch):
+    """There is room for a look, and for no process more."""
+
+    async def _run(self, argv: list[str], until: float, values: Mapping[str, str]) -> Finished:
+        if values:
+            raise NotStarted("could not be started: Resource temporarily unavailable", passing=True)
+        return await super()._run(argv, until, values)
+
+
+async def test_a_command_that_cannot_be_started_for_a_moment_is_tried_again(state_file: StateFile) -> None:
+    switch = Crowded(state_file.settings(), name="trips", clock=StillClock(NOW))
+    state = await switch.read()
+    with pytest.raises(SwitchUnreachable, match="temporarily unavailable; nothing was changed"):
+        await switch.apply(to_green(state))
+
+
+def test_that_there_is_no_room_for_a_process_passes() -> None:
+    """In a process that has no descriptors left."""
+    code = """if True:
+        import asyncio, os, resource
+        from watchdog.aio.child import NotStarted, run
+
+        async def main():
+            limit = max(map(int, os.listdir("/proc/self/fd"))) + 1
+            resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+            try:
+                await run(["/bin/true"], cwd=None, environment={}, timeout=9, within=9, stop_when_full=True)
+            except NotStarted as error:
+                print(error.passing)
+
+        asyncio.run(main())
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=50, check=False
+    )
+    assert done.stdout == "True\n", done.stderr
 
 
 async def test_a_missing_folder_is_named(state_file: StateFile, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import shutil
 import signal
@@ -25,6 +26,8 @@ from watchdog.aio.supervise import finish
 KEPT: Final = 1024 * 1024
 #: The only variables of the daemon that a command sees.
 _INHERITED: Final = ("PATH", "HOME", "LANG")
+#: No room for a process or a file just now, or the program is being written at this moment.
+_PASSING: Final = {errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ETXTBSY}
 #: How long the output of a child that has ended may stay open, in seconds: a grandchild may hold it.
 _DRAIN: Final = 0.2
 #: How long a killed child may take to be gone, in seconds; longer only in the kernel's uninterruptible sleep.
@@ -32,7 +35,14 @@ _REAP: Final = 5.0
 
 
 class NotStarted(Exception):
-    """The command could not be started: it has done nothing. `str()` continues a sentence."""
+    """The command could not be started: it has done nothing. `str()` continues a sentence.
+
+    `passing`: for a reason that goes away by itself.
+    """
+
+    def __init__(self, message: str, *, passing: bool = False) -> None:
+        super().__init__(message)
+        self.passing = passing
 
 
 class Overrun(Exception):
@@ -78,7 +88,8 @@ async def run(
     try:
         transport, child = await asyncio.shield(starting)
     except (OSError, ValueError) as error:
-        raise NotStarted(f"could not be started: {_reason(error, argv[0])}") from error
+        passing = isinstance(error, OSError) and error.errno in _PASSING
+        raise NotStarted(f"could not be started: {_reason(error, argv[0])}", passing=passing) from error
     except asyncio.CancelledError:
         await finish(_discard(starting))
         raise

@@ -216,7 +216,8 @@ class CommandSwitch:
         try:
             done = await self._run(self._settings.apply, until, values)
         except NotStarted as error:
-            raise SwitchRejected(f"{self._where}: `apply` {error}; {_UNTOUCHED}") from error
+            kind = SwitchUnreachable if error.passing else SwitchRejected
+            raise kind(f"{self._where}: `apply` {error}; {_UNTOUCHED}") from error
         except Overrun as error:
             raise SwitchUnknown(f"{self._where}: `apply` {error}") from error
         if done.code == PRECONDITION_FAILED:

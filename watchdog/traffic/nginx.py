@@ -218,7 +218,7 @@ class NginxSwitch:
             done = await self._run(self._settings.test_argv(), until)
         except NotStarted as error:
             late = asyncio.get_running_loop().time() >= until
-            raise (SwitchUnreachable if late else SwitchRejected)(
+            raise (SwitchUnreachable if late or error.passing else SwitchRejected)(
                 f"{self._view.where}: `test` {error}; {_UNTOUCHED}"
             ) from error
         except Overrun as error:
