@@ -29,6 +29,8 @@ def play(
     trap: tuple[str, str] | None = None,
     fault: str | None = None,
     tier: Tier = Tier.A,
+    lead: float = 20.0,
+    corrected: bool = True,
     then: Callable[[Schedule], None] = nothing,
 ) -> tuple[Outside, list[RollbackState]]:
     """A bad deployment, a trap or a fault on the way of its rollback, and what comes then; all promises are judged.
@@ -44,9 +46,9 @@ def play(
                 scrape=1.0,
                 mode=Mode.ENFORCE,
                 bad=True,
-                lead=20.0,
+                lead=lead,
                 posted=True,
-                corrected=True,
+                corrected=corrected,
                 trap=trap,
                 fault=fault,
             )
@@ -76,6 +78,19 @@ def test_a_second_daemon_on_the_same_store_takes_over_and_traffic_moves_once(pla
     assert outside.tally["second daemon: both lead"]
     assert effects(outside) == [("blue",)]
     assert states == [RollbackState.COMPLETED]
+
+
+def test_what_a_deposed_daemon_remembers_never_replaces_what_the_other_was_told() -> None:
+    def then(schedule: Schedule) -> None:
+        schedule.a_second_daemon_starts(freeze=False, knows=False, copy=False, pause=0.0)
+        schedule.asked_of_the_version(kind=RequestKind.TAINT, variant="blue", pause=2.0)
+        for daemon in schedule.daemons[1:]:
+            daemon.die()
+        schedule.a_moment_passes(60.0)
+
+    outside, _ = play(then=then, lead=2.0, corrected=False)
+
+    assert effects(outside) == [], "blue is tainted"
 
 
 def test_a_leader_that_stood_still_before_its_write_is_refused_when_it_wakes_up() -> None:

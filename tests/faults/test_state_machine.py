@@ -16,28 +16,25 @@ from tests.soak import Counted
 SCHEDULES, MANY = 60, 250
 SETS, MANY_SETS = 4, 40
 
-#: In so many of a thousand schedules, at least, it must have come to this: else the machine proves little.
+#: In so many of a thousand schedules, at least, it must have come to this: else the machine proves little. It is
+#: about a third of what ten thousand came to; what is rarer is counted, and not asked for.
 REACHED = {
-    "switched automatically, tier A": 100,
-    "switched automatically, tier B": 50,
+    "switched automatically": 100,
+    "switched, tier A": 100,
+    "switched, tier B": 50,
     "switched by request": 20,
-    "effect arrives late": 2,
     "write: nothing done": 3,
     "write: answer lost": 3,
     "write: late": 3,
     "conflict": 3,
     "crash": 100,
-    "crash at: intended": 3,
-    "crash at: recorded": 3,
-    "crash at: apply": 2,
-    "crash at: applied": 2,
-    "restart": 100,
+    "restart": 60,
     "second daemon": 30,
     "second daemon: both lead": 15,
-    "two daemons wrote the same rollback": 1,
-    "woken up": 10,
+    "two daemons wrote the same rollback": 3,
+    "woken up": 3,
     "leadership lost": 50,
-    "pause file": 100,
+    "pause file": 50,
     "disk full": 50,
     "clock forward": 50,
     "clock back": 50,
@@ -48,13 +45,12 @@ REACHED = {
     "rollback blocked": 100,
     "rollback awaiting_approval": 30,
     "rollback completed": 100,
-    "rollback ineffective": 3,
+    "rollback ineffective": 1,
     "rollback unverified": 5,
-    "rollback contested": 20,
+    "rollback contested": 10,
     "rollback superseded": 20,
-    "rollback expired": 20,
-    "acknowledged: approve": 3,
-    "acknowledged: taint": 20,
+    "rollback expired": 10,
+    "acknowledged: taint": 10,
     "acknowledged: pause": 20,
 }
 

@@ -51,7 +51,12 @@ _ANSWER = (
 
 
 def write_turn(connection: Connection, rows: TurnRows, head: ChainHead) -> ChainHead:
-    """Write one turn; `head` is where this process believes the chain ends. Answers where it ends now."""
+    """Write one turn; `head` is where this process believes the chain ends. Answers where it ends now.
+
+    Where it ends elsewhere, another process wrote, and what this one knows is old: nothing of it is written, not even
+    what checks remember.
+    """
+    _require_end(connection, head)
     for statement, records in (
         (_FORGET, rows.forgotten),
         (_SERVICES, rows.services),
@@ -132,13 +137,16 @@ def _write_rollbacks(connection: Connection, records: list[Row]) -> None:
         raise StoreError(f"a rollback with the key {keys} exists already, under another id") from error
 
 
-def _write_links(connection: Connection, rows: TurnRows, head: ChainHead) -> ChainHead:
+def _require_end(connection: Connection, head: ChainHead) -> None:
     stored = read_head(connection)
     if stored != head:
         raise StoreError(
             f"the audit chain ends at {stored.seq}, but this process wrote it up to {head.seq}: another one wrote too",
             advice="only one watchdog may use a store; stop the others, then restart this one",
         )
-    after = follow(rows, stored)
+
+
+def _write_links(connection: Connection, rows: TurnRows, head: ChainHead) -> ChainHead:
+    after = follow(rows, head)
     connection.execute(_LINK, rows.audit)
     return after

@@ -67,6 +67,7 @@ class MemoryStore:
         self.data = data or MemoryData()
         self.commits: list[Turn] = []
         self._announcer = Announcer()
+        self._end = ChainHead()
         self._opened = False
         self._failures: list[StoreError] = []
         self._failing: StoreError | None = None
@@ -85,6 +86,7 @@ class MemoryStore:
         self._failures.clear()
 
     async def open(self) -> None:
+        self._end = self._head()
         self._opened = True
 
     async def load(self, *, now: datetime) -> Saved:
@@ -124,10 +126,13 @@ class MemoryStore:
         rows = turn_rows(turn, self.data.number)
         self._require_writable()
         self._require_unique_keys(rows.rollbacks)
-        _, fault = verify(rows.links, start=self._head())
+        if self._head() != self._end:
+            raise StoreError("the audit chain ends elsewhere than this process left it: another one wrote too")
+        end, fault = verify(rows.links, start=self._end)
         if fault is not None:
             raise StoreError(f"audit record {fault.seq} does not follow the stored chain: {fault.why}")
         self._apply(rows)
+        self._end = end
         self.commits.append(turn)
         self._announcer.committed(turn)
         await asyncio.sleep(0)
