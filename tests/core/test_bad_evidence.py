@@ -21,7 +21,7 @@ from watchdog.core.deployment import DeploymentState
 from watchdog.core.evaluate import evaluate
 from watchdog.core.incident import IncidentKind
 from watchdog.core.measure import measure
-from watchdog.core.observation import Answer, FailReason
+from watchdog.core.observation import Answer, FailReason, Value
 from watchdog.core.observe import observe
 from watchdog.core.rollback import RollbackState
 from watchdog.core.rule import (
@@ -217,6 +217,49 @@ def test_after_an_outage_of_10_minutes_there_is_no_rollback_before_a_whole_windo
     assert decided is not None, "the rule does fire when its window is whole"
     assert decided - returned >= timedelta(minutes=5)
     assert scenario.service.incident_of(IncidentKind.BLIND) is None
+
+
+AWAY = "source prometheus does not answer: 1 service not being watched"
+
+
+@pytest.mark.parametrize(
+    ("fails", "outages"),
+    [
+        (0, []),
+        (
+            2,
+            2
+            * [
+                "source prometheus does not answer: 1 service not being watched",
+                "prometheus: closed: the source answers again",
+            ],
+        ),
+    ],
+    ids=["no-poll-fails", "polls-fail-in-between"],
+)
+def test_a_source_that_starts_anew_again_and_again_is_told_once_as_missing_data(
+    fails: int, outages: list[str]
+) -> None:
+    scenario = Scenario(rule(window=timedelta(minutes=5), hold=AT_ONCE)).green_deployed()
+    before = len(scenario.messages)
+    check = scenario.check("", "green", "")
+    for _ in range(13):
+        since = scenario.now
+        for poll in range(18):
+            scenario.after("10s")
+            if poll >= 18 - fails:
+                scenario.fails()
+            else:
+                scenario.sees(check, Value(value=10 * ROLLBACK, at=scenario.now, since=since))
+            scenario.tick()
+        if since < T0 + timedelta(minutes=4):
+            assert scenario.messages[before:] == [], "to start anew once is no news"
+
+    told = scenario.messages[before:]
+    (own,) = [message for message in told if message.service]
+    assert own.headline.startswith("trips in production is not being watched: errors has no data")
+    assert [message.headline for message in told if message is not own] == outages
+    assert scenario.service.rollbacks == {}
 
 
 # -- A14

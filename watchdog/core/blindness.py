@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 from msgspec.structs import replace
 
-from watchdog.core import cutoff, suspicion, telling
+from watchdog.core import cutoff, quarantine, suspicion, telling
 from watchdog.core.check import CheckId, CheckState, Reason
 from watchdog.core.checks import rule_of
 from watchdog.core.clockstep import ahead
@@ -71,7 +71,7 @@ def look(draft: Draft) -> None:
         and not _failed_at_source(rule, state)
         and (
             check.rule in told
-            or not (_comes_back(state) or cutoff.hushes(draft.world, rule, state, draft.now))
+            or not (_comes_back(rule, state) or cutoff.hushes(draft.world, rule, state, draft.now))
         )
     ]
     quiet = known.checks if known is not None and known.severity is Severity.LOW else ()
@@ -130,15 +130,21 @@ def _idle(draft: Draft, known: Incident | None) -> bool:
     return draft.now - since >= min((rule.blind_after for rule in service.rules.values()), default=IDLE_AFTER)
 
 
-def _comes_back(state: CheckState) -> bool:
+def _comes_back(rule: Rule, state: CheckState) -> bool:
     """Whether its source answers again and only a full window is missing: that was told as the source's outage."""
-    return state.verdict is not None and state.verdict.reason is Reason.QUARANTINE
+    seen = state.verdict
+    return (
+        seen is not None and seen.reason is Reason.QUARANTINE and not quarantine.lasts(rule, state, seen.at)
+    )
 
 
 def _failed_at_source(rule: Rule, state: CheckState) -> bool:
     """Whether a check is blind because its source fails, rather than because there is no data in it."""
     asked = not rule.is_probe and rule.source is not None
-    return asked and state.verdict is not None and state.verdict.reason in _FAILED
+    seen = state.verdict
+    return (
+        asked and seen is not None and seen.reason in _FAILED and not quarantine.lasts(rule, state, seen.at)
+    )
 
 
 def _line(check: CheckId, state: CheckState) -> str:

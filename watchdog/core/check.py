@@ -99,7 +99,8 @@ class CheckState(msgspec.Struct, frozen=True, kw_only=True):
     samples; `latched` the worst level held since the check was last clear (what an incident shows).
     `clears` are consecutive fresh samples better than the mildest threshold. `excess` are `(sample time, seconds of
     excess)` of the last 15 windows. `failures` are consecutive failed polls, `probe_failures` consecutive dead probes.
-    `blind_since` is when usable data was last missed, `sampled_at` the time of the last sample that counted,
+    `blind_since` is when usable data was last missed, `quarantined_since` when the first of the quarantines began after
+    which nothing was known yet, `sampled_at` the time of the last sample that counted,
     `reference` what the last sample was compared with that could be, for a rule with a baseline.
     """
 
@@ -114,6 +115,7 @@ class CheckState(msgspec.Struct, frozen=True, kw_only=True):
     unknown_since: datetime | None = None
     blind_since: datetime | None = None
     quarantine_until: datetime | None = None
+    quarantined_since: datetime | None = None
     source_since: datetime | None = None
     breached_at: datetime | None = None
     scrape_interval: timedelta | None = None

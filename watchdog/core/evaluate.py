@@ -111,6 +111,7 @@ def _not_ahead(rule: Rule, state: CheckState, now: datetime) -> CheckState:
         unknown_since=now if ahead(state.unknown_since, now) else state.unknown_since,
         breached_at=now if ahead(state.breached_at, now) else state.breached_at,
         quarantine_until=quarantine.not_ahead(state, window=rule.window, now=now),
+        quarantined_since=now if ahead(state.quarantined_since, now) else state.quarantined_since,
     )
 
 
@@ -195,6 +196,7 @@ def _known(
         sampled_at=at,
         unknown_since=None,
         blind_since=None,
+        quarantined_since=None,
         breached_at=_breached_at(state, streaks, latched, verdict.at),
         verdict=verdict,
         known=verdict,
@@ -208,7 +210,9 @@ def _unknown(rule: Rule, state: CheckState, verdict: Verdict, interval: timedelt
         case Reason.TOO_FEW_EVENTS | Reason.NO_REFERENCE:
             blind_since = None  # there is data; whether to tell that it cannot be compared is `blindness`'s
         case Reason.QUARANTINE:
-            blind_since = state.blind_since
+            state = _replace(state, quarantined_since=state.quarantined_since or verdict.at)
+            lasts = quarantine.lasts(rule, state, verdict.at)
+            blind_since = state.blind_since or (state.quarantined_since if lasts else None)
         case _:
             blind_since = state.blind_since or verdict.at
     after = _replace(

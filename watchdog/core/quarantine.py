@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from watchdog.core.check import CheckState
 from watchdog.core.clockstep import ahead
 from watchdog.core.observation import Value
+from watchdog.core.rule import Rule
 
 #: After that many failed polls in a row the source counts as having been away.
 AWAY_AFTER = 3
@@ -41,6 +42,15 @@ def until(state: CheckState, value: Value, *, window: timedelta, now: datetime) 
         ends.append(_after(value.since, window))
     latest = max(ends, default=None)
     return latest if latest is not None and value.at < latest else None
+
+
+def lasts(rule: Rule, state: CheckState, now: datetime) -> bool:
+    """Whether at a poll quarantine had followed on quarantine for longer than one takes: that is told as blindness.
+
+    A source that starts anew again and again never has a full window, and none of its polls fails.
+    """
+    since = state.quarantined_since
+    return since is not None and now - since > 2 * rule.window + 3 * rule.interval
 
 
 def not_ahead(state: CheckState, *, window: timedelta, now: datetime) -> datetime | None:
