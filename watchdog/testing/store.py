@@ -127,7 +127,9 @@ class MemoryStore:
         self._require_writable()
         self._require_unique_keys(rows.rollbacks)
         if self._head() != self._end:
-            raise StoreError("the audit chain ends elsewhere than this process left it: another one wrote too")
+            raise StoreError(
+                "the audit chain ends elsewhere than this process left it: another one wrote too"
+            )
         end, fault = verify(rows.links, start=self._end)
         if fault is not None:
             raise StoreError(f"audit record {fault.seq} does not follow the stored chain: {fault.why}")
