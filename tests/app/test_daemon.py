@@ -184,6 +184,109 @@ async def test_what_is_decided_while_stopping_is_left_for_the_next_start(
     assert not list(home.folder.glob("written-*"))
 
 
+async def leave_an_intent(home: Home, start: Start, eventually: Eventually) -> None:
+    """A daemon saw its service, decided to roll it back, and was stopped before it wrote anything."""
+    home.settings["services"][0]["traffic"]["apply"] = ["touch", str(home.folder / "written-here-{variant}")]
+    store = make_store(home.load().store_url)
+    await store.open()
+    earlier = datetime(2026, 1, 31, tzinfo=UTC)
+    good = Deployment(
+        id="dep-good",
+        service="trips",
+        version="v2",
+        variant="green",
+        state=DeploymentState.STABLE,
+        origin=Origin.SEEN,
+        started_at=earlier,
+        recorded_at=earlier,
+        live_at=earlier,
+    )
+    await store.commit(Turn(deployments=(good,)))
+    await store.aclose()
+    daemon = await start(home)
+    await eventually(lambda: live_in(daemon))
+    request = Request(
+        id="req-1",
+        kind=RequestKind.ROLLBACK,
+        target="trips",
+        by="alice",
+        at=datetime.now(UTC),
+        body={"reason": "bad"},
+    )
+    daemon._deliver(Asked(request=request))  # noqa: SLF001 - at the very moment of the stop
+    await daemon.stop()
+    assert in_store(home, "SELECT state FROM rollbacks") == ["intended"]
+
+
+def live_in(daemon: Daemon) -> str:
+    """The deployment that takes traffic, once the switch was read."""
+    view = daemon.view()
+    service = view.services["trips"] if view else None
+    return service.deployment.id if service and service.traffic and service.deployment else ""
+
+
+def in_store(home: Home, query: str) -> list[str]:
+    with closing(sqlite3.connect(home.store)) as database:
+        return [row[0] for row in database.execute(query)]
+
+
+def elsewhere(home: Home) -> None:
+    """The configuration names another object now."""
+    traffic = home.switch("elsewhere")
+    traffic["apply"] = ["touch", str(home.folder / "written-there-{variant}")]
+    home.settings["services"][0]["traffic"] = traffic
+
+
+async def test_an_intent_that_was_left_is_carried_out_at_its_own_switch(
+    home: Home, start: Start, eventually: Eventually
+) -> None:
+    await leave_an_intent(home, start, eventually)
+    await start(home)
+    await eventually((home.folder / "written-here-green").exists, within=15)
+    assert "switch_changed" not in in_store(home, "SELECT kind FROM audit")
+
+
+async def test_an_intent_is_never_carried_out_at_another_switch(
+    home: Home, start: Start, eventually: Eventually
+) -> None:
+    await leave_an_intent(home, start, eventually)
+    elsewhere(home)
+    with capture_logs() as logs:
+        daemon = await start(home)
+        await eventually(lambda: live_in(daemon), within=15)
+        await daemon.stop()
+    assert in_store(home, "SELECT state FROM rollbacks") == ["superseded"]
+    assert {"switch_changed", "rollback_superseded"} <= set(in_store(home, "SELECT kind FROM audit"))
+    (told,) = in_store(home, "SELECT doc FROM outbox WHERE doc LIKE '%rollback_ended%'")
+    assert "was changed while the watchdog was down" in told
+    assert [one["services"] for one in logs if one["event"] == "switch_changed"] == [["trips"]]
+    assert "intent_resumed" not in [one["event"] for one in logs]
+    assert not list(home.folder.glob("written-*"))
+
+    again = await start(home)
+    await eventually(lambda: live_in(again), within=15)
+    assert in_store(home, "SELECT kind FROM audit").count("switch_changed") == 1
+    assert not list(home.folder.glob("written-*"))
+
+
+async def test_another_switch_that_cannot_be_recorded_keeps_it_from_starting(
+    home: Home, start: Start, eventually: Eventually
+) -> None:
+    await leave_an_intent(home, start, eventually)
+    elsewhere(home)
+    with closing(sqlite3.connect(home.store)) as database:
+        database.execute("CREATE TRIGGER full BEFORE INSERT ON audit BEGIN SELECT RAISE(ABORT, 'full'); END")
+        database.commit()
+    with pytest.raises(StoreError, match="the changed traffic switch cannot be recorded"):
+        await start(home)
+    with closing(sqlite3.connect(home.store)) as database:
+        database.execute("DROP TRIGGER full")
+        database.commit()
+    await start(home)
+    assert in_store(home, "SELECT state FROM rollbacks") == ["superseded"]
+    assert not list(home.folder.glob("written-*"))
+
+
 async def test_a_clean_stop_can_be_asked_for_twice(home: Home, start: Start) -> None:
     daemon = await start(home)
     await daemon.stop()

@@ -153,6 +153,19 @@ async def test_a_variant_is_another_when_not_one_of_its_servers_is_left(home: Ho
         await parts.aclose()
 
 
+async def test_what_each_switch_is_can_be_asked_before_it_is_in_use(home: Home, parts: Parts) -> None:
+    here = parts.switch_places()
+    home.settings["services"].append(home.service("hotels", "hotels"))
+    built = parts.prepare(changed(home, **home.switch("elsewhere")))
+    there = parts.switch_places(built)
+    assert (set(here), set(there)) == ({"trips"}, {"trips", "hotels"})
+    assert here["trips"] != there["trips"]
+    assert parts.switch_places() == here
+    parts.admit(built)
+    parts.exchange(built, held=NOTHING)
+    assert parts.switch_places() == there
+
+
 async def test_a_configuration_that_is_not_taken_leaves_nothing(home: Home, parts: Parts) -> None:
     before = dict(parts.sources), dict(parts.channels), dict(parts.switches)
     home.settings["services"].append(home.service("hotels", "hotels"))

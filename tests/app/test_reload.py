@@ -385,6 +385,39 @@ async def test_services_come_and_go_and_come_back_as_they_were(
     ]
 
 
+async def test_a_service_that_comes_back_with_another_switch_is_looked_at_anew(
+    home: Home, start: Start, eventually: Eventually
+) -> None:
+    live = await start()
+
+    def live_since() -> object:
+        service = live.view.services.get("hotels")
+        return service.traffic.read_at if service and service.traffic else None
+
+    home.settings["services"].append(home.service("hotels", "hotels"))
+    live.write()
+    await live.reload(eventually)
+    await eventually(live_since, within=15)
+    home.settings["services"].pop()
+    live.write()
+    await live.reload(eventually)
+    home.settings["services"].append(home.service("hotels", "elsewhere"))
+    live.write()
+    await live.reload(eventually)
+    await eventually(live_since, within=15)
+
+    changed = "SELECT subject FROM audit WHERE kind = 'switch_changed'"
+    assert live.stored(changed) == [("hotels",)]
+    reads = live.stored("SELECT doc FROM audit WHERE kind = 'traffic_changed' AND subject = 'hotels'")
+    before = [json.loads(doc)["body"]["before"] for (doc,) in reads]
+    assert before == [None, None], "each of its switches was read as if for the first time"
+
+    await live.daemon.stop()
+    again = await start()
+    await eventually(lambda: again.view.services["hotels"].traffic, within=15)
+    assert again.stored(changed) == [("hotels",)], "the reload stored what the switch is"
+
+
 async def test_two_services_on_one_switch_are_refused_while_running(
     home: Home, start: Start, eventually: Eventually
 ) -> None:

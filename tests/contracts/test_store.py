@@ -98,7 +98,7 @@ async def test_a_new_store_is_empty(store: Store) -> None:
 
 async def test_everything_committed_is_loaded_after_a_restart(disk: Disk) -> None:
     turn = Turn(
-        services=(samples.service("trips"), samples.service("maps")),
+        services=(samples.service("trips"), samples.switched_service("maps")),
         deployments=(samples.deployment(1), samples.deployment(2)),
         incidents=(samples.incident(1),),
         silences=(samples.silence(1), samples.silence(2)),
@@ -113,7 +113,7 @@ async def test_everything_committed_is_loaded_after_a_restart(disk: Disk) -> Non
     store = await disk.restart()
 
     saved = await store.load(now=at(60))
-    assert saved.services == (samples.service("maps"), samples.service("trips"))
+    assert saved.services == (samples.switched_service("maps"), samples.service("trips"))
     assert saved.deployments == turn.deployments
     assert saved.incidents == turn.incidents
     assert saved.silences == turn.silences

@@ -14,10 +14,12 @@ from msgspec.structs import replace
 from tests.engine.loop import Engine
 from tests.engine.worlds import ERRORS
 from tests.eventually import eventually
+from tests.store import samples
 from watchdog.core.errors import StoreError
 from watchdog.core.reconfigure import Reconfigured
 from watchdog.core.rollback import RollbackState
 from watchdog.core.rule import Rule
+from watchdog.core.switchplace import switch_place
 from watchdog.core.world import World
 
 pytestmark = pytest.mark.virtual_time
@@ -136,6 +138,22 @@ async def test_a_service_that_is_gone_is_neither_polled_nor_looked_at(start: Mak
     polled, looked = len(engine.shop.asked), reads(engine)
     await asyncio.sleep(300)
     assert (len(engine.shop.asked), reads(engine)) == (polled, looked)
+
+
+async def test_a_rollback_that_ends_as_its_service_comes_back_is_counted_and_not_carried_out(
+    start: Make,
+) -> None:
+    engine = await start()
+    await engine.stable()
+    left = samples.rollback(1, state=RollbackState.INTENDED, ended_at=None)
+    here, there = switch_place("here", None), switch_place("there", None)
+    known = replace(engine.world.services["trips"], place=here, rollbacks={left.id: left})
+    await take(engine, change(engine, services={}))
+    await take(engine, change(engine, restored={"trips": known}, switches={"trips": there}))
+    assert [one.state for one in engine.stored_rollbacks] == [RollbackState.SUPERSEDED]
+    assert engine.metric('watchdog_rollbacks_total{outcome="superseded",service="trips"}') == 1
+    await asyncio.sleep(60)
+    assert engine.switch.writes == 0
 
 
 async def test_a_change_that_cannot_be_written_is_not_taken(start: Make) -> None:

@@ -14,6 +14,7 @@ from watchdog.core.request import Request, RequestKind
 from watchdog.core.rollback import Rollback, RollbackState
 from watchdog.core.rule import Level, Ratio, Rule, Severity, Thresholds
 from watchdog.core.silence import Silence
+from watchdog.core.switchplace import switch_place
 from watchdog.core.turn import CheckRecord, ServiceRecord, Turn
 
 #: The day of every sample; a sample's number is its distance in seconds.
@@ -30,8 +31,15 @@ def at(number: float) -> datetime:
     return DAY + timedelta(seconds=number)
 
 
-def service(name: str = "trips") -> ServiceRecord:
-    return ServiceRecord(name=name)
+def service(name: str = "trips", **changes: Any) -> ServiceRecord:
+    return ServiceRecord(name=name, **changes)
+
+
+def switched_service(name: str) -> ServiceRecord:
+    """One whose switch is known."""
+    return service(
+        name, place=switch_place("haproxy:/run/haproxy.sock:trips", {"blue": "one", "green": "two"})
+    )
 
 
 def deployment(number: int, **changes: Any) -> Deployment:

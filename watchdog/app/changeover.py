@@ -183,6 +183,7 @@ class Changeover:
             new_switches=built.names("switch"),
             moved=self._engine.parts.moved(built),
             exchanged=self._engine.parts.exchanged(built),
+            switches=self._engine.parts.switch_places(built),
             parts=self._parts_that_change(configuration, built),
             restart=restart if restart != told else (),
         )

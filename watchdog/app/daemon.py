@@ -30,6 +30,7 @@ from watchdog.core.guards import GuardFacts
 from watchdog.core.message import MessageKind, Outgoing
 from watchdog.core.orphans import orphans
 from watchdog.core.reconfigure import Change
+from watchdog.core.relocating import started as under_other_switches
 from watchdog.core.restore import restore_service, restore_sources
 from watchdog.core.rollback import Rollback
 from watchdog.core.shifting import caught_up
@@ -129,10 +130,12 @@ class Daemon:
         world = self._restore(saved)
         if (set_back := caught_up(world, self._clock.now())) is not None:
             world = set_back["world"]
-        self._reactor = self._wire(saved, world)
+        elsewhere = under_other_switches(world, self._parts.switch_places(), self._clock.now())
+        self._reactor = self._wire(saved, elsewhere.world)
         if set_back is not None:
             _log.warning("clock_set", how="back, while the watchdog did not run")
             await self._reactor.settle(Stepped(**set_back))
+        await self._relocate(self._reactor, elsewhere)
         await self._reactor.settle(
             orphans(self._reactor.world, saved.incidents, saved.rollbacks, now=self._clock.now())
         )
@@ -153,6 +156,16 @@ class Daemon:
         self._guard = app[GUARD]
         self._listener = await listen(app, host=server.host, port=server.port)
         _log.info("started", url=self.url, services=len(self._configuration.services))
+
+    async def _relocate(self, reactor: Reactor, elsewhere: Stepped) -> None:
+        """Record what other switches than before come to. Raises `StoreError`: a later start would believe the old."""
+        if elsewhere.audit:
+            changed = [note.subject for note in elsewhere.audit if note.kind == "switch_changed"]
+            _log.warning("switch_changed", services=changed, how="while the watchdog did not run")
+        if not await reactor.settle(elsewhere) and elsewhere.audit:
+            raise StoreError(
+                "the changed traffic switch cannot be recorded", advice="see what is wrong with the store"
+            )
 
     async def _open_store(self) -> Saved:
         """Open and load. A broken store is told to people past itself; one that is in use is only an error."""

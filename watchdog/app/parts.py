@@ -8,7 +8,7 @@ module must never close what may be in use, nor let go of a lock whose switch ma
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -20,6 +20,7 @@ from watchdog.app.build import build_channel, build_probe, build_source, build_s
 from watchdog.channels.interface import Channel
 from watchdog.config.loaded import Configuration, Provider
 from watchdog.core.errors import ConfigError, WatchdogError
+from watchdog.core.switchplace import SwitchPlace, another_object, exchanged, switch_place
 from watchdog.core.traffic import Tier
 from watchdog.probes.interface import Probe
 from watchdog.settings.model import ProviderSettings
@@ -161,28 +162,25 @@ class Parts:
 
     def moved(self, built: Built) -> frozenset[str]:
         """The services whose new switch moves another object than the one before, or calls its variants differently."""
-        found = set[str]()
-        for name in built.names("switch") & self.switches.keys():
-            before, after = self._made["switch", name], built.made["switch", name]
-            named = [getattr(made.plan.settings, "variants", None) for made in (before, after)]
-            if before.part.identity != after.part.identity or named[0] != named[1]:
-                found.add(name)
-        return frozenset(found)
+        return frozenset(
+            name for name, before, after in self._rebuilt(built) if another_object(before, after)
+        )
 
     def exchanged(self, built: Built) -> dict[str, frozenset[str]]:
         """By service, the variants that keep their name and not one server: what is known of them is of others."""
-        found: dict[str, frozenset[str]] = {}
+        found = {name: exchanged(before, after) for name, before, after in self._rebuilt(built)}
+        return {name: others for name, others in found.items() if others}
+
+    def switch_places(self, built: Built | None = None) -> dict[str, SwitchPlace]:
+        """What the switch of every service is; with `built`, as its configuration has it."""
+        names = self.switches if built is None else built.configuration.services
+        made = {**self._made, **(built.made if built is not None else {})}
+        return {name: _place(made["switch", name]) for name in names}
+
+    def _rebuilt(self, built: Built) -> Iterator[tuple[str, SwitchPlace, SwitchPlace]]:
+        """The services whose switch was built anew, with what it was and what it is."""
         for name in built.names("switch") & self.switches.keys():
-            before, after = (
-                getattr(made.plan.settings, "variants", None) or {}
-                for made in (self._made["switch", name], built.made["switch", name])
-            )
-            others = {
-                one for one in before if one in after and not _servers(before[one]) & _servers(after[one])
-            }
-            if others:
-                found[name] = frozenset(others)
-        return found
+            yield name, _place(self._made["switch", name]), _place(built.made["switch", name])
 
     async def aclose(self) -> None:
         """Close everything, and let go of the locks. Idempotent."""
@@ -271,8 +269,8 @@ class Parts:
         self._left.discard(part)
 
 
-def _servers(written: str | Sequence[str]) -> frozenset[str]:
-    return frozenset((written,) if isinstance(written, str) else written)
+def _place(made: _Made) -> SwitchPlace:
+    return switch_place(made.part.identity, getattr(made.plan.settings, "variants", None))
 
 
 def _mark(configuration: Configuration, provider: Provider | None) -> tuple[Any, ...]:

@@ -24,13 +24,14 @@ from watchdog.core.incident import Incident
 from watchdog.core.message import Message
 from watchdog.core.orphans import orphans
 from watchdog.core.reach import SourcePlace
+from watchdog.core.relocating import relocate, resume
 from watchdog.core.rollback import VERIFYING, RollbackState
 from watchdog.core.routing import Route
 from watchdog.core.rule import Rule
 from watchdog.core.same import same_judgement, same_question
 from watchdog.core.service import Limits, Service
-from watchdog.core.sightings import leave_behind
 from watchdog.core.step import Stepped
+from watchdog.core.switchplace import SwitchPlace
 from watchdog.core.world import ServiceWorld, SourceWorld, World
 
 
@@ -39,8 +40,8 @@ class Reconfigured(msgspec.Struct, frozen=True, kw_only=True):
 
     `before` and `after` are hashes of the files. `restored` are the services that are new here, as the store knows
     them. `new_sources` and `new_switches` are those that were built anew; `moved` the services whose switch is another
-    object now, `exchanged` their variants that are none of the servers they were. `parts` names what else changed, by
-    section; `restart` are keys whose change needs a restart.
+    object now, `exchanged` their variants that are none of the servers they were; `switches` say what each switch is.
+    `parts` names what else changed, by section; `restart` are keys whose change needs a restart.
     """
 
     services: dict[str, Service]
@@ -57,6 +58,7 @@ class Reconfigured(msgspec.Struct, frozen=True, kw_only=True):
     new_switches: frozenset[str] = frozenset()
     moved: frozenset[str] = frozenset()
     exchanged: Mapping[str, frozenset[str]] = {}
+    switches: Mapping[str, SwitchPlace] = {}
     parts: dict[str, tuple[str, ...]] = {}
     restart: tuple[str, ...] = ()
 
@@ -149,6 +151,11 @@ def _taken(world: World, change: Reconfigured, now: datetime) -> Stepped:
         for name, known in world.services.items()
         if name in change.services or busy(known)
     }
+    drafts |= {
+        name: resume(Draft(world=world, now=now, service=known), change.switches.get(name))
+        for name, known in change.restored.items()
+        if name in change.services and name not in world.services
+    }
     services = {name: drafts[name].service for name in change.services if name in drafts}
     services |= {name: _new(name, change) for name in change.services if name not in drafts}
     services |= {name: draft.service for name, draft in drafts.items()}
@@ -188,7 +195,15 @@ def _taken(world: World, change: Reconfigured, now: datetime) -> Stepped:
             *(_note(now, "service_retired", service.name) for service in gone),
             *ended.audit,
         ),
-        messages=(*ended.messages, *_news(world, change, now)),
+        rollbacks=(
+            *(one for draft in drafts.values() for one in draft.rollbacks.values()),
+            *ended.rollbacks,
+        ),
+        messages=(
+            *(message for draft in drafts.values() for message in draft.messages),
+            *ended.messages,
+            *_news(world, change, now),
+        ),
         looks=tuple(name for draft in drafts.values() for name in sorted(draft.looks)),
     )
 
@@ -200,7 +215,7 @@ def _note(now: datetime, kind: str, subject: str) -> AuditDraft:
 def _new(name: str, change: Reconfigured) -> ServiceWorld:
     service = change.services[name]
     rules = {rule: change.rules[rule] for rule in service.rules}
-    return change.restored.get(name) or ServiceWorld(service=service, rules=rules)
+    return ServiceWorld(service=service, rules=rules, place=change.switches.get(name))
 
 
 def _goes_on(draft: Draft, change: Reconfigured, compared: _Compared) -> Draft:
@@ -258,9 +273,7 @@ def _change_switch(draft: Draft, change: Reconfigured) -> None:
     editions = {**draft.service.editions, SWITCH: draft.world.edition}
     draft.service = replace(draft.service, editions=editions, traffic_failures=0, traffic_error="")
     if name in change.moved:
-        draft.change_service(traffic=None, idle_since=None)
-        for variant in sorted(change.exchanged.get(name, ())):
-            leave_behind(draft, variant)
+        relocate(draft, change.switches.get(name), change.exchanged.get(name, frozenset()))
     draft.note("switch_changed", another_object=name in change.moved)
     draft.looks.add(name)
 

@@ -54,6 +54,7 @@ def restore_service(
         known=record.known,
         paused=record.paused,
         taints=record.taints,
+        place=record.place,
     )
 
 

@@ -20,6 +20,7 @@ from watchdog.core.message import Outgoing
 from watchdog.core.request import Reply
 from watchdog.core.rollback import Rollback
 from watchdog.core.silence import Silence
+from watchdog.core.switchplace import SwitchPlace
 from watchdog.core.traffic import TrafficState
 
 
@@ -41,13 +42,17 @@ class Taint(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ServiceRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """What survives of a service beside its deployments, incidents and rollbacks."""
+    """What survives of a service beside its deployments, incidents and rollbacks.
+
+    `place` is what the switch was of which `traffic` was read; `None` when an older release stored it.
+    """
 
     name: str
     paused: Pause | None = None
     taints: dict[str, Taint] = {}
     traffic: TrafficState | None = None
     known: dict[str, KnownLog] = {}
+    place: SwitchPlace | None = None
 
 
 class CheckRecord(msgspec.Struct, frozen=True, kw_only=True):

@@ -21,6 +21,7 @@ from watchdog.core.rule import Level, Rule, rank
 from watchdog.core.service import Limits, Service
 from watchdog.core.silence import Silence
 from watchdog.core.storm import Storm
+from watchdog.core.switchplace import SwitchPlace
 from watchdog.core.traffic import TrafficState
 from watchdog.core.turn import Pause, ServiceRecord, Taint
 
@@ -31,7 +32,7 @@ class ServiceWorld(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """One service: what was configured, what is live, what is wrong, what is being done about it.
 
     `deployments` are ordered by the time they were recorded; `incidents` are open ones; `rollbacks` are those under
-    way and those of the last day. `traffic` is the last successful read of the switch,
+    way and those of the last day. `traffic` is the last successful read of the switch, `place` what that switch is,
     `idle_since` when it began to show nothing live, `unready_since` when the guards of readiness began to say other
     than people were told (`watchdog.core.readiness`). `editions` says since which edition of the configuration a rule
     (or, under the empty name, the switch) is what it is; `stale` are checks that remember what an earlier rule saw.
@@ -53,6 +54,7 @@ class ServiceWorld(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     taints: dict[str, Taint] = {}
     editions: dict[str, int] = {}
     stale: frozenset[CheckId] = frozenset()
+    place: SwitchPlace | None = None
 
     @property
     def name(self) -> str:
@@ -135,7 +137,12 @@ class ServiceWorld(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     def record(self) -> ServiceRecord:
         """What of this is stored in the service's own row."""
         return ServiceRecord(
-            name=self.name, paused=self.paused, taints=self.taints, traffic=self.traffic, known=self.known
+            name=self.name,
+            paused=self.paused,
+            taints=self.taints,
+            traffic=self.traffic,
+            known=self.known,
+            place=self.place,
         )
 
 

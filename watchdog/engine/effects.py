@@ -178,7 +178,8 @@ class Effects:
 
     def _count(self, before: World, rollback: Rollback) -> None:
         """Count an end once, and a guard's no once until it says yes or the intent was written."""
-        known = before.services[rollback.service].rollbacks.get(rollback.id)
+        service = before.services.get(rollback.service)  # one that comes back in this very turn was not there
+        known = service.rollbacks.get(rollback.id) if service is not None else None
         if rollback.over and (known is None or not known.over):
             self._metrics.count_rollback(rollback.service, str(rollback.state))
         said = {veto.guard for veto in known.vetoes} if known else set[str]()

@@ -138,11 +138,18 @@ class Reactor:
         finally:
             self._standstill.end()
 
-    async def settle(self, stepped: Stepped) -> None:
-        """Write what a start has to put in order, before the first event. A store that cannot take it is told about."""
+    async def settle(self, stepped: Stepped) -> bool:
+        """Write what a start has to put in order, before the first event. A store that cannot take it is told about.
+
+        Answers whether the store has it; true when there is nothing to write.
+        """
         turn, head = self._turn_of(stepped, self._head)
-        if not turn.empty and await self._commit(turn):
-            self._head = head
+        if turn.empty:
+            return True
+        if not await self._commit(turn):
+            return False
+        self._head = head
+        return True
 
     async def drain(self) -> None:
         """Take in what is in the inbox now, for a clean stop, and write what checks remember."""
