@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 #: Longest time for one command (seconds); the slowest waits for a version to become stable or to be rolled back.
-_WITHIN = 60.0
+_WITHIN = 150.0
 #: How long jobs may take to stop by themselves (seconds).
 _GRACE = 10.0
 

@@ -54,7 +54,7 @@ def blocks(kind: str) -> list[Any]:
     ]
 
 
-@pytest.mark.timeout(240)  # the pages that wait for versions to become stable, on a busy machine
+@pytest.mark.timeout(400)  # the pages that wait for versions to become stable, on a busy machine
 @PAGE
 def test_every_command_prints_what_the_page_shows(
     page: Path, tmp_path: Path, kept_demo: Callable[[], Demo]

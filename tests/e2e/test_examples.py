@@ -88,6 +88,7 @@ async def test_every_example_in_the_help_does_what_it_says(stage: Stage, tmp_pat
     stage.versions = {"blue": "v1.4.1", "green": "v1.4.2"}
     stage.service["mode"] = "approve"
     stage.service["rollback"]["verify"] = "1s"
+    stage.service["rollback"]["soak"] = "6s"  # longer than a command takes on a busy machine: see `_rejected`
     script = Script(stage, tmp_path / "shell")
     await stage.open()
     await _while_all_is_well(script)

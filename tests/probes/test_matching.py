@@ -9,6 +9,8 @@ import uvloop
 
 from watchdog.probes.matching import NotSearched, found
 
+#: Seconds that a process may take to start on a busy machine.
+PATIENT = 30.0
 PAGE = 'status: "up"\nversion: v1.4.2\n' + "a" * 60_000
 
 
@@ -29,12 +31,12 @@ PAGE = 'status: "up"\nversion: v1.4.2\n' + "a" * 60_000
     ],
 )
 async def test_an_expression_is_found_where_it_stands(expression: str, expected: bool) -> None:
-    assert await found(expression, PAGE) is expected
+    assert await found(expression, PAGE, within=PATIENT) is expected
 
 
 async def test_letters_of_any_script_are_found() -> None:
-    assert await found("^grün.*é$", "grün wie é")
-    assert not await found("x+", "\udcff")
+    assert await found("^grün.*é$", "grün wie é", within=PATIENT)
+    assert not await found("x+", "\udcff", within=PATIENT)
 
 
 async def test_an_expression_that_takes_for_ever_stops_nobody_and_is_our_own_inability() -> None:
@@ -61,4 +63,4 @@ async def test_whatever_can_take_for_ever_is_searched_outside(expression: str) -
 
 
 def test_it_searches_on_the_daemons_own_loop() -> None:
-    assert uvloop.run(found("a{3,}", PAGE))
+    assert uvloop.run(found("a{3,}", PAGE, within=PATIENT))

@@ -36,8 +36,11 @@ class NotSearched(Exception):
     """Nobody knows whether it is there. `str()` says why."""
 
 
-async def found(expression: str, text: str) -> bool:
-    """Whether a valid expression is found in a text; `^` and `$` match at every line. Raises `NotSearched`."""
+async def found(expression: str, text: str, *, within: float = WITHIN) -> bool:
+    """Whether a valid expression is found in a text; `^` and `$` match at every line.
+
+    Raises `NotSearched`, after `within` seconds at the latest.
+    """
     if _is_plain(expression):
         return re.search(expression, text, re.MULTILINE) is not None
     encoded = expression.encode(errors="replace")
@@ -47,13 +50,13 @@ async def found(expression: str, text: str) -> bool:
             [sys.executable, "-I", "-S", "-c", _CHILD],
             cwd=None,
             environment={},
-            timeout=WITHIN,
-            within=WITHIN,
+            timeout=within,
+            within=within,
             stop_when_full=False,
             stdin=content,
         )
     except Overrun:
-        raise NotSearched(f"the search for {expression!r} was not over after {WITHIN:g} s") from None
+        raise NotSearched(f"the search for {expression!r} was not over after {within:g} s") from None
     except NotStarted as fault:
         raise NotSearched(f"the search for {expression!r} {fault}") from fault
     if done.code not in {_FOUND, _NOT_FOUND}:
