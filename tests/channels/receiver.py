@@ -9,6 +9,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.servers.closing import close_server
+
 SECRET = "canary-5e0f-webhook-secret"
 
 
@@ -120,5 +122,5 @@ async def receiving(
     try:
         yield receiver
     finally:
-        server.close()
+        await close_server(server)
         await server.wait_closed()

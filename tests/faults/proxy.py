@@ -18,6 +18,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from tests.servers.closing import close_server
+
 #: What `BABBLE` answers.
 NONSENSE = b"HTTP/1.0 400 Bad request\r\n\r\n<html>\x00\xff</html>\n\n"
 _LINGER_NOT = struct.pack("ii", 1, 0)
@@ -128,7 +130,7 @@ class FaultProxy:
         finally:
             self._over = True
             self.drop()
-            server.close()
+            await close_server(server)
             while self._conversations:
                 for conversation, writer in list(self._conversations.items()):
                     conversation.cancel()

@@ -11,6 +11,8 @@ import ssl
 from collections.abc import Awaitable, Callable
 from typing import Self
 
+from tests.servers.closing import close_server
+
 Rudeness = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
@@ -35,7 +37,7 @@ class Peer:
 
     async def __aexit__(self, *_: object) -> None:
         self._over = True
-        self._server.close()
+        await close_server(self._server)
         for conversation, writer in list(self._conversations.items()):
             conversation.cancel()
             writer.transport.abort()

@@ -15,6 +15,8 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import parse_qs, urlsplit
 
+from tests.servers.closing import close_server
+
 
 @dataclass(frozen=True, kw_only=True)
 class RawRequest:
@@ -61,7 +63,7 @@ class RawServer:
         """Nobody listens any more, and every connection is cut. `__aenter__` starts again at the same port."""
         self._over = True
         if self._server is not None:
-            self._server.close()
+            await close_server(self._server)
         for conversation, writer in list(self._conversations.items()):
             conversation.cancel()
             writer.transport.abort()

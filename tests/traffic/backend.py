@@ -6,6 +6,7 @@ import asyncio
 from types import TracebackType
 from typing import Self
 
+from tests.servers.closing import close_server
 from tests.servers.ports import free_port
 
 
@@ -33,7 +34,7 @@ class Backend:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         assert self._server is not None
-        self._server.close()
+        await close_server(self._server)
         for writer in list(self._open):
             writer.transport.abort()
         await asyncio.sleep(0)
