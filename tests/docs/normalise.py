@@ -30,8 +30,8 @@ _RULES: tuple[tuple[str, str], ...] = (
     (r"(?<=exit code 1 after )[\d.]+ m?s", "DURATION"),
     (r"(?<=\"revision\": \")[^\"]+", "REVISION"),
     # Whether a look at the switch came first.
-    (r"^shop \w+: pending → watching\n", ""),
-    (r"(?<= is )(?:pending|watching)$", "BEGINNING"),
+    (r"^shop \w+: pending → (?:watching|adopted)\n", ""),
+    (r"(?<= is )(?:pending|watching|adopted)$", "BEGINNING"),
     (r"^clock  .*\n", ""),
     (r"^\d+ ok, \d+ warn(?=, 0 bad)", "COUNT ok, COUNT warn"),
     (r"[\d.]+ [KMGT]iB(?= are free)", "SIZE"),
