@@ -45,7 +45,6 @@ REACHED = {
     "rollback blocked": 100,
     "rollback awaiting_approval": 30,
     "rollback completed": 100,
-    "rollback ineffective": 1,
     "rollback unverified": 5,
     "rollback contested": 10,
     "rollback superseded": 20,
