@@ -53,6 +53,7 @@ async def decisions(count: int) -> Decisions:
     with TemporaryDirectory(prefix="deciding-") as folder:
         store = SqlStore(f"sqlite:///{folder}/watchdog.db")
         await store.open()
+        await store.claim(now=datetime.now(UTC))
         try:
             head, now = ChainHead(), datetime.now(UTC)
             worlds = red_world(2 * count, now).services

@@ -10,7 +10,7 @@ import asyncio
 import time
 from collections import Counter
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from tempfile import TemporaryDirectory
 
 from tests.engine.red import bad, nowhere, red_world
@@ -44,6 +44,7 @@ async def measure(services: int) -> Storm:
     with TemporaryDirectory(prefix="storm-") as folder:
         store = SqlStore(f"sqlite:///{folder}/watchdog.db")
         await store.open()
+        await store.claim(now=datetime.now(UTC))
         try:
             return await _measure(store, services)
         finally:

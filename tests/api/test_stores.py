@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +63,8 @@ async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
         MemoryStore() if request.param == "memory" else SqlStore(f"sqlite:///{tmp_path}/watchdog.db")
     )
     await made.open()
+    await made.claim(now=datetime.now(UTC))
+    await made.load(now=datetime.now(UTC))
     yield made
     await made.aclose()
 

@@ -127,6 +127,7 @@ async def test_what_belongs_to_nothing_configured_is_closed_at_the_start(home: H
     )
     store = make_store(home.load().store_url)
     await store.open()
+    await store.claim(now=datetime.now(UTC))
     await store.commit(Turn(incidents=(left,)))
     await store.aclose()
 
@@ -155,6 +156,7 @@ async def test_what_is_decided_while_stopping_is_left_for_the_next_start(
     )
     store = make_store(home.load().store_url)
     await store.open()
+    await store.claim(now=datetime.now(UTC))
     await store.commit(Turn(deployments=(good,)))
     await store.aclose()
     home.settings["services"][0]["traffic"]["apply"] = ["touch", str(home.folder / "written-{variant}")]
@@ -189,6 +191,7 @@ async def leave_an_intent(home: Home, start: Start, eventually: Eventually) -> N
     home.settings["services"][0]["traffic"]["apply"] = ["touch", str(home.folder / "written-here-{variant}")]
     store = make_store(home.load().store_url)
     await store.open()
+    await store.claim(now=datetime.now(UTC))
     earlier = datetime(2026, 1, 31, tzinfo=UTC)
     good = Deployment(
         id="dep-good",

@@ -171,6 +171,7 @@ def configuration(
 async def store_with(*deployments: Deployment, incidents: tuple[Incident, ...] = ()) -> MemoryStore:
     store = MemoryStore()
     await store.open()
+    await store.claim(now=datetime.now(UTC))
     await store.commit(Turn(deployments=deployments, incidents=incidents))
     return store
 

@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
@@ -32,6 +33,7 @@ def recorded(tmp_path: Path) -> Callable[[int], tuple[AuditRecord, ...]]:
         async def write() -> None:
             store = SqlStore(f"sqlite:///{tmp_path}/watchdog.db")
             await store.open()
+            await store.claim(now=datetime.now(UTC))
             await store.commit(Turn(audit=records))
             await store.aclose()
 

@@ -38,10 +38,17 @@ class Disk:
         self._make = make
         self.store = make()
 
-    async def restart(self) -> Store:
+    async def restart(self, *, claiming: bool = True) -> Store:
         await self.store.aclose()
         self.store = self._make()
+        return await self.begin(claiming=claiming)
+
+    async def begin(self, *, claiming: bool = True) -> Store:
         await self.store.open()
+        if not claiming:
+            return self.store
+        await self.store.claim(now=samples.DAY)
+        await self.store.load(now=samples.DAY)
         return self.store
 
 
@@ -53,7 +60,7 @@ async def disk(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[
         "sqlite": lambda: make_store(f"sqlite:///{tmp_path}/watchdog.db"),
     }
     disk = Disk(makers[request.param])
-    await disk.store.open()
+    await disk.begin()
     yield disk
     await disk.store.aclose()
 
@@ -174,6 +181,44 @@ async def test_an_empty_turn_changes_nothing_and_is_announced_to_nobody(store: S
     await store.commit(Turn())
     assert heard == []
     assert await store.load(now=LATER) == Saved()
+
+
+class TestClaim:
+    async def test_the_epoch_is_the_time_so_that_a_new_store_outranks_one_that_was_lost(
+        self, disk: Disk
+    ) -> None:
+        seconds = int(samples.at(5).timestamp())
+        assert await disk.store.claim(now=samples.at(5.9)) == seconds
+        store = await disk.restart(claiming=False)
+        assert await store.claim(now=samples.at(90)) == seconds + 85
+
+    async def test_the_epoch_grows_though_the_clock_was_set_back(self, disk: Disk) -> None:
+        first = await disk.store.claim(now=samples.at(5))
+        assert await disk.store.claim(now=samples.at(5)) == first + 1
+        store = await disk.restart(claiming=False)
+        assert await store.claim(now=samples.at(-50_000)) == first + 2
+        assert await store.claim(now=samples.at(0)) == first + 3
+
+    async def test_who_claimed_nothing_writes_nothing_but_what_is_asked(self, disk: Disk) -> None:
+        await disk.store.commit(Turn(outbox=(samples.outgoing(1),)))
+        store = await disk.restart(claiming=False)
+        for write in (
+            store.commit(Turn(incidents=(samples.incident(1),))),
+            store.settle("m0001:ops", state=OutgoingState.SENT, due_at=at(1)),
+        ):
+            with pytest.raises(StoreError, match="not claimed"):
+                await write
+        await store.submit(samples.request(1))
+        assert (await store.load(now=LATER)).requests == (samples.request(1),)
+        assert [message.attempts for message in await store.due(now=LATER)] == [0]
+        assert (await store.incidents()).items == ()
+
+    async def test_after_another_claim_a_process_goes_on_where_the_chain_ends(self, disk: Disk) -> None:
+        first, second = samples.links(ChainHead(), 2)
+        await disk.store.commit(Turn(audit=(first,), outbox=(samples.outgoing(1, due=0),)))
+        await disk.store.claim(now=samples.at(1))
+        await disk.store.commit(Turn(audit=(second,), outbox=(samples.outgoing(0, due=0),)))
+        assert [message.message.key for message in await disk.store.due(now=LATER)] == ["m0001", "m0000"]
 
 
 class TestAllOrNothing:

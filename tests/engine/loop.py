@@ -17,6 +17,7 @@ from watchdog.core.audit import AuditRecord, verify
 from watchdog.core.checks import Poll
 from watchdog.core.dealing import Dealt, Part, deal
 from watchdog.core.deployment import Deployment
+from watchdog.core.errors import StoreAhead
 from watchdog.core.events import Asked, ChannelDead, Outcome
 from watchdog.core.facts import facts_before_write
 from watchdog.core.guards import GuardFacts
@@ -122,6 +123,13 @@ class Shop:
     async def aclose(self) -> None: ...
 
 
+def is_deposed(fault: BaseException | None) -> bool:
+    """Whether a part ended because another process became the writer, as it must."""
+    if isinstance(fault, BaseExceptionGroup):
+        return all(is_deposed(one) for one in fault.exceptions)
+    return isinstance(fault, StoreAhead)
+
+
 class Engine:
     """One service, `trips`: v1 on blue is live and well, v2 on green is bad. Everything is fake but the engine."""
 
@@ -170,6 +178,7 @@ class Engine:
     async def start(self) -> None:
         """Open, restore, begin: as the daemon does."""
         await self.store.open()
+        await self.store.claim(now=self.clock.now())
         saved = await self.store.load(now=self.clock.now())
         await self.leadership.acquire()
         self.checks = Scheduler("poll", self._poll, clock=self.clock, seed=1)
@@ -273,7 +282,7 @@ class Engine:
         await self.effects.aclose()
         faults = await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks = []
-        assert all(isinstance(fault, asyncio.CancelledError) for fault in faults), faults
+        assert all(isinstance(one, asyncio.CancelledError) or is_deposed(one) for one in faults), faults
         return self.store.data
 
     def failed(self) -> BaseException | None:

@@ -88,6 +88,7 @@ class Rig:
 
     async def start(self) -> None:
         await self.store.open()
+        await self.store.claim(now=BASE)
         self._task = asyncio.create_task(self.dispatcher.run())
 
     async def stop(self) -> None:
@@ -154,6 +155,7 @@ async def test_what_was_pending_before_a_restart_is_sent(start: Make) -> None:
     data = MemoryData()
     first = Rig(data=data)
     await first.store.open()
+    await first.store.claim(now=BASE)
     await first.put(outgoing("m1"), outgoing("m2"))
     second = await start(data=data)
     await passing(1)
@@ -166,6 +168,7 @@ async def test_what_was_pending_before_a_restart_is_sent_though_the_clock_was_se
     data = MemoryData()
     first = Rig(data=data)
     await first.store.open()
+    await first.store.claim(now=BASE)
     pending = [
         msgspec.structs.replace(outgoing(f"m{n}"), due_at=BASE + timedelta(days=n)) for n in range(120)
     ]

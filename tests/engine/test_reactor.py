@@ -111,6 +111,7 @@ class Rig:
 
     async def open(self) -> Rig:
         await self.store.open()
+        await self.store.claim(now=self.clock.now())
         saved = await self.store.load(now=self.clock.now())
         self.reactor = Reactor(
             store=self.store, world=self._start, head=saved.head, effects=self.effects, clock=self.clock

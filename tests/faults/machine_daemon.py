@@ -7,7 +7,9 @@ This module must never judge.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -15,10 +17,10 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from tests.engine.loop import RECHECK, Engine
+from tests.engine.loop import RECHECK, Engine, is_deposed
 from tests.engine.worlds import DEPTH, ERRORS, POLICY
 from tests.faults.machine_outside import Feed, Outside, Phone, Wire
-from watchdog.core.errors import StoreError
+from watchdog.core.errors import StoreAhead, StoreError
 from watchdog.core.reconfigure import ConfigBroken, Reconfigured
 from watchdog.core.request import Request, RequestKind
 from watchdog.core.restore import restore_service
@@ -139,7 +141,8 @@ class DiskStore(MemoryStore):
         if RollbackState.APPLIED in states:
             await self._daemon.thawed("record")
         self._require_life()
-        await super().commit(turn)
+        with self._deposed():
+            await super().commit(turn)
         self._outside.judge.committed(self._daemon, turn)
         if RollbackState.INTENDED in states:
             await self._daemon.thawed("intended")
@@ -156,7 +159,18 @@ class DiskStore(MemoryStore):
     async def settle(self, key: str, **words: Any) -> None:
         await self._daemon.thawed("settle")
         self._require_life()
-        await super().settle(key, **words)
+        with self._deposed():
+            await super().settle(key, **words)
+
+    @contextlib.contextmanager
+    def _deposed(self) -> Iterator[None]:
+        """The process ends when another one became the writer of its store."""
+        try:
+            yield
+        except StoreAhead:
+            self._outside.count("deposed")
+            self._daemon.die()
+            raise
 
     def _require_life(self) -> None:
         if self._daemon.dead:
@@ -245,7 +259,11 @@ class Daemon(Engine):
     def fault(self) -> str:
         """What ended that never should."""
         failed = self.failed()
-        return "" if failed is None or self.dead else f"a task of {self.name} ended: {failed!r}"
+        return (
+            ""
+            if failed is None or self.dead or is_deposed(failed)
+            else f"a task of {self.name} ended: {failed!r}"
+        )
 
     # What people do
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +102,7 @@ async def test_a_thousand_decisions_are_reached_again_from_their_records_alone(t
     written = chained()
     store = SqlStore(f"sqlite:///{tmp_path}/watchdog.db")
     await store.open()
+    await store.claim(now=datetime.now(UTC))
     try:
         for place in range(0, len(written), 100):
             await store.commit(Turn(audit=written[place : place + 100]))

@@ -63,6 +63,7 @@ class Life:
 
     async def start(self, world: World) -> None:
         """With what is stored."""
+        await self.store.claim(now=self.clock.now())
         saved = await self.store.load(now=self.clock.now())
         incidents = {one.subject: one for one in saved.incidents}
         rollbacks = {one.service: one for one in saved.rollbacks}

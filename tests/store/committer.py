@@ -17,6 +17,7 @@ from watchdog.store.sql import SqlStore
 async def main(url: str, turns: int | None) -> None:
     store = SqlStore(url)
     await store.open()
+    await store.claim(now=samples.DAY)
     head = (await store.load(now=samples.DAY)).head
     print("open", flush=True)  # noqa: T201
     for number in (

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.servers.require import MISSING
+from tests.store import samples
 from watchdog.store.sql import SqlStore
 
 HERE = Path(__file__).parents[2]
@@ -31,6 +32,8 @@ def url(database: Path) -> str:
 async def store(url: str) -> AsyncIterator[SqlStore]:
     store = SqlStore(url)
     await store.open()
+    await store.claim(now=samples.DAY)
+    await store.load(now=samples.DAY)
     yield store
     await store.aclose()
 

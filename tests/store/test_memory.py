@@ -21,6 +21,7 @@ FULL = StoreError("the disk is full", advice="free space")
 async def store() -> MemoryStore:
     store = MemoryStore()
     await store.open()
+    await store.claim(now=samples.DAY)
     await store.commit(Turn(outbox=(samples.outgoing(1),)))
     return store
 

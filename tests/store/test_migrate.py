@@ -137,6 +137,7 @@ async def test_a_store_of_an_older_release_keeps_what_it_holds(
 
     store = SqlStore(url)
     await store.open()
+    await store.claim(now=samples.DAY)
 
     assert (await store.load(now=samples.at(0))).services == (samples.service("trips"),)
     await store.commit(Turn(silences=(samples.silence(1),)))
@@ -148,6 +149,7 @@ async def test_an_up_to_date_store_is_not_migrated_again(url: str) -> None:
     for number in range(2):
         store = SqlStore(url)
         await store.open()
+        await store.claim(now=samples.DAY)
         await store.commit(Turn(incidents=(samples.incident(number),)))
         await store.aclose()
     reader = SqlReader(url)
@@ -158,6 +160,7 @@ async def test_an_up_to_date_store_is_not_migrated_again(url: str) -> None:
 async def test_a_store_of_a_newer_release_is_refused_and_left_alone(url: str, database: Path) -> None:
     store = SqlStore(url)
     await store.open()
+    await store.claim(now=samples.DAY)
     await store.aclose()
     with sqlite3.connect(database) as connection:
         connection.execute("UPDATE alembic_version SET version_num = '9999'")

@@ -78,6 +78,7 @@ async def test_the_file_keeps_a_write_ahead_log_and_every_commit_reaches_the_dis
 async def test_the_folder_is_made(tmp_path: Path) -> None:
     store = SqlStore(f"sqlite:///{tmp_path}/a/b/watchdog.db")
     await store.open()
+    await store.claim(now=DAY)
     await store.aclose()
     assert (tmp_path / "a/b/watchdog.db").exists()
 
@@ -163,6 +164,7 @@ class TestDoubt:
         await store.aclose()
         again = SqlStore(url)
         await again.open()
+        await again.claim(now=DAY)
         await again.commit(Turn(audit=(second,)))
         await again.aclose()
 
@@ -180,6 +182,7 @@ class TestLock:
         kill(first)
         store = SqlStore(url)
         await store.open()
+        await store.claim(now=DAY)
         assert (database.parent / "watchdog.db.lock").read_text() == f"{os.getpid()}\n"
         await store.aclose()
         assert (database.parent / "watchdog.db.lock").exists()
@@ -197,6 +200,7 @@ class TestLock:
         database.unlink()
         store = SqlStore(url)
         await store.open()
+        await store.claim(now=DAY)
         await store.aclose()
 
 
@@ -218,6 +222,7 @@ class TestDamage:
     async def test_overwritten_pages_are_found_when_the_store_opens(self, url: str, database: Path) -> None:
         store = SqlStore(url)
         await store.open()
+        await store.claim(now=DAY)
         await store.commit(Turn(incidents=tuple(samples.incident(n) for n in range(200))))
         await store.aclose()
         with database.open("r+b") as file:
@@ -230,6 +235,7 @@ class TestDamage:
     async def test_a_cut_file_is_found_when_the_store_opens(self, url: str, database: Path) -> None:
         store = SqlStore(url)
         await store.open()
+        await store.claim(now=DAY)
         await store.commit(Turn(incidents=tuple(samples.incident(n) for n in range(200))))
         await store.aclose()
         os.truncate(database, database.stat().st_size // 2)
@@ -238,11 +244,13 @@ class TestDamage:
     async def test_a_row_that_is_no_record_is_corrupt_and_named(self, url: str, database: Path) -> None:
         store = SqlStore(url)
         await store.open()
+        await store.claim(now=DAY)
         await store.commit(Turn(incidents=(samples.incident(1),)))
         await store.aclose()
         tamper(database, "UPDATE incidents SET doc = '{\"id\": 5}'")
         store = SqlStore(url)
         await store.open()
+        await store.claim(now=DAY)
         with pytest.raises(StoreCorrupt, match="Incident"):
             await store.load(now=DAY)
         with pytest.raises(StoreCorrupt, match="Incident"):
@@ -300,6 +308,7 @@ async def test_a_tampered_audit_row_is_found_with_its_number(
 ) -> None:
     store = SqlStore(url)
     await store.open()
+    await store.claim(now=DAY)
     await store.commit(Turn(audit=samples.links(ChainHead(), 1000)))
     await store.aclose()
     tamper(database, statement)
@@ -342,6 +351,7 @@ async def test_whatever_was_acknowledged_survives_kill_9_and_no_turn_is_half(
     assert counts == {"incidents": before, "rollbacks": before, "outbox": 2 * before, "audit": before}
     store = SqlStore(url)
     await store.open()
+    await store.claim(now=DAY)
     await store.commit(samples.whole_turn(before + 1, (await store.load(now=DAY)).head))
     await store.aclose()
 
@@ -352,6 +362,7 @@ class TestSmallDisk:
     ) -> None:
         store = SqlStore(f"sqlite:///{small_disk.folder}/watchdog.db")
         await store.open()
+        await store.claim(now=DAY)
         first = samples.whole_turn(1, ChainHead())
         await store.commit(first)
         head = samples.head_of(first.audit)
@@ -376,6 +387,7 @@ class TestSmallDisk:
         small_disk.free()
         again = SqlStore(f"sqlite:///{small_disk.folder}/watchdog.db")
         await again.open()
+        await again.claim(now=DAY)
         assert verify([record async for record in again.chain()]) == (samples.head_of(second.audit), None)
         assert [i.id for i in (await again.incidents()).items] == ["i0002", "i0001"]
         await again.aclose()
@@ -392,6 +404,7 @@ class TestSmallDisk:
         url = f"sqlite:///{small_disk.folder}/watchdog.db"
         store = SqlStore(url)
         await store.open()
+        await store.claim(now=DAY)
         await store.commit(Turn(incidents=(samples.incident(1),)))
         await store.aclose()
         small_disk.make_read_only()
@@ -465,6 +478,7 @@ async def test_an_empty_file_becomes_a_store(url: str, database: Path) -> None:
     database.touch()
     store = SqlStore(url)
     await store.open()
+    await store.claim(now=DAY)
     assert await store.load(now=DAY) == Saved()
     await store.aclose()
 
@@ -474,6 +488,7 @@ async def test_names_with_odd_characters_are_paths_like_others(tmp_path: Path) -
     url = f"sqlite:///{tmp_path}/a b%3Fmode=ro%23é%2541.db"
     store = SqlStore(url)
     await store.open()
+    await store.claim(now=DAY)
     await store.commit(Turn(incidents=(samples.incident(1),)))
     assert (await store.incidents()).items == (samples.incident(1),)
     await store.aclose()

@@ -7,8 +7,10 @@ This module must never decide anything.
 from __future__ import annotations
 
 import random
+from collections.abc import Coroutine
 from contextlib import AsyncExitStack
 from datetime import datetime, timedelta
+from typing import Any, TypeVar
 
 import structlog
 from msgspec.structs import replace
@@ -57,6 +59,7 @@ from watchdog.store.registry import make_store
 from watchdog.telemetry.metrics import Metrics
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+T = TypeVar("T")
 
 #: A clean stop waits so long for a switch under way, and for messages that are due.
 FINISH_WITHIN, FLUSH_WITHIN, STOP_WITHIN = timedelta(seconds=10), timedelta(seconds=5), timedelta(seconds=10)
@@ -77,6 +80,7 @@ class Daemon:
         self._listener: Listener | None = None
         self._stopped = False
         self._metrics = Metrics(self.view)
+        self._epoch = 0
         self._store = make_store(configuration.store_url)
         self._leadership = SingleLeadership()
         self._pause = PauseFile(configuration.pause_file)
@@ -123,10 +127,12 @@ class Daemon:
     async def _start(self) -> None:
         self._closing.push_async_callback(self._parts.aclose)
         self._closing.push_async_callback(self._store.aclose)
-        saved = await self._open_store()
+        await self._or_tell(self._store.open())
         self._parts.lock()
         await self._leadership.acquire()
         self._closing.push_async_callback(self._leadership.release)
+        self._epoch = await self._or_tell(self._store.claim(now=self._clock.now()))
+        saved = await self._or_tell(self._store.load(now=self._clock.now()))
         world = self._restore(saved)
         if (set_back := caught_up(world, self._clock.now())) is not None:
             world = set_back["world"]
@@ -167,11 +173,10 @@ class Daemon:
                 "the changed traffic switch cannot be recorded", advice="see what is wrong with the store"
             )
 
-    async def _open_store(self) -> Saved:
-        """Open and load. A broken store is told to people past itself; one that is in use is only an error."""
+    async def _or_tell(self, call: Coroutine[Any, Any, T]) -> T:
+        """Ask the store. A broken one is told to people past itself; one that is in use is only an error."""
         try:
-            await self._store.open()
-            return await self._store.load(now=self._clock.now())
+            return await call
         except StoreLocked:
             raise
         except StoreError as error:

@@ -6,7 +6,7 @@
     ├── StoreError             the store cannot be read or written: nothing may be done
     │   ├── StoreLocked        another daemon holds the store
     │   └── StoreCorrupt       the file is not a healthy database
-    ├── StoreAhead             the store knows more than this process: it must start afresh
+    ├── StoreAhead             the store knows more than this process, or has another writer: it must start afresh
     └── SwitchError            a traffic switch did not do what was asked
         ├── SwitchUnreachable  reading failed; nothing was changed by us
         ├── SwitchConflict     the precondition did not hold; nothing was changed by us
@@ -49,7 +49,10 @@ class StoreCorrupt(StoreError):
 
 
 class StoreAhead(WatchdogError):
-    """A turn is stored that this process takes for lost. No `StoreError`: only a start afresh goes on from there."""
+    """A turn is stored that this process takes for lost, or another process became the store's writer.
+
+    No `StoreError`: only a start afresh goes on from there.
+    """
 
 
 class SwitchError(WatchdogError):

@@ -1,8 +1,8 @@
 """What every store promises: what was committed survives, and nothing else is ever seen.
 
-One writer: the process that opened the store. Every method may raise `StoreError` (`StoreLocked` and `StoreCorrupt`
-from `open`); after one, nothing of that call was written. All are safe to cancel: a cancelled write is either whole or
-absent, and the caller must read to know which.
+One writer: the process that claimed the store last; requests may come from any. Every method may raise `StoreError`
+(`StoreLocked` and `StoreCorrupt` from `open`); after one, nothing of that call was written. All are safe to cancel: a
+cancelled write is either whole or absent, and the caller must read to know which.
 """
 
 from __future__ import annotations
@@ -119,10 +119,19 @@ class Reader(Protocol):
 
 
 class Store(Reader, Protocol):
-    """The whole store; there is one writer."""
+    """The whole store; there is one writer. A process that acts opens, claims and loads it, in this order."""
 
     async def open(self) -> None:
         """Lock, check integrity, migrate. Raises `StoreLocked`, `StoreCorrupt` or `StoreError` with advice."""
+        ...
+
+    async def claim(self, *, now: datetime) -> int:
+        """Become the writer, and answer the epoch of this: more than any before it, also in a store that was lost.
+
+        It is the seconds since 1970, or one more than the epoch stored, and is durable when it returns. Waits for
+        commits under way. From then on `commit` and `settle` of whoever was the writer before raise `StoreAhead` and
+        write nothing. What this process knew of the store is old: `load` comes next. Can be repeated.
+        """
         ...
 
     async def load(self, *, now: datetime) -> Saved:
@@ -134,12 +143,13 @@ class Store(Reader, Protocol):
 
         Outgoing messages whose key exists already are left as they are. Raises `StoreError` when a rollback's `key`
         belongs to another rollback, or an audit record does not follow the stored head; `StoreAhead` when it turns out
-        that a turn is stored after all that could not be written, as it seemed: only a start afresh goes on from there.
+        that a turn is stored after all that could not be written, as it seemed, or that another process claimed the
+        store since: only a start afresh goes on from there. `StoreError` without a claim.
         """
         ...
 
     async def submit(self, request: Request) -> None:
-        """Store a request durably, then call every listener. Idempotent by `request.id`."""
+        """Store a request durably, then call every listener. Idempotent by `request.id`. Needs no claim."""
         ...
 
     def on_request(self, listener: Callable[[Request], None]) -> None:
@@ -167,5 +177,5 @@ class Store(Reader, Protocol):
         last_error: str = "",
         sent_at: datetime | None = None,
     ) -> None:
-        """Record what became of one attempt (and count it)."""
+        """Record what became of one attempt (and count it). Raises `StoreAhead` and `StoreError` as `commit` does."""
         ...

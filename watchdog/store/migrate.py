@@ -13,9 +13,9 @@ from watchdog.core.errors import StoreError
 from watchdog.store.tables import metadata
 
 #: The newest revision in `watchdog/store/migrations/versions`.
-HEAD = "0002"
+HEAD = "0003"
 #: Every revision that this release knows, oldest first.
-REVISIONS = ("0001", "0002")
+REVISIONS = ("0001", "0002", "0003")
 
 #: Alembic's own table, as Alembic makes it.
 _STAMP = (

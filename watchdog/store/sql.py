@@ -1,5 +1,7 @@
 """The store in a SQL database: one writer, one transaction a turn, on the disk before `commit` returns.
 
+Every write looks in its own transaction whether this process is still the one that claimed the store last.
+
 This module must never decide what is written, nor retry: after a `StoreError` nothing of that call is stored, and it
 is the caller who may do nothing more until a write works again. A commit can report an error and be on the disk all
 the same: the last link of its chain tells.
@@ -29,7 +31,15 @@ from watchdog.store.migrate import migrate
 from watchdog.store.reader import SqlReader
 from watchdog.store.rows import request_row, turn_rows
 from watchdog.store.sqlite import connect_writer
-from watchdog.store.statements import read_head, read_next_number, write_request, write_settled, write_turn
+from watchdog.store.statements import (
+    read_head,
+    read_next_number,
+    require_writer,
+    write_claim,
+    write_request,
+    write_settled,
+    write_turn,
+)
 
 R = TypeVar("R")
 
@@ -44,18 +54,30 @@ class SqlStore(SqlReader):
         self._announcer = Announcer()
         self._head = ChainHead()
         self._doubt: ChainHead | None = None
+        self._epoch: int | None = None
         self._numbers = itertools.count(1)
         self._inode: tuple[int, int] | None = None
         self._opened = False
 
     async def open(self) -> None:
         try:
-            self._head, first = await self._writes.run(self._prepare, during=OPENING)
+            self._numbers = itertools.count(await self._writes.run(self._prepare, during=OPENING))
         except BaseException:
             await self.aclose()
             raise
-        self._numbers = itertools.count(first)
         self._opened = True
+
+    async def claim(self, *, now: datetime) -> int:
+        def work(connection: Connection) -> tuple[int, ChainHead, int]:
+            return write_claim(connection, now), read_head(connection), read_next_number(connection)
+
+        def then(found: tuple[int, ChainHead, int]) -> None:
+            self._epoch, self._head, first = found
+            self._numbers = itertools.count(first)
+            self._doubt = None
+
+        epoch, _, _ = await self._write(work, then, during=OPENING)
+        return epoch
 
     async def load(self, *, now: datetime) -> Saved:
         # On the writer's lane: whoever was cancelled in a commit reads here what became of it.
@@ -65,9 +87,11 @@ class SqlStore(SqlReader):
         self._require_open()
         if turn.empty:
             return
+        epoch = self._claimed()
         rows = turn_rows(turn, lambda: next(self._numbers))
 
         def work(connection: Connection) -> ChainHead:
+            require_writer(connection, epoch)
             return write_turn(connection, rows, self._head)
 
         def then(head: ChainHead) -> None:
@@ -139,7 +163,11 @@ class SqlStore(SqlReader):
         last_error: str = "",
         sent_at: datetime | None = None,
     ) -> None:
+        self._require_open()
+        epoch = self._claimed()
+
         def work(connection: Connection) -> None:
+            require_writer(connection, epoch)
             write_settled(connection, key, state=state, due_at=due_at, last_error=last_error, sent_at=sent_at)
 
         await self._write(work, during=SETTLING)
@@ -170,9 +198,9 @@ class SqlStore(SqlReader):
 
         return await self._writes.run(in_place, then, during=during)
 
-    def _prepare(self, connection: Connection) -> tuple[ChainHead, int]:
+    def _prepare(self, connection: Connection) -> int:
         migrate(connection, self.path)
-        return read_head(connection), read_next_number(connection)
+        return read_next_number(connection)
 
     def _connect_writer(self) -> Connection:
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -185,6 +213,11 @@ class SqlStore(SqlReader):
     def _require_open(self) -> None:
         if not self._opened:
             raise StoreError("the store is not open")
+
+    def _claimed(self) -> int:
+        if self._epoch is None:
+            raise StoreError("the store was not claimed: this process is not its writer")
+        return self._epoch
 
     def _require_same_file(self) -> None:
         # SQLite goes on writing into a file that was removed; what it writes there is lost at the next start.

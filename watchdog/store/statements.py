@@ -9,13 +9,13 @@ from __future__ import annotations
 from datetime import datetime
 
 import msgspec
-from sqlalchemy import Connection, Table, bindparam, delete, func, insert, select, update
+from sqlalchemy import Connection, Table, bindparam, case, delete, func, insert, select, update
 from sqlalchemy.dialects.sqlite import Insert
 from sqlalchemy.dialects.sqlite import insert as insert_or
 from sqlalchemy.exc import IntegrityError
 
 from watchdog.core.audit import ChainHead, verify
-from watchdog.core.errors import StoreError
+from watchdog.core.errors import StoreAhead, StoreError
 from watchdog.core.message import Outgoing, OutgoingState
 from watchdog.store import tables
 from watchdog.store.codec import decode
@@ -48,6 +48,33 @@ _ANSWER = (
     .where(tables.requests.c.id == bindparam("of"))
     .values(state="answered", reply=bindparam("answer"))
 )
+#: The row is locked until the end of the transaction: a claim waits for commits under way, and they for a claim.
+_WRITER = select(tables.writer.c.epoch).where(tables.writer.c.id == 1).with_for_update(read=True)
+
+
+def _outranking() -> Insert:
+    statement, stored = insert_or(tables.writer), tables.writer.c.epoch
+    asked = statement.excluded["epoch"]
+    higher = case((asked > stored, asked), else_=stored + 1)
+    return statement.on_conflict_do_update(index_elements=["id"], set_={"epoch": higher})
+
+
+_CLAIM = _outranking()
+
+
+def write_claim(connection: Connection, now: datetime) -> int:
+    """Become the writer; answers the epoch: the seconds since 1970, or one more than the one before."""
+    connection.execute(_CLAIM, {"id": 1, "epoch": int(now.timestamp())})
+    return int(connection.execute(_WRITER).scalar_one())
+
+
+def require_writer(connection: Connection, epoch: int) -> None:
+    """Raises `StoreAhead` when another process claimed the store after `epoch`."""
+    stored = connection.execute(_WRITER).scalar_one_or_none()
+    if stored != epoch:
+        raise StoreAhead(
+            f"another watchdog became the writer of the store (epoch {stored}; this one had {epoch}): starting afresh"
+        )
 
 
 def write_turn(connection: Connection, rows: TurnRows, head: ChainHead) -> ChainHead:

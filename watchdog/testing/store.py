@@ -16,7 +16,7 @@ import msgspec
 
 from watchdog.core.audit import AuditRecord, ChainHead, verify
 from watchdog.core.deployment import ENDED, Deployment
-from watchdog.core.errors import StoreError
+from watchdog.core.errors import StoreAhead, StoreError
 from watchdog.core.incident import Incident
 from watchdog.core.message import Outgoing, OutgoingState
 from watchdog.core.request import Reply, Request
@@ -49,6 +49,7 @@ class MemoryData:
         self.audit: list[Row] = []
         self.requests: dict[str, Row] = {}
         self.next_number = 1
+        self.epoch = 0
 
     def number(self) -> int:
         """The next place in the order of messages and requests."""
@@ -59,8 +60,8 @@ class MemoryData:
 class MemoryStore:
     """The store's twin. `data` of an earlier one stands for a restart on the same disk.
 
-    `fail_next` and `fail_always` make writes (`commit`, `submit`, `settle`) fail, `heal` ends it; `commits` are the
-    turns stored so far.
+    `fail_next` and `fail_always` make writes (`claim`, `commit`, `submit`, `settle`) fail, `heal` ends it; `commits` are
+    the turns stored so far.
     """
 
     def __init__(self, data: MemoryData | None = None) -> None:
@@ -68,6 +69,7 @@ class MemoryStore:
         self.commits: list[Turn] = []
         self._announcer = Announcer()
         self._end = ChainHead()
+        self._epoch: int | None = None
         self._opened = False
         self._failures: list[StoreError] = []
         self._failing: StoreError | None = None
@@ -86,8 +88,14 @@ class MemoryStore:
         self._failures.clear()
 
     async def open(self) -> None:
-        self._end = self._head()
         self._opened = True
+
+    async def claim(self, *, now: datetime) -> int:
+        self._require_open()
+        self._require_writable()
+        self._epoch = self.data.epoch = max(self.data.epoch + 1, int(now.timestamp()))
+        self._end = self._head()
+        return self._epoch
 
     async def load(self, *, now: datetime) -> Saved:
         self._require_open()
@@ -123,8 +131,10 @@ class MemoryStore:
         self._require_open()
         if turn.empty:
             return
+        self._require_claimed()
         rows = turn_rows(turn, self.data.number)
         self._require_writable()
+        self._require_writer()
         self._require_unique_keys(rows.rollbacks)
         if self._head() != self._end:
             raise StoreError(
@@ -181,7 +191,9 @@ class MemoryStore:
         sent_at: datetime | None = None,
     ) -> None:
         self._require_open()
+        self._require_claimed()
         self._require_writable()
+        self._require_writer()
         row = self.data.outbox.get(key)
         if row is None:
             raise StoreError(f"there is no message {key!r} in the outbox")
@@ -321,6 +333,16 @@ class MemoryStore:
     def _require_open(self) -> None:
         if not self._opened:
             raise StoreError("the store is not open")
+
+    def _require_claimed(self) -> None:
+        if self._epoch is None:
+            raise StoreError("the store was not claimed: this process is not its writer")
+
+    def _require_writer(self) -> None:
+        if self._epoch != self.data.epoch:
+            raise StoreAhead(
+                f"another watchdog became the writer of the store (epoch {self.data.epoch}; this one had {self._epoch})"
+            )
 
     def _require_writable(self) -> None:
         if self._failures:
