@@ -7,7 +7,7 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +19,15 @@ from tests.loops import VirtualTimeLoop
 from tests.named import watch
 from tests.servers.alertmanager import Alertmanager
 from tests.servers.haproxy import HAProxy, Server
+from tests.servers.kubernetes import Kubernetes
 from tests.servers.nginx import Nginx
 from tests.servers.ports import free_port as next_free_port
 from tests.servers.prometheus import Prometheus, Target
 from tests.servers.require import MISSING, REQUIRE_REAL
 from tests.servers.versioned import VersionedApp
 from tests.soak import counted, show_counts
+from watchdog.cluster.client import Cluster
+from watchdog.cluster.settings import ClusterSettings
 
 __all__ = ["counted"]  # a fixture for everybody
 
@@ -95,6 +98,21 @@ def start_app(tmp_path: Path) -> Iterator[Callable[..., VersionedApp]]:
             return stack.enter_context(app)
 
         yield start
+
+
+@pytest.fixture(scope="session")
+def kubernetes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kubernetes]:
+    """A real API server with its controllers, one for all tests of a worker: take a `namespace()` of your own."""
+    with Kubernetes(tmp_path_factory.mktemp("kubernetes")) as server:
+        yield server
+
+
+@pytest.fixture
+async def cluster(kubernetes: Kubernetes) -> AsyncIterator[Cluster]:
+    """An administrator's connection to it."""
+    made = Cluster(ClusterSettings(kubeconfig=kubernetes.kubeconfig))
+    yield made
+    await made.aclose()
 
 
 @pytest.fixture

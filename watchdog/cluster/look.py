@@ -1,0 +1,85 @@
+"""Looking at objects: as they are now (`Fresh`), or as the watches last told (`watchdog.cluster.feeds`).
+
+What decides reads fresh; what only wants to notice reads what is told anyway and costs nothing. This module must never
+write.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Generic, Protocol, TypeVar
+
+import msgspec
+
+from watchdog.cluster.client import Cluster
+from watchdog.cluster.errors import Unanswered
+from watchdog.cluster.objects import Kind, O
+
+
+class ListMetadata(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """`metadata` of a list: where a watch goes on from, and the rest of a list that came in part."""
+
+    resource_version: str = ""
+    continue_: str = msgspec.field(default="", name="continue")
+
+
+class Listed(msgspec.Struct, Generic[O], frozen=True, kw_only=True):
+    """A list of objects."""
+
+    metadata: ListMetadata = ListMetadata()
+    items: tuple[O, ...] = ()
+
+
+class Look(Protocol):
+    """Reads objects. Raises `ClusterError`; safe to cancel; bounded by its own time."""
+
+    async def one(self, kind: Kind[O], namespace: str, name: str) -> O:
+        """One object. Raises `Refused` (`missing`) when it is not there."""
+        ...
+
+    async def all(
+        self, kind: Kind[O], namespace: str, *, labels: Mapping[str, str] | None = None
+    ) -> Sequence[O]:
+        """Every object in a namespace that has all of `labels`."""
+        ...
+
+
+class Fresh:
+    """Asks the API server each time; every call takes at most `timeout`."""
+
+    def __init__(self, cluster: Cluster, *, timeout: timedelta) -> None:
+        self._cluster = cluster
+        self._timeout = timeout
+
+    async def one(self, kind: Kind[O], namespace: str, name: str) -> O:
+        answer = await self._cluster.get(kind.path(namespace, name), timeout=self._timeout)
+        return decode(answer, kind.shape)
+
+    async def all(
+        self, kind: Kind[O], namespace: str, *, labels: Mapping[str, str] | None = None
+    ) -> Sequence[O]:
+        query = {"labelSelector": selector(labels)} if labels else {}
+        answer = await self._cluster.get(kind.path(namespace), query=query, timeout=self._timeout)
+        return decode(answer, listed(kind.shape)).items
+
+
+def selector(labels: Mapping[str, str]) -> str:
+    """Labels as the API's `labelSelector` wants them."""
+    return ",".join(f"{name}={value}" for name, value in sorted(labels.items()))
+
+
+def listed(shape: type[O]) -> type[Listed[O]]:
+    """The shape of a list of objects."""
+    return Listed[shape]  # type: ignore[valid-type]  # a type made at run time
+
+
+T = TypeVar("T")
+
+
+def decode(text: bytes, shape: type[T]) -> T:
+    """What the API server sent. Raises `Unanswered` for what is no such object: something else answered."""
+    try:
+        return msgspec.json.decode(text, type=shape)
+    except msgspec.MsgspecError as error:
+        raise Unanswered(f"the API server's answer is not usable: {error}") from error
