@@ -1,0 +1,283 @@
+"""One object of the Kubernetes API that says where traffic goes, read and set with its `resourceVersion` as the fence.
+
+What the five Kubernetes switches have in common: what may be written when, what an error means, what is read back. The
+object refuses a stale write by itself (tier A), and carries the rollback and the epoch that wrote it. What differs
+(which field is the switch, which variants there are) stands with each kind. This module must never send a write whose
+`resourceVersion` it has not read in the same call, nor send one twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Final, Generic
+
+import msgspec
+from pydantic import Field
+
+from watchdog.aio.clock import Clock, SystemClock
+from watchdog.cluster.client import Cluster
+from watchdog.cluster.errors import INVALID, ClusterError, NotSent, Refused
+from watchdog.cluster.look import Fresh, Look
+from watchdog.cluster.marks import ROLLBACK, epoch_of, marks, paused_of
+from watchdog.cluster.objects import Kind, Metadata, O
+from watchdog.core.errors import SwitchConflict, SwitchRejected, SwitchUnknown, SwitchUnreachable
+from watchdog.core.traffic import Change, Tier, TrafficState, VariantState
+from watchdog.settings.model import ProviderSettings
+from watchdog.settings.registry import nearest
+
+_UNTOUCHED: Final = "nothing was changed"
+#: An object that changes all the time (its status does) is read and written so often, at most.
+_TRIES: Final = 3
+
+#: A name as Kubernetes takes it (RFC 1123).
+ObjectName = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$")]
+#: A namespace, or the name of a Service (RFC 1123 label).
+LabelName = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")]
+#: The key of a label: a name, with an optional prefix.
+LabelKey = Annotated[
+    str,
+    Field(pattern=r"^([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$"),
+]
+
+#: What a write sends: a merge patch, or a JSON patch.
+Patch = dict[str, Any] | list[dict[str, Any]]
+
+
+class ObjectSettings(ProviderSettings):
+    """What the traffic settings of every Kubernetes switch hold."""
+
+    namespace: LabelName
+    """Where the object is."""
+    version_label: LabelKey = "app.kubernetes.io/version"
+    """The label of pods that tells their version; without it the image's digest does, or its tag."""
+
+
+class ObjectSwitch(ABC, Generic[O]):
+    """A traffic switch on one API object; a subclass says what its fields mean."""
+
+    MODULES: ClassVar = ("kubernetes_asyncio",)
+    EXTRA: ClassVar = "kubernetes"
+    WANTS: ClassVar = ("cluster",)
+    #: The kind of the switched object.
+    kind: ClassVar[Kind[Any]]
+
+    def __init__(
+        self,
+        settings: ObjectSettings,
+        *,
+        target: str,
+        name: str,
+        cluster: Cluster,
+        clock: Clock | None = None,
+    ) -> None:
+        """`target` is the object's name, `name` the service's, for messages; `clock` gives the time of a read."""
+        self._name = name
+        self._target = target
+        self._namespace = settings.namespace
+        self._cluster = cluster
+        self._clock = clock or SystemClock()
+        self._timeout = settings.timeout
+        self._fresh = Fresh(cluster, timeout=settings.timeout)
+
+    # What a subclass says
+
+    @abstractmethod
+    def facts(self, found: O) -> Any:
+        """What makes two states of the object different for us (JSON): routes, never status or counters."""
+
+    @abstractmethod
+    async def survey(self, found: O, look: Look) -> dict[str, VariantState]:
+        """Every variant with weight, version and ready capacity.
+
+        Raises `ClusterError`, and `SwitchUnreachable` in words when the object is none that this switch can read.
+        """
+
+    @abstractmethod
+    def patch(self, found: O, change: Change) -> Patch:
+        """What makes `change.target` the only live one, and nothing else.
+
+        Annotations and `resourceVersion` are added by the caller. Raises `SwitchRejected` when the object has no place
+        for the target.
+        """
+
+    # The contract
+
+    @property
+    def tier(self) -> Tier:
+        return Tier.A
+
+    @property
+    def identity(self) -> str:
+        return f"kubernetes:{self._namespace}:{self.kind.plural}:{self._target}"
+
+    async def read(self) -> TrafficState:
+        try:
+            async with asyncio.timeout(self._timeout.total_seconds()):
+                return await self._state(await self._one(), self._fresh)
+        except TimeoutError:
+            raise SwitchUnreachable(f"{self.where}: no answer in time") from None
+        except ClusterError as error:
+            raise SwitchUnreachable(f"{self.where}: {error}") from error
+
+    async def apply(self, change: Change) -> TrafficState:
+        for left in reversed(range(_TRIES)):
+            found, state = await self._before()
+            if _reached(state, change):
+                return state
+            self._check(found, state, change)
+            body = self._marked(found, self.patch(found, change), change)
+            until = asyncio.get_running_loop().time() + self._timeout.total_seconds()
+            try:
+                await self._write(body)
+            except SwitchConflict:
+                # Certainly not done. Its status may have changed, which says nothing: what counts is read again.
+                if not left:
+                    raise
+                continue
+            return await self._read_back(until)
+        raise AssertionError("unreachable: the last try returns or raises")
+
+    async def inspect(self) -> str | None:
+        """Whether we may do what a change needs is the doctor's question to the API server (`needs`)."""
+        try:
+            await self.read()
+        except SwitchUnreachable as error:
+            return str(error)
+        return None
+
+    async def aclose(self) -> None:
+        """Nothing to close: the connection belongs to all."""
+
+    @property
+    def where(self) -> str:
+        """The object, for messages."""
+        return f"{self.kind.name} {self._namespace}/{self._target}"
+
+    # Its parts
+
+    async def _one(self) -> O:
+        found: O = await self._fresh.one(self.kind, self._namespace, self._target)
+        return found
+
+    async def _before(self) -> tuple[O, TrafficState]:
+        try:
+            async with asyncio.timeout(self._timeout.total_seconds()):
+                found = await self._one()
+                return found, await self._state(found, self._fresh)
+        except TimeoutError:
+            raise SwitchUnreachable(f"{self.where}: no answer in time; {_UNTOUCHED}") from None
+        except ClusterError as error:
+            raise SwitchUnreachable(f"{self.where}: {error}; {_UNTOUCHED}") from error
+
+    async def _state(self, found: O, look: Look) -> TrafficState:
+        read_at = self._clock.now()
+        variants = await self.survey(found, look)
+        metadata: Metadata = found.metadata
+        return TrafficState(
+            variants=variants,
+            revision=self._revision(found),
+            read_at=read_at,
+            mark=metadata.annotations.get(ROLLBACK),
+            paused=paused_of(metadata.annotations),
+        )
+
+    def _revision(self, found: O) -> str:
+        """Of the object by its identity and its routes: what only moves its status leaves the revision alone."""
+        text = msgspec.json.encode([found.metadata.uid, self.facts(found)], order="sorted")
+        return hashlib.sha256(text).hexdigest()[:16]
+
+    def _check(self, found: O, state: TrafficState, change: Change) -> None:
+        for variant in (change.target, *change.away):
+            if variant not in state.variants:
+                guess = nearest(variant, state.variants)
+                hint = f"; did you mean {guess!r}?" if guess else ""
+                raise SwitchRejected(f"{self.where} has no variant {variant!r}{hint}; {_UNTOUCHED}")
+        if change.target in change.away:
+            raise SwitchRejected(f"{self.where}: {change.target!r} is both target and away; {_UNTOUCHED}")
+        if state.revision != change.expect:
+            raise SwitchConflict(
+                f"{self.where} is at revision {state.revision}, not {change.expect}; {_UNTOUCHED}"
+            )
+        if state.paused:
+            raise SwitchConflict(f"{self.where} is paused ({state.paused}); {_UNTOUCHED}")
+        epoch = epoch_of(found.metadata.annotations)
+        if epoch > change.epoch:
+            raise SwitchRejected(
+                f"{self.where} was last written by a newer watchdog (epoch {epoch}, ours is {change.epoch}); "
+                + _UNTOUCHED
+            )
+
+    def _marked(self, found: O, body: Patch, change: Change) -> Patch:
+        """The patch with its precondition and our annotations: one write, or none."""
+        version, notes = found.metadata.resource_version, marks(change, now=self._clock.now())
+        if isinstance(body, list):
+            return [*_preconditions(found.metadata, version), *body, *_annotate(found.metadata, notes)]
+        metadata = {**body.get("metadata", {})}
+        metadata["resourceVersion"] = version
+        metadata["annotations"] = {**metadata.get("annotations", {}), **notes}
+        return {**body, "metadata": metadata}
+
+    async def _write(self, body: Patch) -> None:
+        path = self.kind.path(self._namespace, self._target)
+        try:
+            await self._cluster.patch(path, body, timeout=self._timeout)
+        except NotSent as error:
+            raise SwitchUnreachable(f"{self.where}: {error}; {_UNTOUCHED}") from error
+        except Refused as error:
+            raise self._refused(error) from error
+        except ClusterError as error:
+            raise SwitchUnknown(f"{self.where}: {error}") from error
+
+    def _refused(self, error: Refused) -> Exception:
+        if error.uncertain:
+            return SwitchUnknown(f"{self.where}: {error}")
+        tested = error.status == INVALID and "test" in str(error).lower() and self._tests
+        if error.conflict or tested:
+            return SwitchConflict(f"{self.where} was changed meanwhile: {error}; {_UNTOUCHED}")
+        return SwitchRejected(f"{self.where}: {error}; {_UNTOUCHED}")
+
+    #: Whether the kind is written by JSON patches, whose failed `test` is a 422.
+    _tests: ClassVar[bool] = False
+
+    async def _read_back(self, until: float) -> TrafficState:
+        """What is there after the write, from the API server: a controller may have undone it already."""
+        try:
+            async with asyncio.timeout_at(until + self._timeout.total_seconds() / 2):
+                return await self._state(await self._one(), self._fresh)
+        except TimeoutError:
+            raise SwitchUnknown(f"{self.where}: written, but not read back in time") from None
+        except ClusterError as error:
+            raise SwitchUnknown(f"{self.where}: written, but not read back: {error}") from error
+
+
+def _reached(state: TrafficState, change: Change) -> bool:
+    """Whether the end state is there already."""
+    known = state.variants.get(change.target)
+    return (
+        known is not None
+        and known.live
+        and all(not state.variants[name].live for name in change.away if name in state.variants)
+    )
+
+
+def _preconditions(metadata: Metadata, version: str) -> list[dict[str, Any]]:
+    return [
+        {"op": "test", "path": "/metadata/uid", "value": metadata.uid},
+        {"op": "test", "path": "/metadata/resourceVersion", "value": version},
+    ]
+
+
+def _annotate(metadata: Metadata, notes: Mapping[str, str]) -> list[dict[str, Any]]:
+    if not metadata.annotations:
+        return [{"op": "add", "path": "/metadata/annotations", "value": dict(notes)}]
+    return [
+        {
+            "op": "add",
+            "path": f"/metadata/annotations/{name.replace('~', '~0').replace('/', '~1')}",
+            "value": text,
+        }
+        for name, text in notes.items()
+    ]
