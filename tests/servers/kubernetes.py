@@ -156,7 +156,8 @@ class Kubernetes:
 
     def apply(self, *manifests: dict[str, Any]) -> None:
         """Create or change objects."""
-        self.kubectl("apply", "-f", "-", stdin="\n---\n".join(map(json.dumps, manifests)))
+        listed = {"apiVersion": "v1", "kind": "List", "items": manifests}
+        self.kubectl("apply", "-f", "-", stdin=json.dumps(listed))
 
     def get(self, *words: str) -> Any:
         """One object or list, decoded."""
