@@ -121,18 +121,26 @@ class Waiting(Shape, frozen=True, kw_only=True, rename="camel"):
     message: str = ""
 
 
+class Running(Shape, frozen=True, kw_only=True, rename="camel"):
+    """Since when a container runs."""
+
+    started_at: datetime | None = None
+
+
 class Terminated(Shape, frozen=True, kw_only=True, rename="camel"):
     """How a container ended: `OOMKilled`, `Error`, `Completed`."""
 
     reason: str = ""
     exit_code: int = 0
+    started_at: datetime | None = None
     finished_at: datetime | None = None
 
 
 class ContainerState(Shape, frozen=True, kw_only=True, rename="camel"):
-    """One of the three states of a container; running is neither of the two."""
+    """One of the three states of a container; none of them means waiting."""
 
     waiting: Waiting | None = None
+    running: Running | None = None
     terminated: Terminated | None = None
 
 
@@ -241,6 +249,78 @@ class Service(Object, frozen=True, kw_only=True, rename="camel"):
     spec: ServiceSpec = ServiceSpec()
 
 
+class TemplateMetadata(Shape, frozen=True, kw_only=True, rename="camel"):
+    """`metadata` of a pod template."""
+
+    labels: dict[str, str] = {}
+
+
+class PodTemplate(Shape, frozen=True, kw_only=True, rename="camel"):
+    """What a controller makes pods of, as far as it tells their version."""
+
+    metadata: TemplateMetadata = TemplateMetadata()
+    spec: PodSpec = PodSpec()
+
+
+class LabelSelector(Shape, frozen=True, kw_only=True, rename="camel"):
+    """Which pods belong to a controller; conditions other than equality are left out."""
+
+    match_labels: dict[str, str] = {}
+
+
+class ReplicaSetSpec(Shape, frozen=True, kw_only=True, rename="camel"):
+    """`spec` of a ReplicaSet."""
+
+    replicas: int = 1
+    selector: LabelSelector = LabelSelector()
+    template: PodTemplate = PodTemplate()
+
+
+class ReplicaSetStatus(Shape, frozen=True, kw_only=True, rename="camel"):
+    """`status` of a ReplicaSet."""
+
+    replicas: int = 0
+    fully_labeled_replicas: int = 0
+    ready_replicas: int = 0
+    available_replicas: int = 0
+    observed_generation: int = 0
+
+
+class ReplicaSet(Object, frozen=True, kw_only=True, rename="camel"):
+    """A ReplicaSet: one revision of a Deployment, mostly. Zero counts are absent from the API's answers."""
+
+    spec: ReplicaSetSpec = ReplicaSetSpec()
+    status: ReplicaSetStatus = ReplicaSetStatus()
+
+
+class DeploymentSpec(Shape, frozen=True, kw_only=True, rename="camel"):
+    """`spec` of a Deployment."""
+
+    replicas: int = 1
+    paused: bool = False
+    selector: LabelSelector = LabelSelector()
+    template: PodTemplate = PodTemplate()
+
+
+class DeploymentStatus(Shape, frozen=True, kw_only=True, rename="camel"):
+    """`status` of a Deployment."""
+
+    replicas: int = 0
+    ready_replicas: int = 0
+    available_replicas: int = 0
+    unavailable_replicas: int = 0
+    updated_replicas: int = 0
+    observed_generation: int = 0
+    conditions: tuple[Condition, ...] = ()
+
+
+class Deployment(Object, frozen=True, kw_only=True, rename="camel"):
+    """A Deployment. The annotation `deployment.kubernetes.io/revision` numbers it and its ReplicaSets."""
+
+    spec: DeploymentSpec = DeploymentSpec()
+    status: DeploymentStatus = DeploymentStatus()
+
+
 #: Fields that are passed on as they came: a template is copied, never understood.
 Json = dict[str, Any]
 
@@ -252,6 +332,14 @@ ENDPOINT_SLICES: Final = Kind(
     plural="endpointslices",
     name="EndpointSlice",
     shape=EndpointSlice,
+)
+
+
+REPLICA_SETS: Final = Kind(
+    group="apps", version="v1", plural="replicasets", name="ReplicaSet", shape=ReplicaSet
+)
+DEPLOYMENTS: Final = Kind(
+    group="apps", version="v1", plural="deployments", name="Deployment", shape=Deployment
 )
 
 
