@@ -89,6 +89,8 @@ class FakeApi:
         self.fault: Callable[[Asked], Fault | None] = lambda _: None
         self.retry_after = 1
         self.namespaces: set[str] = set()
+        #: What a SelfSubjectAccessReview says no to, as verb and resource.
+        self.forbidden: set[tuple[str, str]] = set()
         self._objects: dict[Key, Json] = {}
         self._changes: dict[Key, int] = {}
         self._log: list[tuple[int, str, Key, Json]] = []
@@ -237,6 +239,9 @@ class FakeApi:
         key = (found["root"], asked.plural, asked.namespace, asked.name)
         if asked.method == "GET":
             return self._one(key) if asked.name else self._list(key, asked.query)
+        if asked.plural == "selfsubjectaccessreviews":
+            wanted = asked.body["spec"]["resourceAttributes"]
+            return {"status": {"allowed": (wanted["verb"], wanted["resource"]) not in self.forbidden}}
         if asked.method == "POST":
             return self._create(key, asked.body)
         old = self._one(key)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Final, Generic
 
 import msgspec
@@ -23,6 +23,7 @@ from watchdog.cluster.errors import INVALID, ClusterError, NotSent, Refused
 from watchdog.cluster.look import Fresh, Look
 from watchdog.cluster.marks import ROLLBACK, epoch_of, marks, paused_of
 from watchdog.cluster.objects import Kind, Metadata, O
+from watchdog.cluster.rights import Right, changing, granted, reading
 from watchdog.core.errors import SwitchConflict, SwitchRejected, SwitchUnknown, SwitchUnreachable
 from watchdog.core.traffic import Change, Tier, TrafficState, VariantState
 from watchdog.settings.model import ProviderSettings
@@ -31,6 +32,8 @@ from watchdog.settings.registry import nearest
 _UNTOUCHED: Final = "nothing was changed"
 #: An object that changes all the time (its status does) is read and written so often, at most.
 _TRIES: Final = 3
+#: All that the API server says when a JSON patch does not fit the object: a `test` failed, or a path is not there.
+_DOES_NOT_FIT: Final = "the server rejected our request due to an error in our request"
 
 #: A name as Kubernetes takes it (RFC 1123).
 ObjectName = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$")]
@@ -103,6 +106,10 @@ class ObjectSwitch(ABC, Generic[O]):
         for the target.
         """
 
+    @abstractmethod
+    def watched(self) -> tuple[Kind[Any], ...]:
+        """The kinds of objects in the namespace that `survey` looks at, and the switched one's own."""
+
     # The contract
 
     @property
@@ -116,37 +123,46 @@ class ObjectSwitch(ABC, Generic[O]):
     async def read(self) -> TrafficState:
         try:
             async with asyncio.timeout(self._timeout.total_seconds()):
-                return await self._state(await self._one(), self._fresh)
+                return (await self._seen())[1]
         except TimeoutError:
             raise SwitchUnreachable(f"{self.where}: no answer in time") from None
         except ClusterError as error:
             raise SwitchUnreachable(f"{self.where}: {error}") from error
 
     async def apply(self, change: Change) -> TrafficState:
+        # Reading may take the first half of the time, and whatever comes after the write the second.
+        loop = asyncio.get_running_loop()
+        half = loop.time() + self._timeout.total_seconds()
         for left in reversed(range(_TRIES)):
-            found, state = await self._before()
+            found, state = await self._before(half)
             if _reached(state, change):
                 return state
             self._check(found, state, change)
             body = self._marked(found, self.patch(found, change), change)
-            until = asyncio.get_running_loop().time() + self._timeout.total_seconds()
             try:
                 await self._write(body)
             except SwitchConflict:
                 # Certainly not done. Its status may have changed, which says nothing: what counts is read again.
-                if not left:
+                if not left or loop.time() >= half:
                     raise
                 continue
-            return await self._read_back(until)
+            return await self._read_back(half + self._timeout.total_seconds())
         raise AssertionError("unreachable: the last try returns or raises")
 
     async def inspect(self) -> str | None:
-        """Whether we may do what a change needs is the doctor's question to the API server (`needs`)."""
+        """Whether we may write the object: reading it does not tell."""
+        right = changing(self.kind, self._namespace, self._target)
         try:
-            await self.read()
-        except SwitchUnreachable as error:
-            return str(error)
-        return None
+            may = await granted(self._cluster, right, timeout=self._timeout)
+        except ClusterError as error:
+            return f"{self.where}: whether it may be changed cannot be asked: {error}"
+        return None if may else f"{self.where}: the right is missing to {right}"
+
+    @property
+    def rights(self) -> Sequence[Right]:
+        """What it needs in the cluster: to look at what it is made of, and to change the one object."""
+        found = [right for kind in self.watched() for right in reading(kind, self._namespace)]
+        return (*found, changing(self.kind, self._namespace, self._target))
 
     async def aclose(self) -> None:
         """Nothing to close: the connection belongs to all."""
@@ -158,31 +174,32 @@ class ObjectSwitch(ABC, Generic[O]):
 
     # Its parts
 
-    async def _one(self) -> O:
-        found: O = await self._fresh.one(self.kind, self._namespace, self._target)
+    async def _one(self, look: Look) -> O:
+        found: O = await look.one(self.kind, self._namespace, self._target)
         return found
 
-    async def _before(self) -> tuple[O, TrafficState]:
+    async def _before(self, until: float) -> tuple[O, TrafficState]:
         try:
-            async with asyncio.timeout(self._timeout.total_seconds()):
-                found = await self._one()
-                return found, await self._state(found, self._fresh)
+            async with asyncio.timeout_at(until):
+                return await self._seen()
         except TimeoutError:
             raise SwitchUnreachable(f"{self.where}: no answer in time; {_UNTOUCHED}") from None
         except ClusterError as error:
             raise SwitchUnreachable(f"{self.where}: {error}; {_UNTOUCHED}") from error
 
-    async def _state(self, found: O, look: Look) -> TrafficState:
-        read_at = self._clock.now()
-        variants = await self.survey(found, look)
+    async def _seen(self, look: Look | None = None) -> tuple[O, TrafficState]:
+        """The object and what it comes to, by the API server unless another look is given."""
+        look, read_at = look or self._fresh, self._clock.now()
+        found = await self._one(look)
         metadata: Metadata = found.metadata
-        return TrafficState(
-            variants=variants,
+        state = TrafficState(
+            variants=await self.survey(found, look),
             revision=self._revision(found),
             read_at=read_at,
             mark=metadata.annotations.get(ROLLBACK),
             paused=paused_of(metadata.annotations),
         )
+        return found, state
 
     def _revision(self, found: O) -> str:
         """Of the object by its identity and its routes: what only moves its status leaves the revision alone."""
@@ -214,7 +231,7 @@ class ObjectSwitch(ABC, Generic[O]):
         """The patch with its precondition and our annotations: one write, or none."""
         version, notes = found.metadata.resource_version, marks(change, now=self._clock.now())
         if isinstance(body, list):
-            return [*_preconditions(found.metadata, version), *body, *_annotate(found.metadata, notes)]
+            return [*_preconditions(found.metadata), *body, *_annotate(found.metadata, notes)]
         metadata = {**body.get("metadata", {})}
         metadata["resourceVersion"] = version
         metadata["annotations"] = {**metadata.get("annotations", {}), **notes}
@@ -234,22 +251,21 @@ class ObjectSwitch(ABC, Generic[O]):
     def _refused(self, error: Refused) -> Exception:
         if error.uncertain:
             return SwitchUnknown(f"{self.where}: {error}")
-        tested = error.status == INVALID and "test" in str(error).lower() and self._tests
-        if error.conflict or tested:
+        if error.missing or error.status == 401:
+            # Gone, or credentials that are renewed right now: another try may find it otherwise.
+            return SwitchUnreachable(f"{self.where}: {error}; {_UNTOUCHED}")
+        if error.conflict or (error.status == INVALID and _DOES_NOT_FIT in str(error)):
             return SwitchConflict(f"{self.where} was changed meanwhile: {error}; {_UNTOUCHED}")
         return SwitchRejected(f"{self.where}: {error}; {_UNTOUCHED}")
-
-    #: Whether the kind is written by JSON patches, whose failed `test` is a 422.
-    _tests: ClassVar[bool] = False
 
     async def _read_back(self, until: float) -> TrafficState:
         """What is there after the write, from the API server: a controller may have undone it already."""
         try:
-            async with asyncio.timeout_at(until + self._timeout.total_seconds() / 2):
-                return await self._state(await self._one(), self._fresh)
+            async with asyncio.timeout_at(until):
+                return (await self._seen())[1]
         except TimeoutError:
             raise SwitchUnknown(f"{self.where}: written, but not read back in time") from None
-        except ClusterError as error:
+        except (ClusterError, SwitchUnreachable) as error:
             raise SwitchUnknown(f"{self.where}: written, but not read back: {error}") from error
 
 
@@ -263,10 +279,11 @@ def _reached(state: TrafficState, change: Change) -> bool:
     )
 
 
-def _preconditions(metadata: Metadata, version: str) -> list[dict[str, Any]]:
+def _preconditions(metadata: Metadata) -> list[dict[str, Any]]:
+    """That it is the object we read, in the state we read: put in, a stale version is answered 409, as in any write."""
     return [
         {"op": "test", "path": "/metadata/uid", "value": metadata.uid},
-        {"op": "test", "path": "/metadata/resourceVersion", "value": version},
+        {"op": "replace", "path": "/metadata/resourceVersion", "value": metadata.resource_version},
     ]
 
 
