@@ -249,31 +249,21 @@ class Service(Object, frozen=True, kw_only=True, rename="camel"):
     spec: ServiceSpec = ServiceSpec()
 
 
-class TemplateMetadata(Shape, frozen=True, kw_only=True, rename="camel"):
-    """`metadata` of a pod template."""
-
-    labels: dict[str, str] = {}
+#: Fields that are passed on as they came: a template is copied, never understood.
+Json = dict[str, Any]
 
 
-class PodTemplate(Shape, frozen=True, kw_only=True, rename="camel"):
-    """What a controller makes pods of, as far as it tells their version."""
-
-    metadata: TemplateMetadata = TemplateMetadata()
-    spec: PodSpec = PodSpec()
-
-
-class LabelSelector(Shape, frozen=True, kw_only=True, rename="camel"):
-    """Which pods belong to a controller; conditions other than equality are left out."""
+class Selector(Shape, frozen=True, kw_only=True, rename="camel"):
+    """A label selector. Its expressions only narrow what `match_labels` finds; owners tell the rest."""
 
     match_labels: dict[str, str] = {}
 
 
 class ReplicaSetSpec(Shape, frozen=True, kw_only=True, rename="camel"):
-    """`spec` of a ReplicaSet."""
+    """`spec` of a ReplicaSet. `template` is kept word for word: a copy of it must be exact."""
 
     replicas: int = 1
-    selector: LabelSelector = LabelSelector()
-    template: PodTemplate = PodTemplate()
+    template: Json = {}
 
 
 class ReplicaSetStatus(Shape, frozen=True, kw_only=True, rename="camel"):
@@ -287,59 +277,71 @@ class ReplicaSetStatus(Shape, frozen=True, kw_only=True, rename="camel"):
 
 
 class ReplicaSet(Object, frozen=True, kw_only=True, rename="camel"):
-    """A ReplicaSet: one revision of a Deployment, mostly. Zero counts are absent from the API's answers."""
+    """A ReplicaSet: of a Deployment, one of the templates that it ever had."""
 
     spec: ReplicaSetSpec = ReplicaSetSpec()
     status: ReplicaSetStatus = ReplicaSetStatus()
 
 
+class RollingUpdate(Shape, frozen=True, kw_only=True, rename="camel"):
+    """How many pods a rolling update may add and take away at a time: a number, or a share such as `25%`."""
+
+    max_surge: int | str = "25%"
+    max_unavailable: int | str = "25%"
+
+
+class DeploymentStrategy(Shape, frozen=True, kw_only=True, rename="camel"):
+    """How a Deployment goes from one template to another: `RollingUpdate` or `Recreate`."""
+
+    type: str = "RollingUpdate"
+    rolling_update: RollingUpdate | None = None
+
+
 class DeploymentSpec(Shape, frozen=True, kw_only=True, rename="camel"):
-    """`spec` of a Deployment."""
+    """`spec` of a Deployment. `template` is kept word for word. `progress_deadline_seconds` is `None` for never."""
 
     replicas: int = 1
     paused: bool = False
-    selector: LabelSelector = LabelSelector()
-    template: PodTemplate = PodTemplate()
+    strategy: DeploymentStrategy = DeploymentStrategy()
+    template: Json = {}
+    selector: Selector = Selector()
+    progress_deadline_seconds: int | None = None
+    revision_history_limit: int | None = None
 
 
 class DeploymentStatus(Shape, frozen=True, kw_only=True, rename="camel"):
-    """`status` of a Deployment."""
+    """`status` of a Deployment: what its controller saw, and how far it is."""
 
+    observed_generation: int = 0
     replicas: int = 0
+    updated_replicas: int = 0
     ready_replicas: int = 0
     available_replicas: int = 0
     unavailable_replicas: int = 0
-    updated_replicas: int = 0
-    observed_generation: int = 0
     conditions: tuple[Condition, ...] = ()
 
 
 class Deployment(Object, frozen=True, kw_only=True, rename="camel"):
-    """A Deployment. The annotation `deployment.kubernetes.io/revision` numbers it and its ReplicaSets."""
+    """A Deployment."""
 
     spec: DeploymentSpec = DeploymentSpec()
     status: DeploymentStatus = DeploymentStatus()
 
 
-#: Fields that are passed on as they came: a template is copied, never understood.
-Json = dict[str, Any]
-
 PODS: Final = Kind(group="", version="v1", plural="pods", name="Pod", shape=Pod)
 SERVICES: Final = Kind(group="", version="v1", plural="services", name="Service", shape=Service)
+DEPLOYMENTS: Final = Kind(
+    group="apps", version="v1", plural="deployments", name="Deployment", shape=Deployment
+)
+REPLICA_SETS: Final = Kind(
+    group="apps", version="v1", plural="replicasets", name="ReplicaSet", shape=ReplicaSet
+)
 ENDPOINT_SLICES: Final = Kind(
     group="discovery.k8s.io",
     version="v1",
     plural="endpointslices",
     name="EndpointSlice",
     shape=EndpointSlice,
-)
-
-
-REPLICA_SETS: Final = Kind(
-    group="apps", version="v1", plural="replicasets", name="ReplicaSet", shape=ReplicaSet
-)
-DEPLOYMENTS: Final = Kind(
-    group="apps", version="v1", plural="deployments", name="Deployment", shape=Deployment
 )
 
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from watchdog.cluster.objects import Pod, PodTemplate
+import msgspec
+
+from watchdog.cluster.objects import Json, Pod, PodSpec
 
 #: The label that tells a version where nothing else was written.
 VERSION_LABEL: Final = "app.kubernetes.io/version"
@@ -30,10 +32,23 @@ def version_of_pod(pod: Pod, label: str) -> str | None:
     return pod.metadata.labels.get(label) or image_version(pod)
 
 
-def version_of_template(template: PodTemplate, label: str) -> str | None:
+class _Metadata(msgspec.Struct, frozen=True, kw_only=True):
+    labels: dict[str, str] = {}
+
+
+class _Template(msgspec.Struct, frozen=True, kw_only=True):
+    metadata: _Metadata = _Metadata()
+    spec: PodSpec = PodSpec()
+
+
+def version_of_template(template: Json, label: str) -> str | None:
     """The version that pods of this template will say they are; `None` when only a pulled image tells."""
-    named = template.metadata.labels.get(label)
-    containers = template.spec.containers
+    try:
+        read = msgspec.convert(template, _Template)
+    except msgspec.ValidationError:
+        return None
+    named = read.metadata.labels.get(label)
+    containers = read.spec.containers
     return named or (tag_of(containers[0].image) if containers else None)
 
 
