@@ -197,7 +197,7 @@ async def test_no_more_is_kept_than_can_be_asked_for(
     story = Story(against, ago)
     async with running([story.source]):
         await story.live(3 * 3600)
-        memory = story.source._memory  # noqa: SLF001 - how much it holds is told nowhere else
+        memory = story.source._recollection.memory  # noqa: SLF001 - how much it holds is told nowhere else
         spans: list[float] = []
         remembered: Callable[..., Any] = memory._metrics.values  # noqa: SLF001
         for found in remembered():

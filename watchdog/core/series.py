@@ -122,10 +122,15 @@ class Memory:
         self,
         *,
         max_series: int = MAX_SERIES,
+        look_back: bool = True,
         metrics: dict[str, _Found] | None = None,
         last_page: dict[str, float] | None = None,
     ) -> None:
-        """Empty, or with `metrics` and the time of the last page of each target of another memory."""
+        """Empty, or with `metrics` and the time of the last page of each target of another memory.
+
+        Without `look_back` no page is kept for metrics that nobody asked about yet: pages need not have them.
+        """
+        self._look_back = look_back
         self._max_series = max_series
         self._keep = 0.0
         self._metrics: dict[str, _Found] = {} if metrics is None else metrics
@@ -140,6 +145,11 @@ class Memory:
     def series(self) -> int:
         """How many series are remembered."""
         return sum(len(found) for found in self._metrics.values())
+
+    @property
+    def wanted(self) -> frozenset[str]:
+        """The metrics that were asked about."""
+        return frozenset(self._metrics)
 
     def clear(self) -> None:
         """Forget every sample, but not what was asked for."""
@@ -161,6 +171,8 @@ class Memory:
         if metric in self._metrics:
             return
         self._metrics[metric] = {}
+        if not self._look_back and self._began is not None:
+            self._reaches[metric] = now
         if self._pages and self._began is not None and self._pages[0].at > self._began:
             self._reaches[metric] = self._pages[0].at
         for page in self._pages:
@@ -180,8 +192,9 @@ class Memory:
         self._take(page, self._metrics.keys())
         self._began = page.at if self._began is None else self._began
         self._last_page[page.origin] = page.at
-        self._pages.append(page)
-        self._pages_size += len(page.text)
+        if self._look_back:
+            self._pages.append(page)
+            self._pages_size += len(page.text)
         oldest = page.at - PAGES_FOR
         while len(self._pages) > 1 and (self._pages_size > PAGES_BYTES or self._pages[0].at < oldest):
             self._pages_size -= len(self._pages.popleft().text)
