@@ -1,0 +1,77 @@
+"""What the parts of a configuration may and may not do in their cluster, as the doctor tells it.
+
+This module must never change a right, nor need one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from datetime import timedelta
+from typing import Final
+
+from watchdog.app.finding import Finding, Health
+from watchdog.cluster.client import Cluster
+from watchdog.cluster.errors import ClusterError
+from watchdog.cluster.rights import Entitled, Right, excess, granted
+
+#: The longest an answer may take.
+_TIMEOUT: Final = timedelta(seconds=5)
+#: Questions asked at the same time.
+_AT_ONCE: Final = 20
+_GRANT: Final = "watchdog doctor -c FILE --role | kubectl apply -f -"
+
+
+def needed(parts: Iterable[object]) -> tuple[Right, ...]:
+    """Everything that these parts need, each right once, in their order."""
+    return tuple(
+        dict.fromkeys(right for part in parts if isinstance(part, Entitled) for right in part.rights)
+    )
+
+
+async def rights(cluster: Cluster, wanted: Sequence[Right]) -> list[Finding]:
+    """Whether we have what we need, and nothing that we never need. Nothing to say where nothing is needed."""
+    if not wanted:
+        return []
+    spaces = sorted({right.namespace for right in wanted})
+    surplus = [right for space in spaces for right in excess(space, wanted)]
+    gate = asyncio.Semaphore(_AT_ONCE)
+
+    async def ask(right: Right) -> bool:
+        async with gate:
+            return await granted(cluster, right, timeout=_TIMEOUT)
+
+    try:
+        answers = await asyncio.gather(*map(ask, [*wanted, *surplus]))
+    except ClusterError as error:
+        return [
+            Finding(
+                what="rights in the cluster",
+                health=Health.BAD,
+                detail=f"not to be had: {error}",
+                advice="see `kubernetes:` in the configuration",
+            )
+        ]
+    having = dict(zip([*wanted, *surplus], answers, strict=True))
+    found = [*_missing(right for right in wanted if not having[right])]
+    found += _needless(right for right in surplus if having[right])
+    if not found:
+        detail = f"all {len(wanted)} that are needed, and none of {len(surplus)} that would be dangerous"
+        found = [Finding(what="rights in the cluster", health=Health.OK, detail=detail)]
+    return found
+
+
+def _missing(lacking: Iterable[Right]) -> Iterable[Finding]:
+    for right in lacking:
+        yield Finding(
+            what="rights in the cluster", health=Health.BAD, detail=f"may not {right}", advice=_GRANT
+        )
+
+
+def _needless(surplus: Iterable[Right]) -> list[Finding]:
+    listed = [str(right) for right in surplus]
+    if not listed:
+        return []
+    advice = "give the service account only the Role that `watchdog doctor -c FILE --role` prints"
+    detail = f"may do what it never needs: {', '.join(listed)}"
+    return [Finding(what="rights in the cluster", health=Health.WARN, detail=detail, advice=advice)]
