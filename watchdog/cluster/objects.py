@@ -35,6 +35,8 @@ class FieldManager(Shape, frozen=True, kw_only=True, rename="camel"):
     manager: str = ""
     operation: str = ""
     subresource: str = ""
+    #: When it wrote last, in whole seconds (RFC 3339, UTC): texts that compare as the times do.
+    time: str = ""
 
 
 class Metadata(Shape, frozen=True, kw_only=True, rename="camel"):
