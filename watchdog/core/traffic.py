@@ -43,11 +43,24 @@ class VariantState(msgspec.Struct, frozen=True, kw_only=True):
         return self.weight > 0
 
 
+class Suspension(msgspec.Struct, frozen=True, kw_only=True):
+    """What keeps the target as a source says, and does not now, because a rollback suspended it.
+
+    `owner` names it for people, with what may turn it on again; `rollback` is the id that stands on it.
+    """
+
+    owner: str
+    rollback: str
+
+
 class TrafficState(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """All variants of one service at one revision. Counters and readiness are not part of the revision.
 
     `mark` is the rollback that wrote last, where the target carries that. `paused` is a person's kill switch on the
     target itself, with its reason (`pause_reason`); empty when there is none, or the target can carry none.
+    `managed_by` is who would undo a switch, in words; also when nobody can tell whether he would. `suspended` is what
+    we keep from doing so. `noted` are others who write the target and undo nothing; `written_by` is who wrote it after
+    us.
     """
 
     variants: dict[str, VariantState]
@@ -56,6 +69,9 @@ class TrafficState(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     managed_by: str | None = None
     mark: str | None = None
     paused: str = ""
+    suspended: Suspension | None = None
+    noted: tuple[str, ...] = ()
+    written_by: str = ""
 
     @functools.cached_property
     def live(self) -> tuple[str, ...]:
@@ -95,7 +111,8 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
 
     Valid only while the state is at revision `expect`. `mark` (the rollback's id) and `epoch` are written into the
     switched object by targets that can carry them (tier A). `beside` tells that the target took traffic already when
-    this was decided: then both being live is no half-done change.
+    this was decided: then both being live is no half-done change. `suspend` asks to keep whoever would undo the change
+    from doing so, before it is made (`gitops: pause`).
     """
 
     target: str
@@ -104,3 +121,4 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     mark: str
     epoch: int = 0
     beside: bool = False
+    suspend: bool = False

@@ -20,11 +20,15 @@ from pydantic import Field
 from watchdog.aio.clock import Clock, SystemClock
 from watchdog.cluster.client import Cluster
 from watchdog.cluster.errors import INVALID, ClusterError, NotSent, Refused
+from watchdog.cluster.gitops import NotSuspended, Overtaken, Owners
+from watchdog.cluster.kube_events import EVENTS, event, telling
 from watchdog.cluster.look import Fresh, Look
+from watchdog.cluster.managers import INSTANCE, OURSELVES
 from watchdog.cluster.marks import ROLLBACK, epoch_of, marks, paused_of
 from watchdog.cluster.objects import Kind, Metadata, O
 from watchdog.cluster.rights import Right, changing, granted, reading
 from watchdog.core.errors import SwitchConflict, SwitchRejected, SwitchUnknown, SwitchUnreachable
+from watchdog.core.happenings import Happening
 from watchdog.core.traffic import Change, Tier, TrafficState, VariantState
 from watchdog.settings.model import ProviderSettings
 from watchdog.settings.registry import nearest
@@ -56,6 +60,10 @@ class ObjectSettings(ProviderSettings):
     """Where the object is."""
     version_label: LabelKey = "app.kubernetes.io/version"
     """The label of pods that tells their version; without it the image's digest does, or its tag."""
+    argocd_namespace: LabelName = "argocd"
+    """Where Argo CD's own applications are; for objects that one of them keeps."""
+    argocd_label: LabelKey = INSTANCE
+    """The label by which Argo CD knows its objects where it does not do so by annotation."""
 
 
 class ObjectSwitch(ABC, Generic[O]):
@@ -84,6 +92,15 @@ class ObjectSwitch(ABC, Generic[O]):
         self._clock = clock or SystemClock()
         self._timeout = settings.timeout
         self._fresh = Fresh(cluster, timeout=settings.timeout)
+        self._owners = Owners(
+            cluster,
+            self.kind,
+            fields=self.fields,
+            timeout=settings.timeout,
+            clock=self._clock,
+            argocd_namespace=settings.argocd_namespace,
+            argocd_label=settings.argocd_label,
+        )
 
     # What a subclass says
 
@@ -105,6 +122,10 @@ class ObjectSwitch(ABC, Generic[O]):
         Annotations and `resourceVersion` are added by the caller. Raises `SwitchRejected` when the object has no place
         for the target.
         """
+
+    def fields(self) -> tuple[str, ...]:
+        """JSON pointers to what `patch` writes: who ignores all of them undoes nothing."""
+        return ("/spec",)
 
     @abstractmethod
     def watched(self) -> tuple[Kind[Any], ...]:
@@ -139,6 +160,8 @@ class ObjectSwitch(ABC, Generic[O]):
                 return state
             self._check(found, state, change)
             body = self._marked(found, self.patch(found, change), change)
+            if change.suspend:
+                await self._suspend(found, change, half)
             try:
                 await self._write(body)
             except SwitchConflict:
@@ -162,7 +185,36 @@ class ObjectSwitch(ABC, Generic[O]):
     def rights(self) -> Sequence[Right]:
         """What it needs in the cluster: to look at what it is made of, and to change the one object."""
         found = [right for kind in self.watched() for right in reading(kind, self._namespace)]
-        return (*found, changing(self.kind, self._namespace, self._target))
+        own = changing(self.kind, self._namespace, self._target)
+        return (*found, own, telling(self._namespace), *self._owners.rights(suspend=False))
+
+    async def resume(self, mark: str) -> str:
+        try:
+            async with asyncio.timeout(2 * self._timeout.total_seconds()):
+                return await self._owners.resume((await self._one(self._fresh)).metadata, rollback=mark)
+        except TimeoutError:
+            raise SwitchUnknown(f"{self.where}: no answer in time") from None
+        except Overtaken as error:
+            raise SwitchConflict(str(error)) from error
+        except NotSuspended as error:
+            raise SwitchRejected(str(error)) from error
+        except (NotSent, Refused) as error:
+            raise SwitchUnreachable(f"{self.where}: {error}; nothing was resumed") from error
+        except ClusterError as error:
+            raise SwitchUnknown(f"{self.where}: {error}") from error
+
+    async def announce(self, happening: Happening) -> None:
+        try:
+            found = await self._one(self._fresh)
+            body = event(happening, self.kind, found.metadata)
+            await self._cluster.post(EVENTS.path(self._namespace), body, timeout=self._timeout)
+        except Refused as error:
+            if error.conflict:
+                return  # somebody said it already
+            trouble = SwitchUnreachable if error.uncertain else SwitchRejected
+            raise trouble(f"{self.where}: {error}") from error
+        except ClusterError as error:
+            raise SwitchUnreachable(f"{self.where}: {error}") from error
 
     async def aclose(self) -> None:
         """Nothing to close: the connection belongs to all."""
@@ -192,12 +244,18 @@ class ObjectSwitch(ABC, Generic[O]):
         look, read_at = look or self._fresh, self._clock.now()
         found = await self._one(look)
         metadata: Metadata = found.metadata
+        variants = await self.survey(found, look)
+        managed = await self._owners.look(metadata, fresh=look is self._fresh)
         state = TrafficState(
-            variants=await self.survey(found, look),
+            variants=variants,
             revision=self._revision(found),
             read_at=read_at,
+            managed_by=managed.managed_by,
             mark=metadata.annotations.get(ROLLBACK),
             paused=paused_of(metadata.annotations),
+            suspended=managed.suspended,
+            noted=managed.noted,
+            written_by=managed.written_by,
         )
         return found, state
 
@@ -237,10 +295,26 @@ class ObjectSwitch(ABC, Generic[O]):
         metadata["annotations"] = {**metadata.get("annotations", {}), **notes}
         return {**body, "metadata": metadata}
 
+    async def _suspend(self, found: O, change: Change, until: float) -> None:
+        """Keep whoever would undo the change from doing so, before it is made: else it is not made."""
+        try:
+            async with asyncio.timeout_at(until):
+                await self._owners.suspend(found.metadata, rollback=change.mark)
+        except TimeoutError:
+            raise SwitchUnreachable(
+                f"{self.where}: no time left to suspend its owner; {_UNTOUCHED}"
+            ) from None
+        except NotSuspended as error:
+            raise SwitchRejected(f"{self.where}: cannot suspend {error}; {_UNTOUCHED} in traffic") from error
+        except ClusterError as error:
+            raise SwitchUnreachable(
+                f"{self.where}: unknown whether its owner is suspended: {error}; {_UNTOUCHED} in traffic"
+            ) from error
+
     async def _write(self, body: Patch) -> None:
         path = self.kind.path(self._namespace, self._target)
         try:
-            await self._cluster.patch(path, body, timeout=self._timeout)
+            await self._cluster.patch(path, body, query={"fieldManager": OURSELVES}, timeout=self._timeout)
         except NotSent as error:
             raise SwitchUnreachable(f"{self.where}: {error}; {_UNTOUCHED}") from error
         except Refused as error:
