@@ -8,6 +8,7 @@ import pytest
 
 from tests.app.conftest import Home
 from watchdog.app.build import build_channels, build_probes, build_sources, build_switch, build_switches
+from watchdog.app.shared import Shared
 from watchdog.channels.log import LogChannel
 from watchdog.config.loaded import Configuration
 from watchdog.core.observation import Failed, FailReason, Pulse
@@ -23,6 +24,7 @@ from watchdog.traffic.readiness import WithReadiness
 
 NOW = datetime(2026, 3, 2, 10, 0, tzinfo=UTC)
 CLOCK = StillClock(NOW)
+SHARED = Shared(clock=CLOCK)
 PROBE = """  - name: healthy
     probe: {kind: http, url: "http://$service.internal/healthz"}
     threshold: {critical: 3 failures}
@@ -59,7 +61,7 @@ def test_every_source_is_built_under_its_name(home: Home) -> None:
     home.settings["sources"]["prom"] = {"kind": "prometheus", "url": "http://127.0.0.1:9", "concurrency": 3}
     rules = home.folder / "rules.yaml"
     rules.write_text(rules.read_text() + "    source: prom\n")
-    sources = build_sources(home.load(), clock=CLOCK)
+    sources = build_sources(home.load(), shared=SHARED, clock=CLOCK)
     assert {name: type(one) for name, one in sources.items()} == {
         "app": ScrapeSource,
         "prom": PrometheusSource,
@@ -70,13 +72,13 @@ def test_every_source_is_built_under_its_name(home: Home) -> None:
 
 def test_every_channel_is_built_under_its_name(home: Home) -> None:
     home.settings["channels"]["second"] = {"kind": "log"}
-    channels = build_channels(home.load(), clock=CLOCK)
+    channels = build_channels(home.load(), shared=SHARED, clock=CLOCK)
     assert {name: type(one) for name, one in channels.items()} == {"log": LogChannel, "second": LogChannel}
 
 
 def test_a_probe_is_built_for_each_kind_that_is_named_anywhere(home: Home) -> None:
-    assert build_probes(home.load()) == {}
-    assert list(build_probes(with_ready(home))) == ["http"]
+    assert build_probes(home.load(), shared=SHARED) == {}
+    assert list(build_probes(with_ready(home), shared=SHARED)) == ["http"]
 
 
 def test_a_probe_is_built_for_rules_that_ask_for_one(home: Home) -> None:
@@ -84,12 +86,12 @@ def test_a_probe_is_built_for_rules_that_ask_for_one(home: Home) -> None:
     rules.write_text(rules.read_text() + PROBE)
     configuration = home.load()
     assert any(isinstance(rule.form, ProbeForm) for rule in configuration.rules.values())
-    assert isinstance(build_probes(configuration)["http"], HttpProbe)
+    assert isinstance(build_probes(configuration, shared=SHARED)["http"], HttpProbe)
 
 
 def test_every_service_gets_its_own_switch(home: Home) -> None:
     home.settings["services"].append(home.service("hotels", "hotels"))
-    switches = build_switches(home.load(), {}, clock=CLOCK)
+    switches = build_switches(home.load(), {}, shared=SHARED, clock=CLOCK)
     assert {name: type(one) for name, one in switches.items()} == {
         "trips": CommandSwitch,
         "hotels": CommandSwitch,
@@ -98,7 +100,7 @@ def test_every_service_gets_its_own_switch(home: Home) -> None:
 
 
 async def test_a_switch_is_read_with_the_clock_it_was_given(home: Home) -> None:
-    switch = build_switches(home.load(), {}, clock=CLOCK)["trips"]
+    switch = build_switches(home.load(), {}, shared=SHARED, clock=CLOCK)["trips"]
     state = await switch.read()
     assert state.read_at == NOW
     assert state.live == ("blue",)
@@ -118,7 +120,7 @@ async def test_readiness_is_asked_of_every_address_and_unknown_stays_unknown(
 ) -> None:
     probe = FakeProbe(answer)
     probes: dict[str, Probe] = {"http": probe}
-    switch = build_switch("trips", with_ready(home).services["trips"], probes, clock=CLOCK)
+    switch = build_switch("trips", with_ready(home).services["trips"], probes, shared=SHARED, clock=CLOCK)
     assert isinstance(switch, WithReadiness)
     assert switch.tier is Tier.B
     state = await switch.read()
@@ -131,7 +133,7 @@ async def test_the_address_is_filled_in_wherever_it_stands_and_the_rest_is_left_
     probe = FakeProbe(Pulse(passed=True, at=NOW))
     probes: dict[str, Probe] = {"http": probe}
     configuration = with_ready(home, expect={"status": 204})
-    switch = build_switch("trips", configuration.services["trips"], probes, clock=CLOCK)
+    switch = build_switch("trips", configuration.services["trips"], probes, shared=SHARED, clock=CLOCK)
     await switch.read()
     await switch.read()
     for settings in probe.asked:
@@ -149,10 +151,10 @@ def test_building_opens_no_connection(home: Home) -> None:
     """Nothing listens anywhere, and no loop runs: building is only building."""
     configuration = with_ready(home)
     builders: list[Build] = [
-        lambda it: build_sources(it, clock=CLOCK),
-        lambda it: build_channels(it, clock=CLOCK),
-        build_probes,
-        lambda it: build_switches(it, dict(build_probes(it)), clock=CLOCK),
+        lambda it: build_sources(it, shared=SHARED, clock=CLOCK),
+        lambda it: build_channels(it, shared=SHARED, clock=CLOCK),
+        lambda it: build_probes(it, shared=SHARED),
+        lambda it: build_switches(it, dict(build_probes(it, shared=SHARED)), shared=SHARED, clock=CLOCK),
     ]
     for build in builders:
         assert build(configuration)

@@ -22,6 +22,7 @@ from watchdog.api.listener import CannotListen
 from watchdog.app.build import build_switches
 from watchdog.app.daemon import Daemon
 from watchdog.app.run import run, serve
+from watchdog.app.shared import Shared
 from watchdog.config.load import load
 from watchdog.core.deployment import Deployment, DeploymentState, Origin
 from watchdog.core.errors import ConfigError, StoreCorrupt, StoreError, StoreLocked
@@ -62,7 +63,9 @@ def others() -> set[str]:
 
 def lock_of(home: Home, service: str) -> HostLock:
     """The host lock of a service's switch, as any other process would take it."""
-    return HostLock(build_switches(home.load(), {}, clock=SystemClock())[service].identity)
+    clock = SystemClock()
+    switches = build_switches(home.load(), {}, shared=Shared(clock=clock), clock=clock)
+    return HostLock(switches[service].identity)
 
 
 async def everything_is_free(home: Home) -> None:

@@ -12,6 +12,7 @@ from tests.eventually import Eventually
 from watchdog.aio.clock import SystemClock
 from watchdog.app.build import build_switches
 from watchdog.app.parts import Key, NotYet, Parts
+from watchdog.app.shared import Shared
 from watchdog.config.loaded import Configuration
 from watchdog.core.errors import ConfigError, StoreLocked
 from watchdog.traffic.lock import HostLock
@@ -34,7 +35,8 @@ def change(parts: Parts, configuration: Configuration, *, held: frozenset[Key] =
 
 
 def identity(home: Home, name: str) -> str:
-    return build_switches(home.load(), {}, clock=SystemClock())[name].identity
+    clock = SystemClock()
+    return build_switches(home.load(), {}, shared=Shared(clock=clock), clock=clock)[name].identity
 
 
 def changed(home: Home, **traffic: Any) -> Configuration:

@@ -14,6 +14,7 @@ from tests.app.conftest import Home
 from tests.servers.health import HealthServer
 from tests.servers.peer import Peer, hang
 from watchdog.app.build import build_probes, build_switches
+from watchdog.app.shared import Shared
 from watchdog.core.traffic import VariantState
 from watchdog.testing.clock import StillClock
 
@@ -27,8 +28,9 @@ async def standby(home: Home, ready: dict[str, Any], *addresses: str) -> Variant
     variants = {"blue": {"weight": 100, "ready": 1, "total": 1}, "green": green}
     (home.folder / "trips.json").write_text(json.dumps({"revision": "1", "variants": variants}))
     configuration = home.load()
-    probes = build_probes(configuration)
-    switch = build_switches(configuration, probes, clock=CLOCK)["trips"]
+    shared = Shared(clock=CLOCK)
+    probes = build_probes(configuration, shared=shared)
+    switch = build_switches(configuration, probes, shared=shared, clock=CLOCK)["trips"]
     try:
         return (await switch.read()).variants["green"]
     finally:

@@ -27,6 +27,7 @@ from watchdog.app import reload
 from watchdog.app.build import build_switches
 from watchdog.app.daemon import Daemon
 from watchdog.app.reload import Reloader
+from watchdog.app.shared import Shared
 from watchdog.config.load import load
 from watchdog.config.loaded import Configuration
 from watchdog.core.view import View
@@ -497,7 +498,9 @@ async def test_a_switch_that_somebody_else_holds_is_tried_again(
     live = await start()
     home.settings["services"].append(home.service("hotels", "hotels"))
     live.write()
-    held = HostLock(build_switches(load(live.path, environ={}), {}, clock=SystemClock())["hotels"].identity)
+    clock = SystemClock()
+    switches = build_switches(load(live.path, environ={}), {}, shared=Shared(clock=clock), clock=clock)
+    held = HostLock(switches["hotels"].identity)
     with held:
         await live.reload(eventually)
         assert "already held by" in live.told("config_broken")[0]

@@ -15,7 +15,7 @@ from watchdog.core.units import format_duration
 
 #: Keys that the loader knows only to say that this release does not have them; a test holds that it does.
 LATER = {
-    "main": ("escalations", "heartbeat", "kubernetes"),
+    "main": ("escalations", "heartbeat"),
     "route": ("escalation",),
 }
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from watchdog.aio.clock import Clock
+from watchdog.app.shared import Shared
 from watchdog.channels.interface import Channel
 from watchdog.channels.registry import KINDS as CHANNELS
 from watchdog.config.loaded import Configuration, Provider, ServiceEntry
@@ -25,31 +26,37 @@ from watchdog.traffic.readiness import WithReadiness
 from watchdog.traffic.registry import KINDS as SWITCHES
 
 
-def build_sources(configuration: Configuration, *, clock: Clock) -> dict[str, Source]:
+def build_sources(configuration: Configuration, *, shared: Shared, clock: Clock) -> dict[str, Source]:
     """Every configured source by name."""
-    return {name: build_source(name, one, clock=clock) for name, one in configuration.sources.items()}
+    return {
+        name: build_source(name, one, shared=shared, clock=clock) for name, one in configuration.sources.items()
+    }
 
 
-def build_source(name: str, source: Provider, *, clock: Clock) -> Source:
+def build_source(name: str, source: Provider, *, shared: Shared, clock: Clock) -> Source:
     """One source."""
-    built: Source = load("source", SOURCES, source.kind)(source.settings, name=name, clock=clock)
+    found = load("source", SOURCES, source.kind)
+    built: Source = found(source.settings, name=name, clock=clock, **shared.wanted(found))
     return built
 
 
-def build_channels(configuration: Configuration, *, clock: Clock) -> dict[str, Channel]:
+def build_channels(configuration: Configuration, *, shared: Shared, clock: Clock) -> dict[str, Channel]:
     """Every configured channel by name."""
-    return {name: build_channel(name, one, clock=clock) for name, one in configuration.channels.items()}
+    return {
+        name: build_channel(name, one, shared=shared, clock=clock) for name, one in configuration.channels.items()
+    }
 
 
-def build_channel(name: str, channel: Provider, *, clock: Clock) -> Channel:
+def build_channel(name: str, channel: Provider, *, shared: Shared, clock: Clock) -> Channel:
     """One channel."""
-    built: Channel = load("channel", CHANNELS, channel.kind)(channel.settings, name=name, clock=clock)
+    found = load("channel", CHANNELS, channel.kind)
+    built: Channel = found(channel.settings, name=name, clock=clock, **shared.wanted(found))
     return built
 
 
-def build_probes(configuration: Configuration) -> dict[str, Probe]:
+def build_probes(configuration: Configuration, *, shared: Shared) -> dict[str, Probe]:
     """One probe for each kind that a rule or a readiness check names."""
-    return {kind: build_probe(kind) for kind in probe_kinds(configuration)}
+    return {kind: build_probe(kind, shared=shared) for kind in probe_kinds(configuration)}
 
 
 def probe_kinds(configuration: Configuration) -> frozenset[str]:
@@ -73,28 +80,29 @@ def places(configuration: Configuration) -> dict[str, SourcePlace]:
     }
 
 
-def build_probe(kind: str) -> Probe:
+def build_probe(kind: str, *, shared: Shared) -> Probe:
     """The one probe of a kind."""
-    built: Probe = load("probe", PROBES, kind)()
+    found = load("probe", PROBES, kind)
+    built: Probe = found(**shared.wanted(found))
     return built
 
 
 def build_switches(
-    configuration: Configuration, probes: Mapping[str, Probe], *, clock: Clock
+    configuration: Configuration, probes: Mapping[str, Probe], *, shared: Shared, clock: Clock
 ) -> dict[str, TrafficSwitch]:
     """Every service's switch, with a readiness probe where one is configured."""
     return {
-        name: build_switch(name, entry, probes, clock=clock) for name, entry in configuration.services.items()
+        name: build_switch(name, entry, probes, shared=shared, clock=clock)
+        for name, entry in configuration.services.items()
     }
 
 
 def build_switch(
-    name: str, entry: ServiceEntry, probes: Mapping[str, Probe], *, clock: Clock
+    name: str, entry: ServiceEntry, probes: Mapping[str, Probe], *, shared: Shared, clock: Clock
 ) -> TrafficSwitch:
     """One service's switch."""
-    switch: TrafficSwitch = load("traffic", SWITCHES, entry.traffic.kind)(
-        entry.traffic.settings, name=name, clock=clock
-    )
+    found = load("traffic", SWITCHES, entry.traffic.kind)
+    switch: TrafficSwitch = found(entry.traffic.settings, name=name, clock=clock, **shared.wanted(found))
     if entry.ready is None:
         return switch
     return WithReadiness(switch, _Readiness(entry.ready, probes[entry.ready.kind], clock))

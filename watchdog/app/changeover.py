@@ -8,9 +8,11 @@ must never let a configuration in of which a part cannot be had.
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 
 import structlog
 
@@ -31,11 +33,16 @@ from watchdog.engine.dispatcher import Dispatcher
 from watchdog.engine.effects import Effects
 from watchdog.engine.pause import PauseFile
 from watchdog.engine.reactor import Reactor
+from watchdog.engine.scheduler import Scheduler
 from watchdog.store.interface import Store
 from watchdog.telemetry.metrics import Metrics
 from watchdog.telemetry.redact import register_secret
+from watchdog.traffic.interface import TrafficSwitch, Watched
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+#: A switch whose object changes over and over is looked at so often, at most; at the first change at once.
+LOOKS_APART = timedelta(milliseconds=200)
 
 
 def look_interval(intervals: Intervals) -> timedelta:
@@ -53,6 +60,7 @@ class Engine:
     dispatcher: Dispatcher
     collector: Collector
     effects: Effects
+    traffic: Scheduler[str]
     supervisor: Supervisor
     pause: PauseFile
     metrics: Metrics
@@ -75,8 +83,11 @@ class Changeover:
         """What is not as `configuration` says because something under way needs it as it is."""
         self._running: dict[str, str] = {}
         self._begun: frozenset[str] = frozenset()
+        self._watched: dict[str, tuple[TrafficSwitch, str]] = {}
+        self._numbers = itertools.count(1)
         for name in engine.parts.sources:
             self._run_source(name, f"source {name}")
+        self._watch_switches()
         engine.metrics.config_taken(engine.clock.now())
 
     async def take(self, configuration: Configuration) -> bool:
@@ -214,7 +225,11 @@ class Changeover:
             configuration.server.host,
             configuration.server.port,
         )
-        keys = {"store.url": began.store_url != configuration.store_url, "server.listen": listen}
+        keys = {
+            "store.url": began.store_url != configuration.store_url,
+            "server.listen": listen,
+            "kubernetes": began.kubernetes != configuration.kubernetes,
+        }
         return tuple(key for key, changed in keys.items() if changed)
 
     def _parts_that_change(self, configuration: Configuration, built: Built) -> dict[str, tuple[str, ...]]:
@@ -268,6 +283,7 @@ class Changeover:
             engine.supervisor.end(self._running.pop(name))
             self._run_source(name, f"source {name} #{world.edition}")
         self._end_sources()
+        self._watch_switches()
         engine.pause.move(built.configuration.pause_file)
         guard, server = engine.guard(), built.configuration.server
         if guard is not None:
@@ -296,3 +312,17 @@ class Changeover:
     def _end_sources(self) -> None:
         for name in self._running.keys() - self._engine.parts.sources.keys():
             self._engine.supervisor.end(self._running.pop(name))
+
+    def _watch_switches(self) -> None:
+        """Every switch that is there can say by itself when to look; what it said of one that is gone is nothing."""
+        engine = self._engine
+        for name, (switch, task) in list(self._watched.items()):
+            if engine.parts.switches.get(name) is not switch:
+                engine.supervisor.end(task)
+                del self._watched[name]
+        for name, switch in engine.parts.switches.items():
+            if name not in self._watched and isinstance(switch, Watched):
+                task = f"watch {name} #{next(self._numbers)}"
+                changed = partial(engine.traffic.soon, name, apart=LOOKS_APART)
+                engine.supervisor.start(task, partial(switch.watch, changed), critical=False)
+                self._watched[name] = switch, task

@@ -31,7 +31,7 @@ from watchdog.core.facts import facts_before_write
 from watchdog.core.guards import GuardFacts
 from watchdog.core.message import MessageKind, Outgoing
 from watchdog.core.orphans import orphans
-from watchdog.core.reconfigure import Change
+from watchdog.core.reconfigure import Change, busy
 from watchdog.core.relocating import started as under_other_switches
 from watchdog.core.restore import restore_service, restore_sources
 from watchdog.core.rollback import Rollback
@@ -224,6 +224,7 @@ class Daemon:
             deliver=reactor.deliver,
             clock=self._clock,
             edition=lambda: reactor.world.edition,
+            closely=lambda name: (one := reactor.world.services.get(name)) is not None and busy(one),
         )
         self._engine = Engine(
             parts=self._parts,
@@ -232,6 +233,7 @@ class Daemon:
             dispatcher=self._dispatcher,
             collector=collector,
             effects=effects,
+            traffic=self._traffic,
             supervisor=self._supervisor,
             pause=self._pause,
             metrics=self._metrics,

@@ -19,6 +19,7 @@ from watchdog.app import holdings, machine, outlook
 from watchdog.app.build import build_channels, build_probes, build_sources, build_switches
 from watchdog.app.finding import Finding, Health, worst
 from watchdog.app.samples import collecting, data_of, world_of
+from watchdog.app.shared import Shared
 from watchdog.channels.interface import Channel
 from watchdog.config.loaded import Configuration, Provider, ServiceEntry
 from watchdog.core.deployment import Deployment
@@ -64,11 +65,12 @@ class _Closes(Protocol):
 async def examine(configuration: Configuration, *, clock: Clock | None = None) -> list[Finding]:
     """Everything that was found, in the order of the configuration. Never raises for what the outside does."""
     clock = clock or SystemClock()
-    probes: Mapping[str, Probe] = build_probes(configuration)
+    shared = Shared(configuration.kubernetes, clock=clock)
+    probes: Mapping[str, Probe] = build_probes(configuration, shared=shared)
     parts = Parts(
-        sources=build_sources(configuration, clock=clock),
-        channels=build_channels(configuration, clock=clock),
-        switches=build_switches(configuration, dict(probes), clock=clock),
+        sources=build_sources(configuration, shared=shared, clock=clock),
+        channels=build_channels(configuration, shared=shared, clock=clock),
+        switches=build_switches(configuration, dict(probes), shared=shared, clock=clock),
         reader=make_reader(configuration.store_url),
         probes=probes,
     )
@@ -80,7 +82,7 @@ async def examine(configuration: Configuration, *, clock: Clock | None = None) -
             *parts.sources.values(),
             *parts.channels.values(),
         ]
-        for part in (*everything, *probes.values(), parts.reader):
+        for part in (*everything, *probes.values(), parts.reader, shared):
             await part.aclose()
 
 

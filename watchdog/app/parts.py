@@ -17,6 +17,7 @@ from typing import Any, Literal, Protocol
 from watchdog.aio.clock import Clock
 from watchdog.aio.crew import Crew
 from watchdog.app.build import build_channel, build_probe, build_source, build_switch, probe_kinds
+from watchdog.app.shared import Shared
 from watchdog.channels.interface import Channel
 from watchdog.config.loaded import Configuration, Provider
 from watchdog.core.errors import ConfigError, WatchdogError
@@ -85,8 +86,9 @@ class Built:
 class Parts:
     """Owns every provider. The four mappings are shared with the engine and change in place."""
 
-    def __init__(self, configuration: Configuration, *, clock: Clock) -> None:
-        """Builds everything, opens and locks nothing."""
+    def __init__(self, configuration: Configuration, *, clock: Clock, shared: Shared | None = None) -> None:
+        """Builds everything, opens and locks nothing. `shared` is closed with the parts."""
+        self._shared = shared or Shared(configuration.kubernetes, clock=clock)
         self.configuration = configuration
         self.sources: dict[str, Source] = {}
         self.channels: dict[str, Channel] = {}
@@ -191,10 +193,11 @@ class Parts:
         self._left.clear()
         for lock in self._locks.values():
             lock.release()
+        await self._shared.aclose()
 
     def _build(self, configuration: Configuration) -> Built:
         kinds = probe_kinds(configuration) - self.probes.keys()
-        probes = {kind: build_probe(kind) for kind in kinds}
+        probes = {kind: build_probe(kind, shared=self._shared) for kind in kinds}
         made = {
             key: _Made(plan.build(), plan)
             for key, plan in self._plans(configuration, {**self.probes, **probes})
@@ -206,15 +209,15 @@ class Parts:
         self, configuration: Configuration, probes: Mapping[str, Probe]
     ) -> Iterator[tuple[Key, _Plan]]:
         """Every provider of a configuration, not built yet."""
-        clock = self._clock
+        clock, shared = self._clock, self._shared
         for name, one in configuration.sources.items():
-            build: Callable[[], Any] = partial(build_source, name, one, clock=clock)
+            build: Callable[[], Any] = partial(build_source, name, one, shared=shared, clock=clock)
             yield ("source", name), _Plan(one.settings, _mark(configuration, one), _longest(one), build)
         for name, one in configuration.channels.items():
-            build = partial(build_channel, name, one, clock=clock)
+            build = partial(build_channel, name, one, shared=shared, clock=clock)
             yield ("channel", name), _Plan(one.settings, _mark(configuration, one), _longest(one), build)
         for name, entry in configuration.services.items():
-            build = partial(build_switch, name, entry, probes, clock=clock)
+            build = partial(build_switch, name, entry, probes, shared=shared, clock=clock)
             mark = _mark(configuration, entry.traffic) + _mark(configuration, entry.ready)
             yield ("switch", name), _Plan(entry.traffic.settings, mark, _longest(entry.traffic), build)
 

@@ -69,6 +69,8 @@ class Cluster:
         #: Calls made and bytes received so far, watches included: what idling costs.
         self.calls = 0
         self.received = 0
+        #: When the API server last said anything (monotonic seconds).
+        self.heard_at = self._clock.monotonic()
 
     async def get(
         self, path: str, *, query: Mapping[str, str] | None = None, timeout: timedelta | None = None
@@ -106,13 +108,19 @@ class Cluster:
         return await self._call("DELETE", path, query=query, timeout=timeout)
 
     async def watch(
-        self, path: str, *, query: Mapping[str, str], silent_for: timedelta
+        self,
+        path: str,
+        *,
+        query: Mapping[str, str],
+        silent_for: timedelta,
+        opened: Callable[[], None] | None = None,
     ) -> AsyncGenerator[bytes, None]:
         """The lines of a watch, each one event as JSON, until the API server ends it. Raises `ClusterError`.
 
         To be read inside `contextlib.aclosing`, or the connection stays open until the garbage is collected.
 
-        `silent_for`: nothing for so long is `Unanswered`; the connection is dead, or bookmarks are off.
+        `silent_for`: nothing for so long is `Unanswered`; the connection is dead, or bookmarks are off. `opened` is
+        called when the API server has begun to answer.
         """
         session, access = await self._open()
         timeout = aiohttp.ClientTimeout(
@@ -130,8 +138,12 @@ class Cluster:
             ) as answer:
                 if answer.status >= 400:
                     await self._raise(answer, await _whole(answer))
+                self.heard_at = self._clock.monotonic()
+                if opened is not None:
+                    opened()
                 try:
                     async for line in answer.content:
+                        self.heard_at = self._clock.monotonic()
                         self.received += len(line)
                         if line.strip():
                             yield line
@@ -218,6 +230,7 @@ class Cluster:
         except Exception as error:
             raise self._explain(error, method, path) from error
         self.received += len(text)
+        self.heard_at = self._clock.monotonic()
         if answer.status >= 300:
             await self._raise(answer, text)
         return text

@@ -13,7 +13,7 @@ from typing import Generic, Protocol, TypeVar
 import msgspec
 
 from watchdog.cluster.client import Cluster
-from watchdog.cluster.errors import Unanswered
+from watchdog.cluster.errors import Refused, Unanswered
 from watchdog.cluster.objects import Kind, O
 
 
@@ -45,16 +45,34 @@ class Look(Protocol):
         ...
 
 
-class Fresh:
-    """Asks the API server each time; every call takes at most `timeout`."""
+class Sees(Protocol):
+    """Learns what was read fresh, so that nobody is told something older afterwards (`Feeds`)."""
 
-    def __init__(self, cluster: Cluster, *, timeout: timedelta) -> None:
+    def saw(self, kind: Kind[O], namespace: str, name: str, found: O | None) -> None:
+        """An object as it was read just now; `None` when it is not there. Never raises."""
+        ...
+
+
+class Fresh:
+    """Asks the API server each time; every call takes at most `timeout`. `feeds` learn what was read."""
+
+    def __init__(self, cluster: Cluster, *, timeout: timedelta, feeds: Sees | None = None) -> None:
         self._cluster = cluster
         self._timeout = timeout
+        self._feeds = feeds
 
     async def one(self, kind: Kind[O], namespace: str, name: str) -> O:
-        answer = await self._cluster.get(kind.path(namespace, name), timeout=self._timeout)
-        return decode(answer, kind.shape)
+        found: O | None = None
+        try:
+            answer = await self._cluster.get(kind.path(namespace, name), timeout=self._timeout)
+            found = decode(answer, kind.shape)
+        except Refused as error:
+            if self._feeds is not None and error.missing:
+                self._feeds.saw(kind, namespace, name, None)
+            raise
+        if self._feeds is not None:
+            self._feeds.saw(kind, namespace, name, found)
+        return found
 
     async def all(
         self, kind: Kind[O], namespace: str, *, labels: Mapping[str, str] | None = None

@@ -47,7 +47,7 @@ _REQUIRED: Final[Mapping[type[BaseModel], tuple[str, ...]]] = {
 }
 #: Keys that are known only to be named as not available.
 _LATER: Final[Mapping[type[BaseModel], tuple[str, ...]]] = {
-    schema.MainShape: ("escalations", "heartbeat", "kubernetes"),
+    schema.MainShape: ("escalations", "heartbeat"),
     schema.RouteShape: ("escalation",),
 }
 
@@ -78,7 +78,7 @@ class _Maker:
     """Every model's schema by one run, so that names of parts cannot collide; then what the models leave open."""
 
     def __init__(self, registries: Registries) -> None:
-        families = ("source", "probe", "traffic", "channel")
+        families = ("source", "probe", "traffic", "channel", "leader")
         self._kinds = {family: _settings(family, registries.of(family)) for family in families}
         settings = [model for kinds in self._kinds.values() for model in kinds.values() if model is not None]
         models = list(dict.fromkeys([*_SHAPES, *settings]))
@@ -178,7 +178,7 @@ class _Maker:
             channels=named(self._provider("channel")),
             routes={"type": "array", "items": self._ref(schema.RouteShape)},
             self_check={"type": "array", "items": self._provider("probe"), "minItems": 1},
-            leader={"type": "object", "properties": {"kind": {"const": "single"}}, "required": ["kind"]},
+            leader=self._provider("leader"),
         )
 
     def _provider(self, family: str, **beside: Json) -> Json:

@@ -35,7 +35,7 @@ from watchdog.core.variables import names_in
 
 __all__ = ["InvalidConfiguration", "Registries", "load"]
 
-_LATER = ("escalations", "heartbeat", "kubernetes")
+_LATER = ("escalations", "heartbeat")
 
 
 def load(
@@ -120,6 +120,7 @@ class _Loader:
             channels=_found(channels),
             routes=routes,
             self_check=self._self_check(),
+            kubernetes=self._providers.check_files(self._root.get("kubernetes"), written.kubernetes),
             notes=problems.notes,
             trail=self._trail,
         )

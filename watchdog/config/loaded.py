@@ -11,6 +11,7 @@ from typing import Literal
 
 from pydantic import SecretStr
 
+from watchdog.cluster.settings import ClusterSettings
 from watchdog.config.trail import Trail
 from watchdog.core.routing import Route
 from watchdog.core.rule import Rule
@@ -94,5 +95,6 @@ class Configuration:
     channels: dict[str, Provider]
     routes: tuple[Route, ...]
     self_check: tuple[Provider, ...] = ()
+    kubernetes: ClusterSettings = field(default_factory=ClusterSettings)
     notes: tuple[Problem, ...] = field(default=(), compare=False)
     trail: Trail = field(default_factory=Trail, compare=False, repr=False)

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, SecretStr
 
@@ -21,14 +21,23 @@ from watchdog.config.nodes import Node
 from watchdog.config.problems import Problems, quote
 from watchdog.config.shape import shape
 from watchdog.config.trail import Trail
+from watchdog.leader.registry import KINDS as LEADERS
 from watchdog.probes.registry import KINDS as PROBES
-from watchdog.settings.model import ProviderSettings
+from watchdog.settings.model import Settings
 from watchdog.settings.registry import UnknownKind, nearest
 from watchdog.settings.registry import load as load_kind
 from watchdog.sources.registry import KINDS as SOURCES
 from watchdog.telemetry.redact import register_secret
 from watchdog.traffic.registry import KINDS as TRAFFIC
 
+S = TypeVar("S", bound=Settings)
+
+#: What a kind needs that wants something shared: the modules, and the extra that brings them.
+_WANTS = {
+    "cluster": ("kubernetes_asyncio", "kubernetes"),
+    "feeds": ("kubernetes_asyncio", "kubernetes"),
+    "postgres": ("asyncpg", "postgres"),
+}
 #: All that is compared of a file of certificate authorities, in bytes; the system's own has a quarter of it.
 _LARGEST_CA = 1024 * 1024
 
@@ -41,14 +50,16 @@ class Registries:
     probes: Mapping[str, str] = field(default_factory=lambda: PROBES)
     traffic: Mapping[str, str] = field(default_factory=lambda: TRAFFIC)
     channels: Mapping[str, str] = field(default_factory=lambda: CHANNELS)
+    leaders: Mapping[str, str] = field(default_factory=lambda: LEADERS)
 
     def of(self, family: str) -> Mapping[str, str]:
-        """The kinds of a family: `source`, `probe`, `traffic` or `channel`."""
+        """The kinds of a family: `source`, `probe`, `traffic`, `channel` or `leader`."""
         families = {
             "source": self.sources,
             "probe": self.probes,
             "traffic": self.traffic,
             "channel": self.channels,
+            "leader": self.leaders,
         }
         return families[family]
 
@@ -81,9 +92,14 @@ class Providers:
         # The one place that sees every provider's secrets, those of providers that never register their own too.
         for secret in _secrets(settings):
             register_secret(secret)
+        return Provider(kind=kind, settings=self.check_files(node, settings), at=node.at)
+
+    def check_files(self, node: Node | None, settings: S) -> S:
+        """Settings with absolute paths; authorities that cannot be used are told at their place in `node`."""
         settings = self._anchored(settings)
-        self._check_ca_file(node, settings)
-        return Provider(kind=kind, settings=settings, at=node.at)
+        if node is not None:
+            self._check_ca_file(node, settings)
+        return settings
 
     def class_of(self, family: str, kind: str) -> Any:
         """The class of a kind that is known to exist."""
@@ -107,10 +123,10 @@ class Providers:
     def _class(self, family: str, node: Node, kind: str) -> Any:
         try:
             found = self.class_of(family, kind)
-            absent = [name for name in getattr(found, "MODULES", ()) if find_spec(name) is None]
-            if not absent:
+            extra = _missing_extra(found)
+            if extra is None:
                 return found
-            needs = f"kind {quote(kind)} needs an extra: pip install 'rollback-watchdog[{found.EXTRA}]'"
+            needs = f"kind {quote(kind)} needs an extra: pip install 'rollback-watchdog[{extra}]'"
             self._problems.add(node.at_value("kind"), needs)
         except UnknownKind as fault:
             self._problems.add(node.at_value("kind"), str(fault))
@@ -121,7 +137,7 @@ class Providers:
             self._problems.add(node.at_value("kind"), needs)
         return None
 
-    def _check_ca_file(self, node: Node, settings: ProviderSettings) -> None:
+    def _check_ca_file(self, node: Node, settings: Settings) -> None:
         """Authorities that cannot be read would be noticed at the first connection only."""
         path = getattr(settings, "ca_file", None)
         if not isinstance(path, Path):
@@ -143,7 +159,7 @@ class Providers:
             why = f"cannot be read: {fault}"
         self._problems.add(node.at_value("ca_file"), f"{path} {why}")
 
-    def _anchored(self, settings: ProviderSettings) -> ProviderSettings:
+    def _anchored(self, settings: S) -> S:
         """Relative paths start from the configuration's folder, not from wherever the daemon was started."""
         paths = {
             name: self._base / value
@@ -151,6 +167,13 @@ class Providers:
             if isinstance(value := getattr(settings, name), Path) and not value.is_absolute()
         }
         return settings.model_copy(update=paths) if paths else settings
+
+
+def _missing_extra(found: Any) -> str | None:
+    """The extra that a provider's class needs and that is not installed."""
+    needed = [(name, found.EXTRA) for name in getattr(found, "MODULES", ())]
+    needed += [_WANTS[name] for name in getattr(found, "WANTS", ())]
+    return next((extra for module, extra in needed if find_spec(module) is None), None)
 
 
 def _secrets(value: Any) -> Iterator[str]:

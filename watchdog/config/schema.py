@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from watchdog.cluster.settings import ClusterSettings
 from watchdog.config.fields import (
     Confidence,
     Count,
@@ -377,5 +378,5 @@ class MainShape(Settings):
     """Not in this release."""
     leader: Any = None
     """Only `{kind: single}` in this release."""
-    kubernetes: Any = None
-    """Not in this release."""
+    kubernetes: ClusterSettings = ClusterSettings()
+    """The way into the cluster."""

@@ -11,6 +11,7 @@ import asyncio
 import hashlib
 import heapq
 import itertools
+import math
 from collections.abc import Awaitable, Callable, Hashable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -33,6 +34,9 @@ class _Job:
     first: bool = True
     asked: bool = False
     """Whether somebody wanted a poll at once while one was under way."""
+    nudged: bool = False
+    """Whether a poll that `soon` asked for is still to come."""
+    nudged_at: float = -math.inf
 
 
 class Scheduler(Generic[K]):
@@ -87,6 +91,20 @@ class Scheduler(Generic[K]):
         else:
             self._push(key, job, self._clock.monotonic())
 
+    def soon(self, key: K, *, apart: timedelta) -> None:
+        """As `now`, but what is asked for again within `apart` is one poll at the end of it. Cheap to call often."""
+        job = self._jobs.get(key)
+        if job is None or job.nudged:
+            return
+        now = self._clock.monotonic()
+        due = job.nudged_at = max(now, job.nudged_at + apart.total_seconds())
+        if due <= now and key in self._busy:
+            job.asked = True
+            return
+        job.nudged = True
+        if due < job.due:
+            self._push(key, job, due)
+
     def _set(self, key: K, interval: float) -> None:
         job, now = self._jobs.get(key), self._clock.monotonic()
         if job is None:
@@ -135,8 +153,10 @@ class Scheduler(Generic[K]):
         phase = 0.1 + 0.9 * self._share(key) if job.first and job.interval > FIRST_WITHIN else 1.0
         job.first = False
         self._push(key, job, max(job.due + job.interval * phase, now))
+        nudged, job.nudged = job.nudged, False
         if key in self._busy:
-            self.overruns += 1
+            job.asked = job.asked or nudged
+            self.overruns += not nudged
             return
         self._busy.add(key)
         self._crew.start(f"{key}#{next(self._numbers)}", self._run_one(key))

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from watchdog.aio.clock import Clock
 from watchdog.core.errors import SwitchError
 from watchdog.core.events import TrafficSeen, TrafficUnseen
-from watchdog.traffic.interface import TrafficSwitch
+from watchdog.traffic.interface import TrafficSwitch, Watched
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -33,8 +33,13 @@ class Watcher:
         deliver: Callable[[TrafficSeen | TrafficUnseen], None],
         clock: Clock,
         edition: Callable[[], int] = int,
+        closely: Callable[[str], bool] = lambda _: False,
     ) -> None:
-        """`edition` answers the world's: which configuration a look is begun under."""
+        """`edition` answers the world's: which configuration a look is begun under.
+
+        A service that is watched `closely`, because it is being switched, is read; for the others a glance will do.
+        """
+        self._closely = closely
         self._clock = clock
         self._edition = edition
         self._switches = switches
@@ -51,7 +56,10 @@ class Watcher:
             return
         try:
             async with asyncio.timeout(LIMIT.total_seconds()):
-                state = await switch.read()
+                if isinstance(switch, Watched) and not self._closely(service):
+                    state = await switch.glance()
+                else:
+                    state = await switch.read()
             state = replace(state, read_at=min(state.read_at, begun))
         except SwitchError as error:
             self._unseen(service, str(error), edition)

@@ -6,8 +6,10 @@ never "undo".
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable
+from typing import Protocol, runtime_checkable
 
+from watchdog.core.happenings import Happening
 from watchdog.core.traffic import Change, Tier, TrafficState
 
 
@@ -56,4 +58,56 @@ class TrafficSwitch(Protocol):
 
     async def aclose(self) -> None:
         """Close connections. Idempotent, never raises."""
+        ...
+
+
+@runtime_checkable
+class Watched(Protocol):
+    """A switch that is told when something changes, and so can be looked at without asking."""
+
+    async def watch(self, changed: Callable[[], None]) -> None:
+        """Call `changed` whenever something that `read` shows may be different, until cancelled.
+
+        May call it too often, also for nothing: the caller looks at most a few times a second. May raise: it is
+        supervised and started again. Returns at once where there is nothing to watch. Never needed for `read`.
+        """
+        ...
+
+    async def glance(self) -> TrafficState:
+        """As `read`, but may be as old as what the watch told last; where that cannot be believed, it is a `read`.
+
+        Never older than what an earlier `read` or `apply` of this switch has shown: a change of our own that the
+        watch does not know of yet would look as if somebody had undone it. Promises and errors as for `read`.
+        """
+        ...
+
+
+@runtime_checkable
+class Suspends(Protocol):
+    """A switch that can keep whoever would undo a change from doing so, when `Change.suspend` asks for it.
+
+    It does so inside `apply`, right before the write; what certainly cannot be suspended is a `SwitchRejected`, and
+    nothing was switched. `TrafficState.suspended` shows it until `resume`.
+    """
+
+    async def resume(self, mark: str) -> str:
+        """Restore what the rollback `mark` suspended, exactly as it was; answers what that is, for people.
+
+        Raises `SwitchRejected` when there is nothing to restore or it is refused, `SwitchConflict` when another
+        rollback suspended it since, `SwitchUnreachable` when nothing was changed for now, `SwitchUnknown` when it may
+        have been. Asking again is safe. Done within twice the switch's timeout.
+        """
+        ...
+
+
+@runtime_checkable
+class Announces(Protocol):
+    """A switch whose target shows people what happened to it."""
+
+    async def announce(self, happening: Happening) -> None:
+        """Show it on the target, once: what is there under its key already is left as it is.
+
+        Raises `SwitchRejected` when it never will be shown, `SwitchUnreachable` when it may be another time.
+        Idempotent, safe to cancel, done within twice the switch's timeout.
+        """
         ...

@@ -13,8 +13,10 @@ from typing import Final
 
 import msgspec
 
+from watchdog.core.errors import SwitchRejected
+from watchdog.core.happenings import Happening
 from watchdog.core.traffic import Change, Tier, TrafficState, VariantState
-from watchdog.traffic.interface import TrafficSwitch
+from watchdog.traffic.interface import Announces, Suspends, TrafficSwitch, Watched
 
 #: Asks one `host:port`: passed, failed, or could not even try. Never raises for what the outside does.
 ReadinessProbe = Callable[[str], Awaitable[bool | None]]
@@ -49,8 +51,25 @@ class WithReadiness:
     async def read(self) -> TrafficState:
         return await self._filled(await self._switch.read())
 
+    async def glance(self) -> TrafficState:
+        switch = self._switch
+        return await self._filled(await (switch.glance() if isinstance(switch, Watched) else switch.read()))
+
+    async def watch(self, changed: Callable[[], None]) -> None:
+        if isinstance(self._switch, Watched):
+            await self._switch.watch(changed)
+
     async def apply(self, change: Change) -> TrafficState:
         return await self._filled(await self._switch.apply(change))
+
+    async def resume(self, mark: str) -> str:
+        if not isinstance(self._switch, Suspends):
+            raise SwitchRejected(f"{self.identity} suspends nothing")
+        return await self._switch.resume(mark)
+
+    async def announce(self, happening: Happening) -> None:
+        if isinstance(self._switch, Announces):
+            await self._switch.announce(happening)
 
     async def inspect(self) -> str | None:
         return await self._switch.inspect()
