@@ -87,6 +87,8 @@ class FakeApi:
         self.asked: list[Asked] = []
         self.before: Callable[[Asked], None] = lambda _: None
         self.fault: Callable[[Asked], Fault | None] = lambda _: None
+        #: Called with the plural after every change: what a controller does at once.
+        self.after: Callable[[str], None] = lambda _: None
         self.retry_after = 1
         self.namespaces: set[str] = set()
         #: What a SelfSubjectAccessReview says no to, as verb and resource.
@@ -119,6 +121,10 @@ class FakeApi:
     def get(self, kind: Kind[Any], namespace: str, name: str) -> Json:
         """An object as it is now."""
         return copy.deepcopy(self._objects[self._key(kind, namespace, name)])
+
+    def all(self, kind: Kind[Any], namespace: str) -> list[Json]:
+        """Every object of a kind in a namespace, by name."""
+        return [copy.deepcopy(self._objects[key]) for key in self._below(self._key(kind, namespace, ""))]
 
     def patch(self, kind: Kind[Any], namespace: str, name: str, body: Json) -> Json:
         """Somebody's merge patch."""
@@ -333,6 +339,7 @@ class FakeApi:
         self._objects[key] = {**thing, "metadata": metadata}
         self._changes[key] = 0 if old is None else self._changes[key] + 1
         self._tell("ADDED" if old is None else "MODIFIED", key)
+        self.after(key[1])
         return copy.deepcopy(self._objects[key])
 
     def _remove(self, key: Key) -> None:
@@ -340,6 +347,7 @@ class FakeApi:
         self._objects[key]["metadata"]["resourceVersion"] = str(self._version)
         self._tell("DELETED", key)
         del self._objects[key]
+        self.after(key[1])
 
     def _tell(self, what: str, key: Key) -> None:
         self._log.append((self._version, what, key, copy.deepcopy(self._objects[key])))

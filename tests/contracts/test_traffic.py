@@ -9,21 +9,28 @@ from typing import Any
 
 import pytest
 
+from tests.contracts.kubernetes_rigs import PARAMS, opened
 from tests.contracts.traffic_rigs import NOW, RIGS, SECRET, Rig, Tools
 from tests.eventually import Eventually
 from watchdog.core.errors import SwitchConflict, SwitchError, SwitchRejected, SwitchUnknown, SwitchUnreachable
 from watchdog.core.traffic import Change, Tier, TrafficState
 
 
-@pytest.fixture(params=list(RIGS))
+@pytest.fixture(params=[*RIGS, *PARAMS])
 async def rig(
     request: pytest.FixtureRequest,
     tmp_path: Path,
     start_haproxy: Callable[..., Any],
     start_nginx: Callable[..., Any],
 ) -> AsyncIterator[Rig]:
-    tools = Tools(folder=tmp_path, start_haproxy=start_haproxy, start_nginx=start_nginx)
-    async with RIGS[request.param].open(tools) as made:
+    tools = Tools(
+        folder=tmp_path,
+        start_haproxy=start_haproxy,
+        start_nginx=start_nginx,
+        kubernetes=lambda: request.getfixturevalue("kubernetes"),
+    )
+    name = request.param
+    async with RIGS[name].open(tools) if name in RIGS else opened(name, tools) as made:
         yield made
         await made.switch.aclose()
 

@@ -22,6 +22,7 @@ from tests.eventually import eventually
 from tests.faults.recorded import Recorded, RecordedSettings, RecordedSwitch
 from tests.faults.socket_proxy import Deed
 from tests.servers.haproxy import HAProxy, Server
+from tests.servers.kubernetes import Kubernetes
 from tests.servers.nginx import Nginx
 from tests.traffic.backend import Backend
 from watchdog.core.traffic import Tier, VariantState
@@ -39,6 +40,10 @@ SECRET = "canary-secret-4711"
 SCRIPT = Path(__file__).parents[1] / "traffic" / "state_file_switch.py"
 
 
+def _nowhere() -> Kubernetes:
+    raise LookupError("this test starts no API server")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Tools:
     """What a rig may build itself from."""
@@ -46,6 +51,7 @@ class Tools:
     folder: Path
     start_haproxy: Callable[[Mapping[str, Sequence[Server]]], HAProxy]
     start_nginx: Callable[[Mapping[int, str]], Nginx]
+    kubernetes: Callable[[], Kubernetes] = _nowhere
 
 
 class Rig(ABC):

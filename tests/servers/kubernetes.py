@@ -7,6 +7,7 @@ Without them the tests marked `kubernetes` are skipped, loudly. There is no kube
 
 from __future__ import annotations
 
+import base64
 import itertools
 import json
 import os
@@ -24,6 +25,7 @@ from tests.servers.certificates import Certificate
 from tests.servers.ports import free_port
 from tests.servers.process import Process, answers
 from tests.servers.require import MISSING
+from watchdog.cluster.objects import Kind
 
 _ASSETS = Path("/usr/local/kubebuilder/bin")
 TOKEN = "admin-token"
@@ -162,6 +164,20 @@ class Kubernetes:
     def get(self, *words: str) -> Any:
         """One object or list, decoded."""
         return json.loads(self.kubectl("get", *words, "-o", "json"))
+
+    def written(self, kind: Kind[Any], namespace: str, name: str) -> int:
+        """How often an object was written since it came to be, by etcd's count; the first time is one."""
+        places = {"services": "services/specs", "ingresses": "ingress"}
+        group = f"{kind.group}/" if "." in kind.group and not kind.group.endswith(".k8s.io") else ""
+        key = f"/registry/{group}{places.get(kind.plural, kind.plural)}/{namespace}/{name}"
+        asked = urllib.request.Request(
+            f"http://127.0.0.1:{self._etcd_port}/v3/kv/range",
+            data=json.dumps({"key": base64.b64encode(key.encode()).decode()}).encode(),
+        )
+        with urllib.request.urlopen(asked, timeout=10.0) as answer:  # noqa: S310 - our own address
+            found = json.loads(answer.read()).get("kvs")
+        assert found, f"etcd has no {key}"
+        return int(found[0]["version"])
 
     def namespace(self, prefix: str = "t") -> str:
         """A new namespace."""
