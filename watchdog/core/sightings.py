@@ -40,7 +40,7 @@ def see(draft: Draft, state: TrafficState) -> None:
         _first_sight(draft, state)
     else:
         for variant in arrivals:
-            _arrive(draft, variant, state, since=before.read_at)
+            _arrive(draft, variant, state, before=before)
     _learn(draft, state)
     if changed and state.live:
         retire(draft, state)
@@ -55,7 +55,7 @@ def see_beside(draft: Draft, before: TrafficState, state: TrafficState, *, but: 
     """Record what arrived between two states on other variants than these."""
     for variant in _arrivals(draft, before, state):
         if variant not in but:
-            _arrive(draft, variant, state, since=before.read_at)
+            _arrive(draft, variant, state, before=before)
 
 
 def _versions(state: TrafficState) -> dict[str, str | None]:
@@ -110,27 +110,63 @@ def _adopt(draft: Draft, variant: str, state: TrafficState) -> None:
     draft.note("deployment_adopted", deployment=record)
 
 
-def _arrive(draft: Draft, variant: str, state: TrafficState, *, since: datetime) -> None:
-    """Traffic came to a variant: an announced deployment, a return to an earlier one, or one nobody announced."""
+def _arrive(draft: Draft, variant: str, state: TrafficState, *, before: TrafficState) -> None:
+    """Traffic came to a variant: an announced deployment, a return to an earlier one, or one nobody announced.
+
+    What was only started again on another variant goes on as what it was: armed as long as it would have been, or not
+    at all. A restart makes nothing good or bad, and there is nothing in it to take back.
+    """
     told = state.told(variant)
     announced = _announced(draft, variant, told)
     if announced is not None:
-        arrive_announced(draft, announced, told, since=since)
+        arrive_announced(draft, announced, told, since=before.read_at)
         return
-    earlier = _earlier(draft, variant, told)
-    version = earlier.version if earlier is not None else told or variant
+    earlier, again = _earlier(draft, variant, told), _started_again(draft, variant, state, before)
+    known = earlier or again
+    version = known.version if known is not None else told or variant
     record = replace(
         _record(draft, version=version, variant=variant, origin=Origin.SEEN, at=draft.now),
-        state=DeploymentState.WATCHING if earlier is None else DeploymentState.RETURN,
-        started_at=min(since, draft.now),
-        named=told is not None if earlier is None else earlier.named,
-        armed=earlier is None,
+        state=DeploymentState.WATCHING if known is None else DeploymentState.RETURN,
+        started_at=min(before.read_at, draft.now),
+        named=told is not None if known is None else known.named,
+        armed=known is None,
         reported=told,
     )
+    if again is not None:
+        record = _goes_on(record, again)
     draft.set_deployment(record)
-    draft.note(f"deployment_{record.state}", deployment=record, why="traffic was seen to move")
+    draft.note(f"deployment_{record.state}", deployment=record, why=_why(again))
     if record.armed:
         start_over(draft)
+
+
+def _started_again(
+    draft: Draft, variant: str, state: TrafficState, before: TrafficState
+) -> Deployment | None:
+    """The deployment that took this variant's traffic until now, where the switch tells that the same thing runs."""
+    content = state.variants[variant].content
+    for name in before.live if content else ():
+        if name != variant and name not in state.live and before.variants[name].content == content:
+            return draft.service.serving(name)
+    return None
+
+
+def _goes_on(record: Deployment, again: Deployment) -> Deployment:
+    """The record of what was only started again: as old as before, and as much in doubt."""
+    return replace(
+        record,
+        state=DeploymentState.WATCHING if again.armed else DeploymentState.RETURN,
+        armed=again.armed,
+        started_at=again.started_at,
+        rollback_allowed=again.rollback_allowed,
+        labels=again.labels,
+    )
+
+
+def _why(again: Deployment | None) -> str:
+    if again is None:
+        return "traffic was seen to move"
+    return f"traffic was seen to move: what was on {again.variant} was started again"
 
 
 def arrive_announced(draft: Draft, announced: Deployment, told: str | None, *, since: datetime) -> None:

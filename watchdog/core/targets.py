@@ -8,6 +8,7 @@ from __future__ import annotations
 import msgspec
 
 from watchdog.core.deployment import Deployment, DeploymentState
+from watchdog.core.traffic import TrafficState
 from watchdog.core.world import ServiceWorld
 
 
@@ -58,7 +59,11 @@ def _candidate(
     told = service.traffic.told(variant) if service.traffic else None
     if not occupant.fits(told):
         return None, ("replaced", f"{variant} now carries {told}, not {occupant.version}")
-    if bad is not None and occupant.version == bad.version:
+    if (
+        bad is not None
+        and occupant.version == bad.version
+        and not differ(service.traffic, variant, bad.variant)
+    ):
         return None, ("same_version", f"{variant} carries the same version {bad.version}")
     stable = _stable(service, occupant)
     if stable is None:
@@ -70,6 +75,13 @@ def _candidate(
             f"{occupant.version} on {variant} was recorded with rollback: forbidden",
         )
     return stable, ("", "")
+
+
+def differ(state: TrafficState | None, one: str, other: str) -> bool:
+    """Whether the switch tells that two variants run different things, whatever their versions are called."""
+    spots = [state.variants.get(name) for name in (one, other)] if state is not None else []
+    contents = {spot.content for spot in spots if spot is not None and spot.content}
+    return len(contents) == 2
 
 
 def _stable(service: ServiceWorld, occupant: Deployment) -> Deployment | None:

@@ -27,6 +27,8 @@ class VariantState(msgspec.Struct, frozen=True, kw_only=True):
     capacity (servers, pods); `ready` is `None` when unknown, which is a veto for a target, never a yes.
     `requests` is the switch's own ever-growing counter of requests sent there, where it has one.
     `addresses` are `host:port` of the units, for a readiness probe; `note` says why something is unknown.
+    `content` tells what runs there apart beyond the version, where the switch knows (a hash, compared for equality):
+    the same version with other settings is another content, and one that was only started again is the same.
     """
 
     weight: int
@@ -36,6 +38,7 @@ class VariantState(msgspec.Struct, frozen=True, kw_only=True):
     requests: int | None = None
     addresses: tuple[str, ...] = ()
     note: str = ""
+    content: str = ""
 
     @property
     def live(self) -> bool:

@@ -101,8 +101,9 @@ def _applied(draft: Draft, rollback: Rollback, event: Outcome) -> None:
     bad = draft.service.deployments.get(rollback.deployment)
     if bad is not None:
         draft.move_deployment(bad, DeploymentEvent.ROLLED_BACK, f"rolled back by {rollback.requested_by}")
-        taint = Taint(version=bad.version, at=draft.now, reason=f"rolled back: {rollback.reason}")
-        draft.change_service(taints=draft.service.taints | {bad.version: taint})
+        if bad.version != rollback.to_version:  # else it is only this variant of it that is bad
+            taint = Taint(version=bad.version, at=draft.now, reason=f"rolled back: {rollback.reason}")
+            draft.change_service(taints=draft.service.taints | {bad.version: taint})
     seen = draft.service.traffic
     if event.state is not None:
         draft.change_service(traffic=event.state)
