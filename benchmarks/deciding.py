@@ -24,7 +24,7 @@ from watchdog.core.rollback import Rollback
 from watchdog.core.step import Stepped, step
 from watchdog.core.turn import Turn
 from watchdog.core.world import World
-from watchdog.store.sql import SqlStore
+from watchdog.store.sqlite import SqliteStore
 
 
 @dataclass(slots=True)
@@ -51,7 +51,7 @@ async def decisions(count: int) -> Decisions:
     """So many decisions, each of a service of its own."""
     taken = Decisions()
     with TemporaryDirectory(prefix="deciding-") as folder:
-        store = SqlStore(f"sqlite:///{folder}/watchdog.db")
+        store = SqliteStore(f"sqlite:///{folder}/watchdog.db")
         await store.open()
         await store.claim(now=datetime.now(UTC))
         try:
@@ -67,7 +67,7 @@ async def decisions(count: int) -> Decisions:
 
 
 async def _round(
-    store: SqlStore, one: World, other: World, head: ChainHead, now: datetime, taken: Decisions
+    store: SqliteStore, one: World, other: World, head: ChainHead, now: datetime, taken: Decisions
 ) -> ChainHead:
     began = time.perf_counter()
     stepped = step(one, bad(next(iter(one.services)), now), now)

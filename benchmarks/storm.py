@@ -21,7 +21,7 @@ from watchdog.core.events import Ticked
 from watchdog.core.message import MessageKind
 from watchdog.core.rollback import RollbackState
 from watchdog.engine.reactor import Reactor
-from watchdog.store.sql import SqlStore
+from watchdog.store.sqlite import SqliteStore
 
 
 @dataclass(slots=True, kw_only=True)
@@ -42,7 +42,7 @@ class Storm:
 async def measure(services: int) -> Storm:
     """Let so many turn red at once."""
     with TemporaryDirectory(prefix="storm-") as folder:
-        store = SqlStore(f"sqlite:///{folder}/watchdog.db")
+        store = SqliteStore(f"sqlite:///{folder}/watchdog.db")
         await store.open()
         await store.claim(now=datetime.now(UTC))
         try:
@@ -51,7 +51,7 @@ async def measure(services: int) -> Storm:
             await store.aclose()
 
 
-async def _measure(store: SqlStore, services: int) -> Storm:
+async def _measure(store: SqliteStore, services: int) -> Storm:
     clock = SystemClock()
     world = red_world(services, clock.now())
     reactor = Reactor(store=store, world=world, head=ChainHead(), effects=nowhere(store, clock), clock=clock)

@@ -23,7 +23,7 @@ from watchdog.core.errors import StoreError
 from watchdog.core.request import Reply, Request
 from watchdog.core.turn import Turn
 from watchdog.store.interface import Store
-from watchdog.store.sql import SqlStore
+from watchdog.store.sqlite import SqliteStore
 from watchdog.testing.store import MemoryStore
 
 V1 = "/api/v1"
@@ -60,7 +60,7 @@ class Reactor:
 @pytest.fixture(params=["memory", "sqlite"])
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
     made: Store = (
-        MemoryStore() if request.param == "memory" else SqlStore(f"sqlite:///{tmp_path}/watchdog.db")
+        MemoryStore() if request.param == "memory" else SqliteStore(f"sqlite:///{tmp_path}/watchdog.db")
     )
     await made.open()
     await made.claim(now=datetime.now(UTC))

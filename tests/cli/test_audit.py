@@ -18,7 +18,7 @@ from tests.api.daemon import chain
 from tests.cli.conftest import invoke
 from watchdog.core.audit import AuditRecord, verify
 from watchdog.core.turn import Turn
-from watchdog.store.sql import SqlStore
+from watchdog.store.sqlite import SqliteStore
 
 Configure = Callable[..., Path]
 
@@ -31,7 +31,7 @@ def recorded(tmp_path: Path) -> Callable[[int], tuple[AuditRecord, ...]]:
         records = chain(count)
 
         async def write() -> None:
-            store = SqlStore(f"sqlite:///{tmp_path}/watchdog.db")
+            store = SqliteStore(f"sqlite:///{tmp_path}/watchdog.db")
             await store.open()
             await store.claim(now=datetime.now(UTC))
             await store.commit(Turn(audit=records))

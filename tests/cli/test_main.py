@@ -158,11 +158,11 @@ def test_nothing_heavy_is_imported_to_explain_or_to_complete_a_command(
 def test_a_store_that_is_new_or_up_to_date_needs_no_migrations(tmp_path: Path) -> None:
     program = f"""
 import asyncio, sys
-from watchdog.store.sql import SqlStore
+from watchdog.store.sqlite import SqliteStore
 
 async def main():
     for _ in range(2):
-        store = SqlStore("sqlite:///{tmp_path}/watchdog.db")
+        store = SqliteStore("sqlite:///{tmp_path}/watchdog.db")
         await store.open()
         await store.aclose()
 

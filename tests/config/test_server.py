@@ -121,46 +121,6 @@ def test_the_store_and_the_pause_file_have_their_places(draft: Draft) -> None:
     assert loaded.pause_file == Path("/var/lib/watchdog/pause")
 
 
-@pytest.mark.parametrize(
-    ("url", "path"),
-    [
-        ("sqlite:///a/b.db", "{folder}/a/b.db"),
-        ("sqlite:////a/b.db", "/a/b.db"),
-        ("sqlite:///b", "{folder}/b"),
-    ],
-)
-def test_a_relative_store_starts_from_the_configuration(draft: Draft, url: str, path: str) -> None:
-    draft.insert(f'store: {{url: "{url}"}}\npause_file: stop\n')
-
-    loaded = draft.load()
-
-    assert loaded.store_url == "sqlite:///" + path.format(folder=draft.folder)
-    assert loaded.pause_file == draft.folder / "stop"
-
-
-@pytest.mark.parametrize(
-    ("url", "said"),
-    [
-        ("sqlite://", "must be a file"),
-        ("sqlite:///", "must be a file"),
-        ("sqlite:///:memory:", "must be a file"),
-        ("sqlite:////var/lib/", "must be a file"),
-        ("sqlite:///a.db?mode=ro", "takes no options"),
-        ("/var/lib/watchdog.db", "expected sqlite:///PATH"),
-        ("sqlit:////a.db", "unknown store 'sqlit'; did you mean 'sqlite'?"),
-        ("postgresql+asyncpg://u:hunter2@db/x", "not available in this release"),
-    ],
-)
-def test_a_store_that_cannot_be_is_refused(draft: Draft, url: str, said: str) -> None:
-    draft.insert(f'store: {{url: "{url}"}}\n')
-
-    (problem,) = draft.problems()
-
-    assert problem.startswith("watchdog.yaml:18:14: ")
-    assert said in problem
-    assert "hunter2" not in problem
-
-
 @pytest.mark.parametrize("leader", ["{kind: single}"])
 def test_one_replica_is_what_there_is(draft: Draft, leader: str) -> None:
     assert draft.insert(f"leader: {leader}\n").problems() == []

@@ -18,7 +18,7 @@ from watchdog.core.events import OutcomeKind
 from watchdog.core.replay import Replayed, replay
 from watchdog.core.request import RequestKind
 from watchdog.core.turn import Turn
-from watchdog.store.sql import SqlStore
+from watchdog.store.sqlite import SqliteStore
 
 DECISIONS = 1000
 #: What happens in a story, and how often beside the rest. It begins with a bad deployment: chance seldom gets so far.
@@ -100,7 +100,7 @@ def exactly_the_same(again: Replayed) -> bool:
 @pytest.mark.timeout(120)
 async def test_a_thousand_decisions_are_reached_again_from_their_records_alone(tmp_path: Path) -> None:
     written = chained()
-    store = SqlStore(f"sqlite:///{tmp_path}/watchdog.db")
+    store = SqliteStore(f"sqlite:///{tmp_path}/watchdog.db")
     await store.open()
     await store.claim(now=datetime.now(UTC))
     try:
@@ -108,7 +108,7 @@ async def test_a_thousand_decisions_are_reached_again_from_their_records_alone(t
             await store.commit(Turn(audit=written[place : place + 100]))
     finally:
         await store.aclose()
-    later = SqlStore(f"sqlite:///{tmp_path}/watchdog.db")
+    later = SqliteStore(f"sqlite:///{tmp_path}/watchdog.db")
     await later.open()
     try:
         kept = [record async for record in later.chain()]

@@ -139,7 +139,7 @@ def test_no_commit_of_the_store_is_without_fault_points() -> None:
         for path in sorted((PACKAGE / "store").glob("*.py"))
         for one in uncovered_commits(path.name, path.read_text())
     ]
-    assert found == ["reader.py: connection.begin()"], "it looks at the schema, and never commits"
+    assert found == ["sqlite.py: connection.begin()"], "it looks at the schema, and never commits"
 
 
 @pytest.mark.parametrize(

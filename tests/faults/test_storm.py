@@ -27,7 +27,7 @@ from watchdog.core.storm import SINGLY
 from watchdog.core.storming import restored
 from watchdog.core.world import World
 from watchdog.engine.reactor import Reactor
-from watchdog.store.sql import SqlStore
+from watchdog.store.sqlite import SqliteStore
 from watchdog.testing.clock import BASE
 
 T = TypeVar("T")
@@ -57,7 +57,7 @@ class Standing(SystemClock):
 class Life:
     """The engine on a store, from one start to the next."""
 
-    def __init__(self, store: SqlStore, clock: Standing) -> None:
+    def __init__(self, store: SqliteStore, clock: Standing) -> None:
         self.store, self.clock = store, clock
         self.reactor: Reactor
 
@@ -111,7 +111,7 @@ def of(records: dict[str, T], name: str) -> list[T]:
 
 @asynccontextmanager
 async def life(folder: Path) -> AsyncIterator[Life]:
-    store = SqlStore(f"sqlite:///{folder}/watchdog.db")
+    store = SqliteStore(f"sqlite:///{folder}/watchdog.db")
     await store.open()
     try:
         yield Life(store, Standing())

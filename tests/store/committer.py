@@ -11,11 +11,11 @@ import itertools
 import sys
 
 from tests.store import samples
-from watchdog.store.sql import SqlStore
+from watchdog.store.sqlite import SqliteStore
 
 
 async def main(url: str, turns: int | None) -> None:
-    store = SqlStore(url)
+    store = SqliteStore(url)
     await store.open()
     await store.claim(now=samples.DAY)
     head = (await store.load(now=samples.DAY)).head

@@ -13,7 +13,7 @@ import pytest
 
 from tests.servers.require import MISSING
 from tests.store import samples
-from watchdog.store.sql import SqlStore
+from watchdog.store.sqlite import SqliteStore
 
 HERE = Path(__file__).parents[2]
 
@@ -29,8 +29,8 @@ def url(database: Path) -> str:
 
 
 @pytest.fixture
-async def store(url: str) -> AsyncIterator[SqlStore]:
-    store = SqlStore(url)
+async def store(url: str) -> AsyncIterator[SqliteStore]:
+    store = SqliteStore(url)
     await store.open()
     await store.claim(now=samples.DAY)
     await store.load(now=samples.DAY)

@@ -20,9 +20,8 @@ from tests.store import samples
 from watchdog.core.errors import StoreError
 from watchdog.core.turn import Turn
 from watchdog.store.migrate import HEAD, REVISIONS, migrate
-from watchdog.store.reader import SqlReader
-from watchdog.store.sql import SqlStore
-from watchdog.store.sqlite import connect_writer
+from watchdog.store.sqlite import SqliteReader, SqliteStore
+from watchdog.store.sqlite_file import connect_writer
 from watchdog.store.tables import metadata
 
 
@@ -76,7 +75,7 @@ def test_the_tables_and_the_migrations_name_the_same_constraints(
 
 def test_a_failed_migration_leaves_nothing_behind(connection: Connection, database: Path) -> None:
     transaction = connection.begin()
-    migrate(connection, database)
+    migrate(connection, str(database))
     transaction.rollback()
     with connection.begin():
         assert inspect(connection).get_table_names() == []
@@ -107,7 +106,7 @@ def test_a_new_store_is_made_as_the_migrations_would_make_it(scripts: Config, tm
     scripts.set_main_option("sqlalchemy.url", f"sqlite:///{migrated}")
     command.upgrade(scripts, "head")
     with connect_writer(made) as connection, connection.begin():
-        migrate(connection, made)
+        migrate(connection, str(made))
     assert schema(made) == schema(migrated)
 
 
@@ -135,7 +134,7 @@ async def test_a_store_of_an_older_release_keeps_what_it_holds(
         connection.execute("INSERT INTO services VALUES ('trips', '{\"name\": \"trips\"}')")
     connection.close()
 
-    store = SqlStore(url)
+    store = SqliteStore(url)
     await store.open()
     await store.claim(now=samples.DAY)
 
@@ -147,18 +146,18 @@ async def test_a_store_of_an_older_release_keeps_what_it_holds(
 
 async def test_an_up_to_date_store_is_not_migrated_again(url: str) -> None:
     for number in range(2):
-        store = SqlStore(url)
+        store = SqliteStore(url)
         await store.open()
         await store.claim(now=samples.DAY)
         await store.commit(Turn(incidents=(samples.incident(number),)))
         await store.aclose()
-    reader = SqlReader(url)
+    reader = SqliteReader(url)
     assert len((await reader.incidents()).items) == 2
     await reader.aclose()
 
 
 async def test_a_store_of_a_newer_release_is_refused_and_left_alone(url: str, database: Path) -> None:
-    store = SqlStore(url)
+    store = SqliteStore(url)
     await store.open()
     await store.claim(now=samples.DAY)
     await store.aclose()
@@ -166,9 +165,9 @@ async def test_a_store_of_a_newer_release_is_refused_and_left_alone(url: str, da
         connection.execute("UPDATE alembic_version SET version_num = '9999'")
     connection.close()
     with pytest.raises(StoreError, match="written by a newer release") as caught:
-        await SqlStore(url).open()
+        await SqliteStore(url).open()
     assert "install that release" in caught.value.advice
-    reader = SqlReader(url)
+    reader = SqliteReader(url)
     with pytest.raises(StoreError, match="written by a newer release"):
         await reader.incidents()
     await reader.aclose()
@@ -179,7 +178,7 @@ async def test_the_database_of_another_program_is_refused_and_left_alone(url: st
         connection.execute("CREATE TABLE songs (title TEXT)")
     connection.close()
     with pytest.raises(StoreError, match=r"another program .*'songs'"):
-        await SqlStore(url).open()
+        await SqliteStore(url).open()
     with sqlite3.connect(database) as connection:
         assert connection.execute("SELECT name FROM sqlite_master").fetchall() == [("songs",)]
     connection.close()

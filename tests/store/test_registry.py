@@ -5,15 +5,14 @@ from __future__ import annotations
 import pytest
 
 from watchdog.core.errors import ConfigError
-from watchdog.store.reader import SqlReader
 from watchdog.store.registry import make_reader, make_store
-from watchdog.store.sql import SqlStore
+from watchdog.store.sqlite import SqliteReader, SqliteStore
 
 
 def test_sqlite_is_a_file() -> None:
     store, reader = make_store("sqlite:////var/lib/w.db"), make_reader("sqlite:////var/lib/w.db")
-    assert isinstance(store, SqlStore)
-    assert isinstance(reader, SqlReader)
+    assert isinstance(store, SqliteStore)
+    assert isinstance(reader, SqliteReader)
     assert str(store.path) == str(reader.path) == "/var/lib/w.db"
 
 

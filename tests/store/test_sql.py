@@ -22,8 +22,7 @@ from watchdog.core.audit import ChainHead, verify
 from watchdog.core.errors import StoreAhead, StoreCorrupt, StoreError, StoreLocked
 from watchdog.core.turn import Turn
 from watchdog.store.interface import Saved
-from watchdog.store.reader import SqlReader
-from watchdog.store.sql import SqlStore
+from watchdog.store.sqlite import SqliteReader, SqliteStore
 
 Start = Callable[..., subprocess.Popen[str]]
 Fails = Callable[..., None]
@@ -48,7 +47,7 @@ def fails_at() -> Iterator[Fails]:
 
 async def opening(url: str) -> StoreError:
     """The error with which opening fails."""
-    store = SqlStore(url)
+    store = SqliteStore(url)
     with pytest.raises(StoreError) as caught:
         await store.open()
     await store.aclose()
@@ -66,7 +65,7 @@ def kill(process: subprocess.Popen[str]) -> list[int]:
 
 
 async def test_the_file_keeps_a_write_ahead_log_and_every_commit_reaches_the_disk(
-    store: SqlStore, database: Path
+    store: SqliteStore, database: Path
 ) -> None:
     await store.commit(Turn(audit=samples.links(ChainHead(), 1)))
     assert database.with_name("watchdog.db-wal").stat().st_size > 0
@@ -76,7 +75,7 @@ async def test_the_file_keeps_a_write_ahead_log_and_every_commit_reaches_the_dis
 
 
 async def test_the_folder_is_made(tmp_path: Path) -> None:
-    store = SqlStore(f"sqlite:///{tmp_path}/a/b/watchdog.db")
+    store = SqliteStore(f"sqlite:///{tmp_path}/a/b/watchdog.db")
     await store.open()
     await store.claim(now=DAY)
     await store.aclose()
@@ -94,7 +93,7 @@ async def test_a_folder_in_place_of_the_file_is_an_error(tmp_path: Path) -> None
     assert "cannot be opened" in str(error)
 
 
-async def test_reads_do_not_wait_for_a_writer(store: SqlStore, database: Path) -> None:
+async def test_reads_do_not_wait_for_a_writer(store: SqliteStore, database: Path) -> None:
     await store.commit(Turn(incidents=(samples.incident(1),)))
     other = sqlite3.connect(database, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
@@ -108,7 +107,7 @@ async def test_reads_do_not_wait_for_a_writer(store: SqlStore, database: Path) -
 
 
 async def test_another_program_that_holds_the_database_is_named_as_the_cause(
-    store: SqlStore, database: Path
+    store: SqliteStore, database: Path
 ) -> None:
     other = sqlite3.connect(database, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
@@ -125,7 +124,7 @@ class TestDoubt:
     """A commit that reports an error, and is on the disk all the same."""
 
     async def test_a_turn_that_is_stored_though_its_commit_failed_counts_as_written(
-        self, store: SqlStore, fails_at: Fails
+        self, store: SqliteStore, fails_at: Fails
     ) -> None:
         heard: list[Turn] = []
         store.on_commit(heard.append)
@@ -138,7 +137,7 @@ class TestDoubt:
         assert [one.seq async for one in store.chain()] == [1, 2]
 
     async def test_a_turn_of_which_nothing_is_stored_is_an_error_and_can_be_written_again(
-        self, store: SqlStore, fails_at: Fails
+        self, store: SqliteStore, fails_at: Fails
     ) -> None:
         turn = Turn(audit=samples.links(ChainHead(), 1))
         fails_at(Point.TURN_WRITTEN)
@@ -148,7 +147,7 @@ class TestDoubt:
         assert [one.seq async for one in store.chain()] == [1]
 
     async def test_when_it_is_found_later_that_it_was_stored_the_process_must_start_afresh(
-        self, store: SqlStore, url: str, database: Path, fails_at: Fails
+        self, store: SqliteStore, url: str, database: Path, fails_at: Fails
     ) -> None:
         first, second = samples.links(ChainHead(), 2)
         away = database.with_name("away")
@@ -162,7 +161,7 @@ class TestDoubt:
             with pytest.raises(StoreAhead, match="afresh"):
                 await store.commit(turn)
         await store.aclose()
-        again = SqlStore(url)
+        again = SqliteStore(url)
         await again.open()
         await again.claim(now=DAY)
         await again.commit(Turn(audit=(second,)))
@@ -180,7 +179,7 @@ class TestLock:
         assert f"{database}.lock" in str(error)
 
         kill(first)
-        store = SqlStore(url)
+        store = SqliteStore(url)
         await store.open()
         await store.claim(now=DAY)
         assert (database.parent / "watchdog.db.lock").read_text() == f"{os.getpid()}\n"
@@ -188,7 +187,7 @@ class TestLock:
         assert (database.parent / "watchdog.db.lock").exists()
 
     async def test_the_same_file_under_another_name_is_locked_too(
-        self, store: SqlStore, database: Path, tmp_path: Path
+        self, store: SqliteStore, database: Path, tmp_path: Path
     ) -> None:
         link = tmp_path / "link.db"
         link.symlink_to(database)
@@ -198,7 +197,7 @@ class TestLock:
         database.write_bytes(b"garbage" * 1000)
         await opening(url)
         database.unlink()
-        store = SqlStore(url)
+        store = SqliteStore(url)
         await store.open()
         await store.claim(now=DAY)
         await store.aclose()
@@ -220,7 +219,7 @@ class TestDamage:
         assert database.read_bytes() == content
 
     async def test_overwritten_pages_are_found_when_the_store_opens(self, url: str, database: Path) -> None:
-        store = SqlStore(url)
+        store = SqliteStore(url)
         await store.open()
         await store.claim(now=DAY)
         await store.commit(Turn(incidents=tuple(samples.incident(n) for n in range(200))))
@@ -233,7 +232,7 @@ class TestDamage:
         assert "damaged" in str(error)
 
     async def test_a_cut_file_is_found_when_the_store_opens(self, url: str, database: Path) -> None:
-        store = SqlStore(url)
+        store = SqliteStore(url)
         await store.open()
         await store.claim(now=DAY)
         await store.commit(Turn(incidents=tuple(samples.incident(n) for n in range(200))))
@@ -242,13 +241,13 @@ class TestDamage:
         assert isinstance(await opening(url), StoreCorrupt)
 
     async def test_a_row_that_is_no_record_is_corrupt_and_named(self, url: str, database: Path) -> None:
-        store = SqlStore(url)
+        store = SqliteStore(url)
         await store.open()
         await store.claim(now=DAY)
         await store.commit(Turn(incidents=(samples.incident(1),)))
         await store.aclose()
         tamper(database, "UPDATE incidents SET doc = '{\"id\": 5}'")
-        store = SqlStore(url)
+        store = SqliteStore(url)
         await store.open()
         await store.claim(now=DAY)
         with pytest.raises(StoreCorrupt, match="Incident"):
@@ -258,7 +257,7 @@ class TestDamage:
         await store.aclose()
 
     async def test_a_file_removed_under_the_daemon_stops_every_write(
-        self, store: SqlStore, database: Path
+        self, store: SqliteStore, database: Path
     ) -> None:
         await store.commit(Turn(incidents=(samples.incident(1),)))
         database.rename(database.with_name("gone.db"))
@@ -268,7 +267,7 @@ class TestDamage:
         database.with_name("gone.db").rename(database)
         await store.commit(Turn(incidents=(samples.incident(2),)))
 
-    async def test_a_second_writer_is_noticed_by_the_chain(self, store: SqlStore, database: Path) -> None:
+    async def test_a_second_writer_is_noticed_by_the_chain(self, store: SqliteStore, database: Path) -> None:
         first = samples.links(ChainHead(), 2)
         await store.commit(Turn(audit=first))
         tamper(database, "DELETE FROM audit WHERE seq = 2")
@@ -306,14 +305,14 @@ def tamper(database: Path, *statements: str) -> None:
 async def test_a_tampered_audit_row_is_found_with_its_number(
     url: str, database: Path, statement: str, seq: int
 ) -> None:
-    store = SqlStore(url)
+    store = SqliteStore(url)
     await store.open()
     await store.claim(now=DAY)
     await store.commit(Turn(audit=samples.links(ChainHead(), 1000)))
     await store.aclose()
     tamper(database, statement)
 
-    reader = SqlReader(url)
+    reader = SqliteReader(url)
     _, fault = verify([record async for record in reader.chain()])
     listed = await reader.audit(limit=2000)
     await reader.aclose()
@@ -336,7 +335,7 @@ async def test_whatever_was_acknowledged_survives_kill_9_and_no_turn_is_half(
         acknowledged = max([before, *kill(process)])
 
         # A reader first: it must cope with whatever log the dead process left.
-        reader = SqlReader(url)
+        reader = SqliteReader(url)
         head, fault = verify([record async for record in reader.chain()])
         assert fault is None
         assert head.seq in {acknowledged, acknowledged + 1}
@@ -349,7 +348,7 @@ async def test_whatever_was_acknowledged_survives_kill_9_and_no_turn_is_half(
         }
     connection.close()
     assert counts == {"incidents": before, "rollbacks": before, "outbox": 2 * before, "audit": before}
-    store = SqlStore(url)
+    store = SqliteStore(url)
     await store.open()
     await store.claim(now=DAY)
     await store.commit(samples.whole_turn(before + 1, (await store.load(now=DAY)).head))
@@ -360,7 +359,7 @@ class TestSmallDisk:
     async def test_a_full_disk_stops_writing_and_freed_space_lets_it_go_on(
         self, small_disk: SmallDisk
     ) -> None:
-        store = SqlStore(f"sqlite:///{small_disk.folder}/watchdog.db")
+        store = SqliteStore(f"sqlite:///{small_disk.folder}/watchdog.db")
         await store.open()
         await store.claim(now=DAY)
         first = samples.whole_turn(1, ChainHead())
@@ -385,7 +384,7 @@ class TestSmallDisk:
         small_disk.fill()
         await store.aclose()
         small_disk.free()
-        again = SqlStore(f"sqlite:///{small_disk.folder}/watchdog.db")
+        again = SqliteStore(f"sqlite:///{small_disk.folder}/watchdog.db")
         await again.open()
         await again.claim(now=DAY)
         assert verify([record async for record in again.chain()]) == (samples.head_of(second.audit), None)
@@ -402,7 +401,7 @@ class TestSmallDisk:
         self, small_disk: SmallDisk
     ) -> None:
         url = f"sqlite:///{small_disk.folder}/watchdog.db"
-        store = SqlStore(url)
+        store = SqliteStore(url)
         await store.open()
         await store.claim(now=DAY)
         await store.commit(Turn(incidents=(samples.incident(1),)))
@@ -412,7 +411,7 @@ class TestSmallDisk:
         error = await opening(url)
         assert "read-only" in str(error)
         assert "writable" in error.advice
-        reader = SqlReader(url)
+        reader = SqliteReader(url)
         assert [i.id for i in (await reader.incidents()).items] == ["i0001"]
         await reader.aclose()
 
@@ -424,9 +423,9 @@ class TestSmallDisk:
 
 class TestReader:
     async def test_it_reads_beside_a_running_daemon_and_sees_every_commit(
-        self, store: SqlStore, url: str
+        self, store: SqliteStore, url: str
     ) -> None:
-        reader = SqlReader(url)
+        reader = SqliteReader(url)
         head = ChainHead()
         for number in range(5):
             turn = samples.whole_turn(number, head)
@@ -438,15 +437,15 @@ class TestReader:
         await reader.aclose()
         await store.commit(samples.whole_turn(9, head))
 
-    async def test_it_cannot_write(self, store: SqlStore, url: str) -> None:
-        reader = SqlReader(url)
+    async def test_it_cannot_write(self, store: SqliteStore, url: str) -> None:
+        reader = SqliteReader(url)
         await reader.outbox_pending()
         with pytest.raises(StoreError, match="read-only"):
             await reader._reads.run(lambda c: c.exec_driver_sql("DELETE FROM audit"))  # noqa: SLF001
         await reader.aclose()
 
     async def test_a_missing_file_is_an_error_and_is_not_made(self, url: str, database: Path) -> None:
-        reader = SqlReader(url)
+        reader = SqliteReader(url)
         with pytest.raises(StoreError, match="no such file") as caught:
             await reader.incidents()
         assert "store: url" in caught.value.advice
@@ -455,20 +454,20 @@ class TestReader:
 
     async def test_a_file_that_is_no_database_is_corrupt(self, url: str, database: Path) -> None:
         database.write_bytes(b"garbage" * 1000)
-        reader = SqlReader(url)
+        reader = SqliteReader(url)
         with pytest.raises(StoreCorrupt):
             await reader.incidents()
         await reader.aclose()
 
     async def test_an_empty_file_is_not_a_store(self, url: str, database: Path) -> None:
         database.touch()
-        reader = SqlReader(url)
+        reader = SqliteReader(url)
         with pytest.raises(StoreError, match="schema is not of this release"):
             await reader.incidents()
         await reader.aclose()
 
     async def test_closing_it_unopened_is_no_error(self, url: str) -> None:
-        reader = SqlReader(url)
+        reader = SqliteReader(url)
         await reader.aclose()
         with pytest.raises(StoreError, match="closed"):
             await reader.incidents()
@@ -476,7 +475,7 @@ class TestReader:
 
 async def test_an_empty_file_becomes_a_store(url: str, database: Path) -> None:
     database.touch()
-    store = SqlStore(url)
+    store = SqliteStore(url)
     await store.open()
     await store.claim(now=DAY)
     assert await store.load(now=DAY) == Saved()
@@ -486,7 +485,7 @@ async def test_an_empty_file_becomes_a_store(url: str, database: Path) -> None:
 async def test_names_with_odd_characters_are_paths_like_others(tmp_path: Path) -> None:
     path = tmp_path / "a b?mode=ro#é%41.db"
     url = f"sqlite:///{tmp_path}/a b%3Fmode=ro%23é%2541.db"
-    store = SqlStore(url)
+    store = SqliteStore(url)
     await store.open()
     await store.claim(now=DAY)
     await store.commit(Turn(incidents=(samples.incident(1),)))

@@ -71,7 +71,7 @@ async def examine(configuration: Configuration, *, clock: Clock | None = None) -
         sources=build_sources(configuration, shared=shared, clock=clock),
         channels=build_channels(configuration, shared=shared, clock=clock),
         switches=build_switches(configuration, dict(probes), shared=shared, clock=clock),
-        reader=make_reader(configuration.store_url),
+        reader=make_reader(configuration.store),
         probes=probes,
     )
     try:

@@ -79,7 +79,7 @@ def _reader(config: Path) -> Reader:
     from watchdog.config.load import load
     from watchdog.store.registry import make_reader
 
-    return make_reader(load(config, environ=os.environ).store_url)
+    return make_reader(load(config, environ=os.environ).store)
 
 
 async def _verified(reader: Reader, wanted: str | None) -> dict[str, Any]:

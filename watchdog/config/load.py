@@ -22,9 +22,10 @@ from watchdog.config.routes import Routes, fallback
 from watchdog.config.rules import Known, Surroundings, compile_rule
 from watchdog.config.schema import PAUSE_FILE, MainShape, ProfileShape, RulesFileShape
 from watchdog.config.secrets import Secrets
-from watchdog.config.server import server_of, store_url_of
+from watchdog.config.server import server_of
 from watchdog.config.services import Services, where
 from watchdog.config.shape import shape
+from watchdog.config.store import StorePlace, store_of
 from watchdog.config.trail import Trail, matches
 from watchdog.config.variables import ADDRESS
 from watchdog.core.reach import is_here
@@ -99,7 +100,9 @@ class _Loader:
             critical=named.critical, normal=named.normal, extended=named.extended, recheck=named.recheck
         )
         server = server_of(root, written.server, problems)
-        store_url = store_url_of(root, written.store.url, self._base, problems)
+        kept = self._providers.check_files(root.get("store"), written.store)
+        whole = "store" not in self._broken
+        store = store_of(root, kept, self._base, problems) if whole else StorePlace(kept.url)
         sources = self._family("source", "sources")
         around = Surroundings.of(intervals, sources, self._providers, known="sources" not in self._broken)
         rules = self._rules(around)
@@ -109,7 +112,8 @@ class _Loader:
         refuse_ourselves(services.entries.values(), ours, self._providers, problems)
         return Configuration(
             path=self._path,
-            store_url=store_url,
+            store_url=store.url,
+            postgres=store.postgres,
             pause_file=self._pause_file(),
             server=server,
             intervals=intervals,

@@ -16,6 +16,7 @@ from watchdog.config.trail import Trail
 from watchdog.core.routing import Route
 from watchdog.core.rule import Rule
 from watchdog.core.service import Intervals, Limits, Service
+from watchdog.postgres.address import PostgresAddress
 from watchdog.settings.model import ProviderSettings
 
 
@@ -80,6 +81,8 @@ class Server:
 class Configuration:
     """Everything a configuration file and its rule files say. `notes` are warnings that do not keep it from loading.
 
+    `store_url` names the store and holds no password; `postgres` is how it is reached when it is no file.
+
     `trail` is what it was read from; two configurations that say the same are equal wherever they stand.
     """
 
@@ -95,6 +98,12 @@ class Configuration:
     channels: dict[str, Provider]
     routes: tuple[Route, ...]
     self_check: tuple[Provider, ...] = ()
+    postgres: PostgresAddress | None = None
     kubernetes: ClusterSettings = field(default_factory=ClusterSettings)
     notes: tuple[Problem, ...] = field(default=(), compare=False)
     trail: Trail = field(default_factory=Trail, compare=False, repr=False)
+
+    @property
+    def store(self) -> str | PostgresAddress:
+        """The store's address, with all that is needed to reach it."""
+        return self.postgres or self.store_url

@@ -30,6 +30,7 @@ from watchdog.config.fields import (
 )
 from watchdog.core.rule import Aggregate, Direction, Severity, Unit
 from watchdog.core.service import GitOps, Mode
+from watchdog.postgres.address import TIMEOUT, Tls
 from watchdog.settings.model import Duration, PositiveDuration, Secret, Settings
 
 STORE_URL = "sqlite:////var/lib/watchdog/watchdog.db"
@@ -222,7 +223,15 @@ class StoreShape(Settings):
     """`store`."""
 
     url: str = STORE_URL
-    """`sqlite:////absolute/path` or `sqlite:///relative/path`."""
+    """`sqlite:////absolute/path`, `sqlite:///relative/path` or `postgresql://USER@HOST:5432/DATABASE`."""
+    password: Secret | None = None
+    """Of the user in the URL. PostgreSQL only, as are the keys below."""
+    tls: Tls | None = None
+    """`disable`, `prefer`, `require` or `verify-full`; `verify-full` with `ca_file`, else `prefer`."""
+    ca_file: Path | None = None
+    """Certificate authorities (PEM) to trust instead of the system's."""
+    timeout: PositiveDuration = TIMEOUT
+    """Longest time for a transaction, and for a connection: 1s to 1m."""
 
 
 class TokenShape(Settings):

@@ -1,24 +1,21 @@
-"""Where the API listens, who may use it, and where the store is.
+"""Where the API listens, and who may use it.
 
-This module must never open a port or a file.
+This module must never open a port.
 """
 
 from __future__ import annotations
 
 import ipaddress
 import re
-from pathlib import Path
 
 from watchdog.config.loaded import Server, Token
 from watchdog.config.nodes import Node
-from watchdog.config.problems import Problems, quote, unknown
+from watchdog.config.problems import Problems, quote
 from watchdog.config.schema import ServerShape
 
 _LISTEN = re.compile(r"(?:\[(?P<six>[^\[\]\s]+)\]|(?P<host>[^\[\]:\s]+)):(?P<port>\d{1,5})")
 #: Shorter ones can be guessed over the network. Worth a word, no more: who may reach the port is the owner's matter.
 _SHORTEST_TOKEN = 16
-_SQLITE = "sqlite:///"
-_LATER_STORES = ("postgresql", "postgres")
 
 
 def server_of(root: Node, written: ServerShape, problems: Problems) -> Server:
@@ -79,30 +76,3 @@ def _check_tokens(root: Node, tokens: tuple[Token, ...], problems: Problems) -> 
         elif len(secret) < _SHORTEST_TOKEN:
             problems.note(at, f"a token of fewer than {_SHORTEST_TOKEN} characters can be guessed")
         owners.setdefault(secret, token.name)
-
-
-def store_url_of(root: Node, url: str, base: Path, problems: Problems) -> str:
-    """The store's URL with an absolute path; relative ones start from `base`."""
-    at = root.at_value("store", "url")
-    place = root.get("store", "url")
-    if place is not None and place.tag and not url.startswith(_SQLITE):
-        problems.add(at, f"{place.describe()} is no store; expected {_SQLITE}PATH")
-        return url
-    scheme, separator, _ = url.partition("://")
-    if scheme.split("+")[0] in _LATER_STORES and separator:
-        problems.add(at, "a PostgreSQL store is not available in this release; write sqlite:////PATH")
-        return url
-    if not separator:
-        problems.add(at, f"expected {_SQLITE}PATH; an absolute path has a slash of its own ({_SQLITE}/var/…)")
-        return url
-    if scheme != "sqlite":
-        problems.add(at, unknown("store", scheme, ("sqlite", "postgresql")))
-        return url
-    path = url.removeprefix(_SQLITE)
-    if path == url or not path or path == ":memory:" or path.endswith("/"):
-        problems.add(at, f"the store must be a file, which survives a restart: {_SQLITE}/PATH")
-    elif "?" in path or "#" in path:
-        problems.add(at, "a store takes no options behind its path")
-    else:
-        return f"{_SQLITE}{(base / path).absolute()}"
-    return url

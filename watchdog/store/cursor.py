@@ -13,8 +13,8 @@ from typing import TypeVar
 import msgspec
 
 T = TypeVar("T")
-#: Above every sequence number that a database can hold.
-_LARGEST = 2**63
+#: Above every sequence number that the tables can hold.
+_LARGEST = 2**31
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
 
 

@@ -12,7 +12,7 @@ import contextlib
 import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
@@ -21,6 +21,30 @@ from watchdog.aio.faultpoint import Transaction, passing
 from watchdog.core.errors import StoreError
 
 R = TypeVar("R")
+
+
+class Works(Protocol):
+    """Runs works one after the other, each in one transaction: `Lane` on a thread, `RemoteLane` on the loop."""
+
+    async def run(
+        self,
+        work: Callable[[Connection], R],
+        then: Callable[[R], None] | None = None,
+        *,
+        during: Transaction | None = None,
+    ) -> R:
+        """Run `work` in one transaction; `then` hears of its success on the loop, even if the caller is gone.
+
+        `during` are the fault points of one that writes.
+
+        Cancelled while waiting for its turn, nothing is done. Cancelled later, the work still runs to its end, whole
+        or not at all, before the next one starts. Raises `StoreError`.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Wait for the running work, then close. Idempotent, never raises."""
+        ...
 
 
 class Lane:

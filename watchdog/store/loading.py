@@ -31,8 +31,7 @@ RECENT_FOR = timedelta(hours=24)
 
 def read_saved(connection: Connection, now: datetime) -> Saved:
     """Everything that is needed to go on, oldest first."""
-    services, checks, requests = tables.services, tables.checks, tables.requests
-    unanswered = select(requests.c.doc).where(requests.c.state == "open").order_by(requests.c.number)
+    services, checks = tables.services, tables.checks
     return Saved(
         services=_values(connection, ServiceRecord, select(services.c.doc).order_by(services.c.name)),
         deployments=_values(connection, Deployment, _deployments()),
@@ -40,7 +39,7 @@ def read_saved(connection: Connection, now: datetime) -> Saved:
         silences=_values(connection, Silence, _silences()),
         rollbacks=_values(connection, Rollback, _rollbacks(now)),
         checks=_values(connection, CheckRecord, select(checks.c.doc).order_by(*checks.primary_key)),
-        requests=_values(connection, Request, unanswered),
+        requests=read_unanswered(connection),
         head=read_head(connection),
     )
 
@@ -55,6 +54,16 @@ def read_due(connection: Connection, now: datetime, limit: int) -> tuple[Outgoin
         .limit(limit)
     )
     return _values(connection, Outgoing, query)
+
+
+def read_unanswered(connection: Connection) -> tuple[Request, ...]:
+    """Requests that nobody answered yet, in the order in which they were stored."""
+    table = tables.requests
+    # Two processes may have stored theirs at the same moment, under the same number.
+    query = (
+        select(table.c.doc).where(table.c.state == "open").order_by(table.c.number, table.c.at, table.c.id)
+    )
+    return _values(connection, Request, query)
 
 
 def read_reply(connection: Connection, request: str) -> Reply | None:

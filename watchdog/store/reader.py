@@ -1,4 +1,4 @@
-"""Reading a SQL store, beside the daemon that writes it or without one.
+"""Reading a SQL store: lists, single records, the chain. What SQLite and PostgreSQL have in common.
 
 Reads have a connection of their own: they never wait for a writer, and a writer never waits for them. This module must
 never write.
@@ -23,11 +23,8 @@ from watchdog.core.silence import Silence
 from watchdog.store import tables
 from watchdog.store.codec import decode, stamp
 from watchdog.store.cursor import read_number_cursor, read_time_cursor, write_cursor
-from watchdog.store.faults import explain
 from watchdog.store.interface import Page
-from watchdog.store.lane import Lane
-from watchdog.store.migrate import require_head
-from watchdog.store.sqlite import connect_reader, path_of
+from watchdog.store.lane import Works
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -36,11 +33,11 @@ BATCH = 500
 
 
 class SqlReader:
-    """Looks at a SQLite file without locking it. Opened by the first read; raises `ConfigError` for a bad address."""
+    """The lists of the store at `place`, read by works that run on `reads`."""
 
-    def __init__(self, url: str) -> None:
-        self.path = path_of(url)
-        self._reads = Lane("store-reader", self._connect, self._explain)
+    def __init__(self, place: str, reads: Works) -> None:
+        self.place = place
+        self._reads = reads
 
     async def deployments(
         self, *, service: str | None = None, cursor: str | None = None, limit: int = 50
@@ -142,19 +139,6 @@ class SqlReader:
         items = tuple(decode(row.doc, shape) for row in rows[:limit])
         more = write_cursor(table.name, rows[limit - 1].at, rows[limit - 1].id) if len(rows) > limit else None
         return Page(items=items, next=more)
-
-    def _connect(self) -> Connection:
-        connection = connect_reader(self.path)
-        try:
-            with connection.begin():
-                require_head(connection, self.path)
-        except BaseException:
-            connection.close()
-            raise
-        return connection
-
-    def _explain(self, error: Exception) -> StoreError:
-        return explain(error, self.path)
 
 
 def check_limit(limit: int) -> int:

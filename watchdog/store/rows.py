@@ -67,11 +67,10 @@ def outgoing_row(outgoing: Outgoing) -> Row:
     }
 
 
-def request_row(request: Request, number: int) -> Row:
-    """A request's row."""
+def request_row(request: Request) -> Row:
+    """A request's row without its number."""
     return {
         "id": request.id,
-        "number": number,
         "state": "open",
         "at": stamp(request.at),
         "doc": encode(request),

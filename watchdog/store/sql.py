@@ -1,14 +1,15 @@
-"""The store in a SQL database: one writer, one transaction a turn, on the disk before `commit` returns.
+"""The store in a SQL database: one writer, one transaction a turn, durable before `commit` returns.
 
-Every write looks in its own transaction whether this process is still the one that claimed the store last.
-
-This module must never decide what is written, nor retry: after a `StoreError` nothing of that call is stored, and it
-is the caller who may do nothing more until a write works again. A commit can report an error and be on the disk all
-the same: the last link of its chain tells.
+Every write looks in its own transaction whether this process is still the one that claimed the store last. This module
+must never decide what is written, nor retry: after a `StoreError` nothing of that call is stored, and it is the caller
+who may do nothing more until a write works again. A commit can report an error and be stored all the same: the last
+link of its chain tells.
 """
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import itertools
 from collections.abc import Callable
 from datetime import datetime
@@ -23,14 +24,13 @@ from watchdog.core.message import Outgoing, OutgoingState
 from watchdog.core.request import Reply, Request
 from watchdog.core.turn import Turn
 from watchdog.store.announcer import Announcer
+from watchdog.store.hearing import Hearing
 from watchdog.store.interface import Saved
-from watchdog.store.lane import Lane
-from watchdog.store.loading import read_due, read_reply, read_saved
-from watchdog.store.lock import HostLock
+from watchdog.store.lane import Works
+from watchdog.store.loading import read_due, read_reply, read_saved, read_unanswered
 from watchdog.store.migrate import migrate
 from watchdog.store.reader import SqlReader
 from watchdog.store.rows import request_row, turn_rows
-from watchdog.store.sqlite import connect_writer
 from watchdog.store.statements import (
     read_head,
     read_next_number,
@@ -45,29 +45,36 @@ R = TypeVar("R")
 
 
 class SqlStore(SqlReader):
-    """A store in the SQLite file that `url` names. Raises `ConfigError` for an address that names none."""
+    """What both databases have in common. `look_every`: seconds after which to look for what other processes stored.
 
-    def __init__(self, url: str) -> None:
-        super().__init__(url)
-        self._lock = HostLock(self.path)
-        self._writes = Lane("store-writer", self._connect_writer, self._explain)
+    `None` where there are no others.
+    """
+
+    def __init__(self, place: str, *, reads: Works, writes: Works, look_every: float | None = None) -> None:
+        super().__init__(place, reads)
+        self._writes = writes
+        self._look_every = look_every
         self._announcer = Announcer()
+        self._hearing = Hearing(self._announcer.requested)
+        self._listening: asyncio.Task[None] | None = None
         self._head = ChainHead()
         self._doubt: ChainHead | None = None
         self._epoch: int | None = None
         self._numbers = itertools.count(1)
-        self._inode: tuple[int, int] | None = None
         self._opened = False
 
     async def open(self) -> None:
         try:
-            self._numbers = itertools.count(await self._writes.run(self._prepare, during=OPENING))
+            await self._writes.run(self._prepare, during=OPENING)
         except BaseException:
             await self.aclose()
             raise
         self._opened = True
 
     async def claim(self, *, now: datetime) -> int:
+        self._require_open()
+        await self._stop_listening()
+
         def work(connection: Connection) -> tuple[int, ChainHead, int]:
             return write_claim(connection, now), read_head(connection), read_next_number(connection)
 
@@ -80,8 +87,19 @@ class SqlStore(SqlReader):
         return epoch
 
     async def load(self, *, now: datetime) -> Saved:
+        def work(connection: Connection) -> Saved:
+            self._at_one_moment(connection)
+            return read_saved(connection, now)
+
+        def then(saved: Saved) -> None:
+            if self._epoch is not None:
+                self._hearing.start(saved.requests)
+
         # On the writer's lane: whoever was cancelled in a commit reads here what became of it.
-        return await self._write(lambda connection: read_saved(connection, now), during=OPENING)
+        saved = await self._write(work, then, during=OPENING)
+        if self._epoch is not None and self._look_every is not None and self._listening is None:
+            self._listening = asyncio.create_task(self._listen(self._look_every), name="store: requests")
+        return saved
 
     async def commit(self, turn: Turn) -> None:
         self._require_open()
@@ -114,26 +132,26 @@ class SqlStore(SqlReader):
 
     async def _know_the_last(self) -> None:
         """Nothing is written while it is not known whether the last turn was."""
-        if self._doubt is not None and await self._read(read_head) == self._doubt:
+        if self._doubt is not None and await self._head_for_sure() == self._doubt:
             raise StoreAhead(
-                f"store {self.path}: a turn is stored that could not be written, as it seemed; starting afresh from it"
+                f"store {self.place}: a turn is stored that could not be written, as it seemed; starting afresh from it"
             )
         self._doubt = None
 
     async def _is_stored(self, end: ChainHead) -> bool:
         """Whether the chain ends so. False when it cannot be read: then the next turn asks again."""
         try:
-            return await self._read(read_head) == end
+            return await self._head_for_sure() == end
         except StoreError:
             return False
 
     async def submit(self, request: Request) -> None:
         self._require_open()
-        row = request_row(request, next(self._numbers))
+        row = request_row(request)
 
         def then(is_new: bool) -> None:  # noqa: FBT001  the lane hands over what the work answered
             if is_new:
-                self._announcer.requested(request)
+                self._hearing.stored(request)
 
         await self._write(lambda connection: write_request(connection, row), then, during=REQUEST)
 
@@ -144,7 +162,13 @@ class SqlStore(SqlReader):
         future = self._announcer.expect(request)
         try:
             answered = await self._read(lambda connection: read_reply(connection, request))
-            return answered if answered is not None else await future
+            while answered is None:
+                done, _ = await asyncio.wait([future], timeout=self._look_every)
+                if done:
+                    return future.result()
+                with contextlib.suppress(StoreError):  # it is looked at again; whoever waits gives up in time
+                    answered = await self._read(lambda connection: read_reply(connection, request))
+            return answered
         finally:
             self._announcer.forget(request, future)
 
@@ -174,10 +198,29 @@ class SqlStore(SqlReader):
 
     async def aclose(self) -> None:
         self._opened = False
+        await self._stop_listening()
         await self._reads.aclose()
         await self._writes.aclose()
         self._announcer.close()
-        self._lock.release()
+
+    async def _listen(self, every: float) -> None:
+        """Find the requests that other processes store, until cancelled."""
+        while True:
+            look = self._hearing.look()
+            with contextlib.suppress(StoreError):  # the reactor tells about a store that does not work
+                self._hearing.looked(look, await self._read(read_unanswered))
+            await asyncio.sleep(every)
+
+    async def _stop_listening(self) -> None:
+        self._hearing.stop()
+        task, self._listening = self._listening, None
+        if task is not None:
+            task.cancel()
+            await asyncio.wait([task])
+
+    async def _head_for_sure(self) -> ChainHead:
+        """Where the chain ends, with no transaction under way that could still change it."""
+        return await self._read(read_head)
 
     async def _read(self, work: Callable[[Connection], R]) -> R:
         self._require_open()
@@ -191,24 +234,13 @@ class SqlStore(SqlReader):
         during: Transaction,
     ) -> R:
         self._require_open()
+        return await self._writes.run(work, then, during=during)
 
-        def in_place(connection: Connection) -> R:
-            self._require_same_file()
-            return work(connection)
+    def _prepare(self, connection: Connection) -> None:
+        migrate(connection, self.place)
 
-        return await self._writes.run(in_place, then, during=during)
-
-    def _prepare(self, connection: Connection) -> int:
-        migrate(connection, self.path)
-        return read_next_number(connection)
-
-    def _connect_writer(self) -> Connection:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._lock.acquire()
-        connection = connect_writer(self.path)
-        status = self.path.stat()
-        self._inode = (status.st_dev, status.st_ino)
-        return connection
+    def _at_one_moment(self, connection: Connection) -> None:
+        """Let all statements of the transaction that begins see the same."""
 
     def _require_open(self) -> None:
         if not self._opened:
@@ -218,18 +250,6 @@ class SqlStore(SqlReader):
         if self._epoch is None:
             raise StoreError("the store was not claimed: this process is not its writer")
         return self._epoch
-
-    def _require_same_file(self) -> None:
-        # SQLite goes on writing into a file that was removed; what it writes there is lost at the next start.
-        try:
-            status = self.path.stat()
-        except FileNotFoundError:
-            status = None
-        if status is None or (status.st_dev, status.st_ino) != self._inode:
-            raise StoreError(
-                f"store {self.path}: the file was removed or replaced while the watchdog was using it",
-                advice="put the file back, or restart the watchdog to go on with what is there now",
-            )
 
 
 def _end_of(turn: Turn) -> ChainHead | None:

@@ -1,17 +1,18 @@
 """What is written, statement by statement. Each function runs inside the transaction of its caller.
 
-SQLite and PostgreSQL say "insert or update" in the same way; only the import says which one speaks. This module must
-never begin or end a transaction.
+SQLite and PostgreSQL say "insert or update" in the same way, each through a function of its own dialect. This module
+must never begin or end a transaction.
 """
 
 from __future__ import annotations
 
 from datetime import datetime
+from functools import cache
+from importlib import import_module
+from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import Connection, Table, bindparam, case, delete, func, insert, select, update
-from sqlalchemy.dialects.sqlite import Insert
-from sqlalchemy.dialects.sqlite import insert as insert_or
+from sqlalchemy import Connection, Insert, Table, bindparam, case, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from watchdog.core.audit import ChainHead, verify
@@ -22,27 +23,55 @@ from watchdog.store.codec import decode
 from watchdog.store.rows import Row, TurnRows, outgoing_row
 
 
-def _upsert(table: Table) -> Insert:
-    statement = insert_or(table)
-    keys = [column.name for column in table.primary_key]
-    values = {column.name: statement.excluded[column.name] for column in table.c if column.name not in keys}
-    return statement.on_conflict_do_update(index_elements=keys, set_=values)
+class _Inserts(NamedTuple):
+    """What is inserted unless it is there already, in the words of one dialect."""
+
+    services: Insert
+    deployments: Insert
+    incidents: Insert
+    silences: Insert
+    rollbacks: Insert
+    checks: Insert
+    enqueue: Insert
+    ask: Insert
+    claim: Insert
 
 
-_SERVICES = _upsert(tables.services)
-_DEPLOYMENTS = _upsert(tables.deployments)
-_INCIDENTS = _upsert(tables.incidents)
-_SILENCES = _upsert(tables.silences)
-_ROLLBACKS = _upsert(tables.rollbacks)
-_CHECKS = _upsert(tables.checks)
+@cache
+def _inserts(dialect: str) -> _Inserts:
+    insert_or: Any = import_module(f"sqlalchemy.dialects.{dialect}").insert
+
+    def upsert(table: Table) -> Any:
+        statement = insert_or(table)
+        keys = [column.name for column in table.primary_key]
+        values = {
+            column.name: statement.excluded[column.name] for column in table.c if column.name not in keys
+        }
+        return statement.on_conflict_do_update(index_elements=keys, set_=values)
+
+    claim, stored = insert_or(tables.writer), tables.writer.c.epoch
+    asked = claim.excluded["epoch"]
+    higher = case((asked > stored, asked), else_=stored + 1)
+    place = select(func.coalesce(func.max(tables.requests.c.number), 0) + 1).scalar_subquery()
+    return _Inserts(
+        services=upsert(tables.services),
+        deployments=upsert(tables.deployments),
+        incidents=upsert(tables.incidents),
+        silences=upsert(tables.silences),
+        rollbacks=upsert(tables.rollbacks),
+        checks=upsert(tables.checks),
+        enqueue=insert_or(tables.outbox).on_conflict_do_nothing(index_elements=["key"]),
+        ask=insert_or(tables.requests).values(number=place).on_conflict_do_nothing(index_elements=["id"]),
+        claim=claim.on_conflict_do_update(index_elements=["id"], set_={"epoch": higher}),
+    )
+
+
 _FORGET = delete(tables.checks).where(
     *(column == bindparam(column.name) for column in tables.checks.primary_key)
 )
-_ENQUEUE = insert_or(tables.outbox).on_conflict_do_nothing(index_elements=["key"])
 _SETTLE = update(tables.outbox).where(tables.outbox.c.key == bindparam("of"))
 _LINK = insert(tables.audit)
 _HEAD = select(tables.audit.c.seq, tables.audit.c.hash).order_by(tables.audit.c.seq.desc()).limit(1)
-_ASK = insert_or(tables.requests).on_conflict_do_nothing(index_elements=["id"])
 _ANSWER = (
     update(tables.requests)
     .where(tables.requests.c.id == bindparam("of"))
@@ -52,29 +81,30 @@ _ANSWER = (
 _WRITER = select(tables.writer.c.epoch).where(tables.writer.c.id == 1).with_for_update(read=True)
 
 
-def _outranking() -> Insert:
-    statement, stored = insert_or(tables.writer), tables.writer.c.epoch
-    asked = statement.excluded["epoch"]
-    higher = case((asked > stored, asked), else_=stored + 1)
-    return statement.on_conflict_do_update(index_elements=["id"], set_={"epoch": higher})
-
-
-_CLAIM = _outranking()
-
-
 def write_claim(connection: Connection, now: datetime) -> int:
     """Become the writer; answers the epoch: the seconds since 1970, or one more than the one before."""
-    connection.execute(_CLAIM, {"id": 1, "epoch": int(now.timestamp())})
+    connection.execute(_inserts(connection.dialect.name).claim, {"id": 1, "epoch": int(now.timestamp())})
     return int(connection.execute(_WRITER).scalar_one())
 
 
 def require_writer(connection: Connection, epoch: int) -> None:
     """Raises `StoreAhead` when another process claimed the store after `epoch`."""
     stored = connection.execute(_WRITER).scalar_one_or_none()
-    if stored != epoch:
+    if stored == epoch:
+        return
+    if stored is None or stored < epoch:
         raise StoreAhead(
-            f"another watchdog became the writer of the store (epoch {stored}; this one had {epoch}): starting afresh"
+            f"the store is older than what this watchdog wrote (epoch {stored or 0}, not {epoch}): starting afresh"
         )
+    raise StoreAhead(
+        f"another watchdog became the writer of the store (epoch {stored} after {epoch}): starting afresh"
+    )
+
+
+def read_head_for_sure(connection: Connection) -> ChainHead:
+    """Where the chain ends, once no transaction of any writer can come to an end any more: waits for all of them."""
+    connection.execute(_WRITER.with_for_update())
+    return read_head(connection)
 
 
 def write_turn(connection: Connection, rows: TurnRows, head: ChainHead) -> ChainHead:
@@ -84,14 +114,15 @@ def write_turn(connection: Connection, rows: TurnRows, head: ChainHead) -> Chain
     what checks remember.
     """
     _require_end(connection, head)
+    inserts = _inserts(connection.dialect.name)
     for statement, records in (
         (_FORGET, rows.forgotten),
-        (_SERVICES, rows.services),
-        (_DEPLOYMENTS, rows.deployments),
-        (_INCIDENTS, rows.incidents),
-        (_SILENCES, rows.silences),
-        (_CHECKS, rows.checks),
-        (_ENQUEUE, rows.outbox),
+        (inserts.services, rows.services),
+        (inserts.deployments, rows.deployments),
+        (inserts.incidents, rows.incidents),
+        (inserts.silences, rows.silences),
+        (inserts.checks, rows.checks),
+        (inserts.enqueue, rows.outbox),
         (_ANSWER, rows.replies),
     ):
         if records:
@@ -109,7 +140,7 @@ def read_head(connection: Connection) -> ChainHead:
 
 def write_request(connection: Connection, row: Row) -> bool:
     """Store a request; answers whether it is new."""
-    return connection.execute(_ASK, row).rowcount == 1
+    return connection.execute(_inserts(connection.dialect.name).ask, row).rowcount == 1
 
 
 def write_settled(
@@ -122,9 +153,8 @@ def write_settled(
     sent_at: datetime | None,
 ) -> None:
     """Record one attempt at a message. Raises `StoreError` for a message that is not there."""
-    doc = connection.execute(
-        select(tables.outbox.c.doc).where(tables.outbox.c.key == key)
-    ).scalar_one_or_none()
+    query = select(tables.outbox.c.doc).where(tables.outbox.c.key == key).with_for_update()
+    doc = connection.execute(query).scalar_one_or_none()
     if doc is None:
         raise StoreError(f"there is no message {key!r} in the outbox")
     message = decode(doc, Outgoing)
@@ -140,12 +170,10 @@ def write_settled(
 
 
 def read_next_number(connection: Connection) -> int:
-    """The first free place in the order of messages and requests."""
-    highest = [
-        connection.execute(select(func.coalesce(func.max(table.c.number), 0))).scalar_one()
-        for table in (tables.outbox, tables.requests)
-    ]
-    return int(max(highest)) + 1
+    """The first free place in the order of messages."""
+    return (
+        int(connection.execute(select(func.coalesce(func.max(tables.outbox.c.number), 0))).scalar_one()) + 1
+    )
 
 
 def follow(rows: TurnRows, head: ChainHead) -> ChainHead:
@@ -158,7 +186,7 @@ def follow(rows: TurnRows, head: ChainHead) -> ChainHead:
 
 def _write_rollbacks(connection: Connection, records: list[Row]) -> None:
     try:
-        connection.execute(_ROLLBACKS, records)
+        connection.execute(_inserts(connection.dialect.name).rollbacks, records)
     except IntegrityError as error:
         keys = ", ".join(sorted(record["key"] for record in records))
         raise StoreError(f"a rollback with the key {keys} exists already, under another id") from error
@@ -169,7 +197,8 @@ def _require_end(connection: Connection, head: ChainHead) -> None:
     if stored != head:
         raise StoreError(
             f"the audit chain ends at {stored.seq}, but this process wrote it up to {head.seq}: another one wrote too",
-            advice="only one watchdog may use a store; stop the others, then restart this one",
+            advice="only one watchdog may use a store, and a failover may lose nothing; stop the others, then restart "
+            "this one",
         )
 
 

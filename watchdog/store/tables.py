@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, String, Table, Text, UniqueConstraint
 
+from watchdog.store.keys import Key
+
 metadata = MetaData(
     naming_convention={
         "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -18,6 +20,9 @@ metadata = MetaData(
         "pk": "pk_%(table_name)s",
     }
 )
+
+#: Text that is looked up and sorted. On PostgreSQL in the order of its characters, which no locale or release changes.
+KEY = String().with_variant(Key(), "postgresql")
 
 #: One row: who may write. Its epoch is the fence that every write looks at in its own transaction.
 writer = Table(
@@ -30,17 +35,17 @@ writer = Table(
 services = Table(
     "services",
     metadata,
-    Column("name", String, primary_key=True),
+    Column("name", KEY, primary_key=True),
     Column("doc", Text, nullable=False),
 )
 
 deployments = Table(
     "deployments",
     metadata,
-    Column("id", String, primary_key=True),
-    Column("service", String, nullable=False),
-    Column("state", String, nullable=False),
-    Column("at", String, nullable=False),  # recorded_at, which never changes
+    Column("id", KEY, primary_key=True),
+    Column("service", KEY, nullable=False),
+    Column("state", KEY, nullable=False),
+    Column("at", KEY, nullable=False),  # recorded_at, which never changes
     Column("doc", Text, nullable=False),
     Index(None, "at", "id"),
     Index(None, "service", "at", "id"),
@@ -50,11 +55,11 @@ deployments = Table(
 incidents = Table(
     "incidents",
     metadata,
-    Column("id", String, primary_key=True),
-    Column("kind", String, nullable=False),
-    Column("state", String, nullable=False),
-    Column("service", String, nullable=False),  # empty for an incident of a source
-    Column("at", String, nullable=False),  # opened_at
+    Column("id", KEY, primary_key=True),
+    Column("kind", KEY, nullable=False),
+    Column("state", KEY, nullable=False),
+    Column("service", KEY, nullable=False),  # empty for an incident of a source
+    Column("at", KEY, nullable=False),  # opened_at
     Column("doc", Text, nullable=False),
     Index(None, "at", "id"),
     Index(None, "service", "at", "id"),
@@ -64,9 +69,9 @@ incidents = Table(
 silences = Table(
     "silences",
     metadata,
-    Column("id", String, primary_key=True),
-    Column("state", String, nullable=False),  # active | ended
-    Column("at", String, nullable=False),  # created_at
+    Column("id", KEY, primary_key=True),
+    Column("state", KEY, nullable=False),  # active | ended
+    Column("at", KEY, nullable=False),  # created_at
     Column("doc", Text, nullable=False),
     Index(None, "at", "id"),
     Index(None, "state"),
@@ -75,11 +80,11 @@ silences = Table(
 rollbacks = Table(
     "rollbacks",
     metadata,
-    Column("id", String, primary_key=True),
-    Column("key", String, nullable=False),
-    Column("service", String, nullable=False),
-    Column("state", String, nullable=False),
-    Column("at", String, nullable=False),  # decided_at
+    Column("id", KEY, primary_key=True),
+    Column("key", KEY, nullable=False),
+    Column("service", KEY, nullable=False),
+    Column("state", KEY, nullable=False),
+    Column("at", KEY, nullable=False),  # decided_at
     Column("doc", Text, nullable=False),
     UniqueConstraint("key"),
     Index(None, "at", "id"),
@@ -90,21 +95,21 @@ rollbacks = Table(
 checks = Table(
     "checks",
     metadata,
-    Column("service", String, primary_key=True),
-    Column("rule", String, primary_key=True),
-    Column("version", String, primary_key=True),
-    Column("variant", String, primary_key=True),
+    Column("service", KEY, primary_key=True),
+    Column("rule", KEY, primary_key=True),
+    Column("version", KEY, primary_key=True),
+    Column("variant", KEY, primary_key=True),
     Column("doc", Text, nullable=False),
 )
 
 outbox = Table(
     "outbox",
     metadata,
-    Column("key", String, primary_key=True),
+    Column("key", KEY, primary_key=True),
     Column("number", Integer, nullable=False),  # the order in which messages were stored
-    Column("channel", String, nullable=False),
-    Column("state", String, nullable=False),
-    Column("due_at", String, nullable=False),
+    Column("channel", KEY, nullable=False),
+    Column("state", KEY, nullable=False),
+    Column("due_at", KEY, nullable=False),
     Column("doc", Text, nullable=False),
     Index(None, "number"),
     Index(None, "state", "due_at", "number"),
@@ -114,11 +119,11 @@ audit = Table(
     "audit",
     metadata,
     Column("seq", Integer, primary_key=True, autoincrement=False),
-    Column("at", String, nullable=False),
-    Column("kind", String, nullable=False),
-    Column("subject", String, nullable=False),
-    Column("previous", String, nullable=False),
-    Column("hash", String, nullable=False),
+    Column("at", KEY, nullable=False),
+    Column("kind", KEY, nullable=False),
+    Column("subject", KEY, nullable=False),
+    Column("previous", KEY, nullable=False),
+    Column("hash", KEY, nullable=False),
     Column("doc", Text, nullable=False),
     UniqueConstraint("previous"),
     Index(None, "subject", "seq"),
@@ -127,10 +132,10 @@ audit = Table(
 requests = Table(
     "requests",
     metadata,
-    Column("id", String, primary_key=True),
+    Column("id", KEY, primary_key=True),
     Column("number", Integer, nullable=False),  # the order in which requests were stored
-    Column("state", String, nullable=False),  # open | answered
-    Column("at", String, nullable=False),
+    Column("state", KEY, nullable=False),  # open | answered
+    Column("at", KEY, nullable=False),
     Column("doc", Text, nullable=False),
     Column("reply", Text, nullable=True),
     Index(None, "number"),

@@ -26,6 +26,7 @@ from watchdog.core.turn import CheckRecord, ServiceRecord, Turn
 from watchdog.store.announcer import Announcer
 from watchdog.store.codec import decode, stamp
 from watchdog.store.cursor import read_number_cursor, read_time_cursor, write_cursor
+from watchdog.store.hearing import Hearing
 from watchdog.store.interface import Page, Saved
 from watchdog.store.rows import Row, TurnRows, outgoing_row, request_row, turn_rows
 
@@ -68,6 +69,7 @@ class MemoryStore:
         self.data = data or MemoryData()
         self.commits: list[Turn] = []
         self._announcer = Announcer()
+        self._hearing = Hearing(self._announcer.requested)
         self._end = ChainHead()
         self._epoch: int | None = None
         self._opened = False
@@ -95,6 +97,7 @@ class MemoryStore:
         self._require_writable()
         self._epoch = self.data.epoch = max(self.data.epoch + 1, int(now.timestamp()))
         self._end = self._head()
+        self._hearing.stop()
         return self._epoch
 
     async def load(self, *, now: datetime) -> Saved:
@@ -112,7 +115,7 @@ class MemoryStore:
             if row["state"] not in ENDS or row["at"] >= day or row["key"] in lives
         ]
         unanswered = [row for row in data.requests.values() if row["state"] == "open"]
-        return Saved(
+        saved = Saved(
             services=_values(ServiceRecord, (row for _, row in sorted(data.services.items()))),
             deployments=_values(Deployment, _oldest_first(_wanted(data.deployments.values()))),
             incidents=_values(
@@ -126,6 +129,9 @@ class MemoryStore:
             requests=_values(Request, unanswered),
             head=self._head(),
         )
+        if self._epoch is not None:
+            self._hearing.start(saved.requests)
+        return saved
 
     async def commit(self, turn: Turn) -> None:
         self._require_open()
@@ -151,11 +157,11 @@ class MemoryStore:
 
     async def submit(self, request: Request) -> None:
         self._require_open()
-        row = request_row(request, self.data.number())
+        row = {**request_row(request), "number": self.data.number()}
         self._require_writable()
         if request.id not in self.data.requests:
             self.data.requests[request.id] = row
-            self._announcer.requested(request)
+            self._hearing.stored(request)
             await asyncio.sleep(0)
 
     def on_request(self, listener: Callable[[Request], None]) -> None:

@@ -1,0 +1,99 @@
+"""The store in a PostgreSQL database: any number of processes look and ask, the one that claimed it last writes.
+
+This module must never believe that a transaction failed because nobody confirmed it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, TypeVar
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
+
+from watchdog.aio.faultpoint import OPENING
+from watchdog.core.audit import ChainHead
+from watchdog.core.errors import ConfigError, StoreCorrupt, StoreError
+from watchdog.postgres import faults
+from watchdog.postgres.address import PostgresAddress, address_of
+from watchdog.store.migrate import require_head
+from watchdog.store.reader import SqlReader
+from watchdog.store.remote import RemoteLane
+from watchdog.store.sql import SqlStore
+from watchdog.store.statements import read_head_for_sure
+
+R = TypeVar("R")
+#: Seconds between two looks for what other processes stored.
+LOOK_EVERY: Final = 0.5
+_DAMAGED: Final = ("XX001", "XX002")
+
+
+class PostgresReader(SqlReader):
+    """Looks at a database and can write nothing. Connects at the first read; raises `ConfigError` for a bad address."""
+
+    def __init__(self, address: str | PostgresAddress) -> None:
+        self.address = _address(address)
+        self._known = False
+        super().__init__(str(self.address), _lane(self.address, "reader", writing=False))
+
+    async def _read(self, work: Callable[[Connection], R]) -> R:
+        def known(connection: Connection) -> R:
+            if not self._known:
+                require_head(connection, self.place)
+                self._known = True
+            return work(connection)
+
+        return await super()._read(known)
+
+
+class PostgresStore(SqlStore):
+    """A store in a PostgreSQL database. Raises `ConfigError` for an address that names none."""
+
+    def __init__(self, address: str | PostgresAddress) -> None:
+        self.address = _address(address)
+        super().__init__(
+            str(self.address),
+            # Where writes go, too: a standby may not know yet what was written.
+            reads=_lane(self.address, "reads", writing=True),
+            writes=_lane(self.address, "writes", writing=True, isolation="READ COMMITTED"),
+            look_every=LOOK_EVERY,
+        )
+
+    async def _head_for_sure(self) -> ChainHead:
+        # The server may still be busy with a transaction whose connection was lost: its lock is waited for.
+        return await self._write(read_head_for_sure, during=OPENING)
+
+    def _at_one_moment(self, connection: Connection) -> None:
+        connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+
+
+def _address(address: str | PostgresAddress) -> PostgresAddress:
+    if isinstance(address, PostgresAddress):
+        return address
+    try:
+        return address_of(address)
+    except ValueError as fault:
+        raise ConfigError(f"the store's url: {fault}") from None
+
+
+def _lane(
+    address: PostgresAddress, name: str, *, writing: bool, isolation: str = "REPEATABLE READ"
+) -> RemoteLane:
+    def explained(error: Exception) -> StoreError:
+        return explain(error, str(address))
+
+    return RemoteLane(
+        address, explained, name=f"rollback-watchdog {name}", writing=writing, isolation=isolation
+    )
+
+
+def explain(error: Exception, place: str) -> StoreError:
+    """The `StoreError` for anything that the driver or the system raised. A `StoreError` stays what it is."""
+    if isinstance(error, StoreError):
+        return error
+    cause: BaseException = error
+    if isinstance(error, DBAPIError) and error.orig is not None:
+        cause = error.orig.__cause__ or error.orig
+    what, advice = faults.explain(cause)
+    kind = StoreCorrupt if faults.state_of(cause) in _DAMAGED else StoreError
+    return kind(f"store {place}: {what}", advice=advice)
