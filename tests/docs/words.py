@@ -66,6 +66,7 @@ KINDS = {
     ("traffic haproxy", "variants"): "mapping: variant to server or list of servers",
     ("traffic nginx", "variants"): "mapping: variant to address or list of addresses",
     ("traffic nginx", "pid_file"): "path, or `none`",
+    ("traffic kubernetes-ingress", "variants"): "mapping: variant to Service",
     ("traffic command", "environment"): "mapping: name to text or secret",
     ("probe http", "headers"): "mapping: name to text or secret",
     ("probe command", "environment"): "mapping: name to text or secret",

@@ -12,6 +12,7 @@ import asyncio
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from typing import Annotated, Any, ClassVar, Final, Generic
 
 import msgspec
@@ -30,7 +31,7 @@ from watchdog.cluster.rights import Right, changing, granted, reading
 from watchdog.core.errors import SwitchConflict, SwitchRejected, SwitchUnknown, SwitchUnreachable
 from watchdog.core.happenings import Happening
 from watchdog.core.traffic import Change, Tier, TrafficState, VariantState
-from watchdog.settings.model import ProviderSettings
+from watchdog.settings.model import PositiveDuration, ProviderSettings
 from watchdog.settings.registry import nearest
 
 _UNTOUCHED: Final = "nothing was changed"
@@ -56,6 +57,8 @@ Patch = dict[str, Any] | list[dict[str, Any]]
 class ObjectSettings(ProviderSettings):
     """What the traffic settings of every Kubernetes switch hold."""
 
+    timeout: PositiveDuration = timedelta(seconds=5)
+    """Longest time for a read; a change takes at most twice as long."""
     namespace: LabelName
     """Where the object is."""
     version_label: LabelKey = "app.kubernetes.io/version"
