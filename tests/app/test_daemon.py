@@ -179,7 +179,7 @@ async def test_what_is_decided_while_stopping_is_left_for_the_next_start(
         body={"reason": "bad"},
     )
     with capture_logs() as logs:
-        daemon._deliver(Asked(request=request))  # noqa: SLF001 - at the very moment of the stop
+        daemon.term.deliver(Asked(request=request))  # at the very moment of the stop
         await daemon.stop()
 
     with closing(sqlite3.connect(home.store)) as database:
@@ -219,7 +219,7 @@ async def leave_an_intent(home: Home, start: Start, eventually: Eventually) -> N
         at=datetime.now(UTC),
         body={"reason": "bad"},
     )
-    daemon._deliver(Asked(request=request))  # noqa: SLF001 - at the very moment of the stop
+    daemon.term.deliver(Asked(request=request))  # at the very moment of the stop
     await daemon.stop()
     assert in_store(home, "SELECT state FROM rollbacks") == ["intended"]
 

@@ -451,7 +451,7 @@ async def test_what_needs_a_restart_is_told_and_everything_else_taken(
     await live.reload(eventually)
     assert policy_of(live) == 420
     assert [text.split(";")[0] for text in live.told("config_needs_restart")] == [
-        "a change of store.url needs a restart"
+        "a change of store needs a restart"
     ]
     home.settings["services"][0]["rollback"] = {"cooldown": "8m"}
     live.write()
@@ -516,7 +516,7 @@ async def test_a_changed_source_is_asked_anew_and_the_others_are_left_alone(
     home.settings["sources"]["other"] = {"kind": "scrape", "urls": ["http://127.0.0.1:9/other"]}
     (home.folder / "rules.yaml").write_text(RULES.replace("unit: ratio", "unit: ratio\n    source: app"))
     live = await start(watching=False)
-    parts = live.daemon._parts  # noqa: SLF001 - which object is in use
+    parts = live.daemon.term.parts  # which object is in use
     before = dict(parts.sources), dict(parts.switches), dict(parts.channels)
     home.settings["sources"]["app"]["interval"] = "7s"
     live.write()
@@ -526,7 +526,7 @@ async def test_a_changed_source_is_asked_anew_and_the_others_are_left_alone(
     assert (parts.switches, parts.channels) == before[1:]
 
     def running() -> list[str]:
-        names = live.daemon._supervisor.running  # noqa: SLF001 - whose work goes on
+        names = live.daemon.term.running  # whose work goes on
         return [name for name in names if name.startswith("source")]
 
     await eventually(lambda: running() == ["source other", "source app #1"])
@@ -545,7 +545,7 @@ async def test_a_store_that_cannot_be_written_leaves_the_old_configuration_and_t
         database.execute("BEGIN EXCLUSIVE")
         await live.reload(eventually)
         assert policy_of(live) == 900
-        assert list(live.daemon._parts.channels) == ["log"]  # noqa: SLF001 - nothing is left of it
+        assert list(live.daemon.term.parts.channels) == ["log"]  # nothing is left of it
         database.execute("ROLLBACK")
     await eventually(lambda: policy_of(live) == 420, within=40)
 
@@ -562,7 +562,7 @@ async def test_a_stop_in_the_middle_of_a_reload_is_a_clean_one(
     with closing(sqlite3.connect(home.store, isolation_level=None)) as database:
         database.execute("BEGIN EXCLUSIVE")
         live.reloader.ask()
-        await eventually(lambda: live.daemon._parts.sources.keys() == {"app", "more"})  # noqa: SLF001 - admitted
+        await eventually(lambda: live.daemon.term.parts.sources.keys() == {"app", "more"})  # admitted
         stopping = asyncio.ensure_future(live.daemon.stop())
         await eventually(lambda: live.reloads == ["begin", "end"], within=10)
         database.execute("ROLLBACK")
@@ -610,7 +610,7 @@ async def test_a_thousand_reloads_leave_nothing_behind(
 
 def closed(live: Live) -> bool:
     """Whether everything that was exchanged has been closed."""
-    return not live.daemon._parts._left  # noqa: SLF001 - nobody else can see it
+    return not live.daemon.term.parts._left  # noqa: SLF001 - nobody else can see it
 
 
 def open_files() -> int:

@@ -161,7 +161,8 @@ class Engine:
         self.shop.services = dict.fromkeys(self.services, 0.0)
         self.service = self.services["trips"]
         self.pause = ""
-        self.leadership = SingleLeadership(epoch=3)
+        self.leadership = SingleLeadership()
+        self.epoch = 3
         self.metrics = Metrics(self._view)
         self.outcomes: list[Outcome] = []
         self.reactor: Reactor
@@ -190,12 +191,13 @@ class Engine:
             rng=random.Random(1),
             on_dead=self._channel_dead,
             on_outcome=self.metrics.count_notification,
+            may_send=lambda: self.leadership.is_leader,
         )
         self.executor = Executor(
             switches=self.switches,
             facts=self._facts,
             paused=self._paused,
-            leadership=self.leadership,
+            epoch=self.epoch,
             deliver=self._outcome,
             clock=self.clock,
         )
@@ -227,7 +229,7 @@ class Engine:
             limits=self.limits,
             routes=self.routes,
             leader=True,
-            epoch=self.leadership.epoch,
+            epoch=self.epoch,
             recheck=RECHECK,
         )
         self.reactor = Reactor(
@@ -258,6 +260,7 @@ class Engine:
         ticker = Ticker(
             paused=self._paused,
             leadership=self.leadership,
+            epoch=self.epoch,
             deliver=self.reactor.deliver,
             taken=lambda: self.reactor.ticks,
             store=self.store,

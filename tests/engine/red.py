@@ -26,7 +26,6 @@ from watchdog.engine.effects import Effects
 from watchdog.engine.executor import Executor
 from watchdog.engine.outbox import Outbox
 from watchdog.engine.scheduler import Scheduler
-from watchdog.leader.single import SingleLeadership
 from watchdog.telemetry.metrics import Metrics
 
 _ONE = Samples(1)
@@ -114,7 +113,7 @@ def nowhere(store: Outbox, clock: SteadyClock) -> Effects:
         switches={},
         facts=no_facts,
         paused=never,
-        leadership=SingleLeadership(epoch=1),
+        epoch=1,
         deliver=lambda _outcome: None,
         clock=clock,
     )

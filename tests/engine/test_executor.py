@@ -107,7 +107,7 @@ class Rig:
         self.said: list[str] = []
         self.outer = Between(self.switch, self.said)
         self.pause = ""
-        self.leadership = SingleLeadership(epoch=9)
+        self.leadership = SingleLeadership()
         self.world = world(service(), leader=True)
         self.outcomes: list[Outcome] = []
         self.executor = self.make()
@@ -118,7 +118,7 @@ class Rig:
             switches={"trips": self.outer},
             facts=self._facts,
             paused=self._paused,
-            leadership=self.leadership,
+            epoch=9,
             deliver=self.outcomes.append,
             clock=self.clock,
         )

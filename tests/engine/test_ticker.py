@@ -45,13 +45,14 @@ class Rig:
         self.ticks: list[Ticked] = []
         self.taken: int | None = None
         """How many ticks the reactor took in; `None`: all."""
-        self.leadership = SingleLeadership(epoch=4)
+        self.leadership = SingleLeadership()
         self.store = CountingStore()
         self.metrics = Metrics(lambda: None)
         self.clock = Setback()
         ticker = Ticker(
             paused=self._paused,
             leadership=self.leadership,
+            epoch=4,
             deliver=self.ticks.append,
             taken=lambda: len(self.ticks) if self.taken is None else self.taken,
             store=self.store,

@@ -114,9 +114,8 @@ class DaemonClock(LoopClock):
 class Lease:
     """Who may act, as this daemon believes."""
 
-    def __init__(self, epoch: int) -> None:
+    def __init__(self) -> None:
         self.is_leader = True
-        self.epoch = epoch
 
     async def acquire(self) -> None: ...
 
@@ -194,7 +193,8 @@ class Daemon(Engine):
         """By attempt, as of its last read: what was known, whether the pause file was there, whether it led."""
         self.clock: DaemonClock = DaemonClock(self, BASE + outside.skew)
         self.store = DiskStore(outside, disk, self)
-        self.lease = Lease(epoch)
+        self.lease = Lease()
+        self.epoch = epoch
         self.leadership = self.lease  # type: ignore[assignment]
         self.shop = Feed(outside, self)  # type: ignore[assignment]
         self.switches = {"trips": Wire(outside, self)}  # type: ignore[dict-item]

@@ -7,15 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from watchdog.aio.clock import Clock
+from watchdog.aio.clock import Clock, SteadyClock
 from watchdog.app.shared import Shared
 from watchdog.channels.interface import Channel
 from watchdog.channels.registry import KINDS as CHANNELS
+from watchdog.cluster.client import Cluster
 from watchdog.config.loaded import Configuration, Provider, ServiceEntry
 from watchdog.core.observation import Pulse
 from watchdog.core.reach import SourcePlace, place_of
 from watchdog.core.rule import ProbeForm
 from watchdog.engine.references import Reference
+from watchdog.leader.interface import Leadership
+from watchdog.leader.registry import KINDS as LEADERS
 from watchdog.probes.interface import Probe
 from watchdog.probes.registry import KINDS as PROBES
 from watchdog.settings.registry import load
@@ -29,7 +32,8 @@ from watchdog.traffic.registry import KINDS as SWITCHES
 def build_sources(configuration: Configuration, *, shared: Shared, clock: Clock) -> dict[str, Source]:
     """Every configured source by name."""
     return {
-        name: build_source(name, one, shared=shared, clock=clock) for name, one in configuration.sources.items()
+        name: build_source(name, one, shared=shared, clock=clock)
+        for name, one in configuration.sources.items()
     }
 
 
@@ -43,7 +47,8 @@ def build_source(name: str, source: Provider, *, shared: Shared, clock: Clock) -
 def build_channels(configuration: Configuration, *, shared: Shared, clock: Clock) -> dict[str, Channel]:
     """Every configured channel by name."""
     return {
-        name: build_channel(name, one, shared=shared, clock=clock) for name, one in configuration.channels.items()
+        name: build_channel(name, one, shared=shared, clock=clock)
+        for name, one in configuration.channels.items()
     }
 
 
@@ -106,6 +111,20 @@ def build_switch(
     if entry.ready is None:
         return switch
     return WithReadiness(switch, _Readiness(entry.ready, probes[entry.ready.kind], clock))
+
+
+def build_leadership(configuration: Configuration, *, clock: SteadyClock) -> Leadership:
+    """Who says whether this process may act; with a connection of its own, that nothing else keeps busy."""
+    chosen = configuration.leader
+    found = load("leader", LEADERS, chosen.kind)
+    wants = getattr(found, "WANTS", ())
+    given: dict[str, object] = {}
+    if "cluster" in wants:
+        given["cluster"] = Cluster(configuration.kubernetes, clock=clock)
+    if "postgres" in wants:
+        given["postgres"] = configuration.postgres
+    built: Leadership = found(chosen.settings, clock=clock, **given)
+    return built
 
 
 class _Readiness:

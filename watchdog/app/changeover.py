@@ -50,6 +50,19 @@ def look_interval(intervals: Intervals) -> timedelta:
     return min(intervals.recheck, intervals.critical)
 
 
+def needs_restart(began: Configuration, configuration: Configuration) -> tuple[str, ...]:
+    """The keys that hold from the start of the process to its end, and have another value now."""
+    listen = (began.server.host, began.server.port) != (configuration.server.host, configuration.server.port)
+    keys = {
+        "store": began.store != configuration.store,
+        "server.listen": listen,
+        "kubernetes": began.kubernetes != configuration.kubernetes,
+        "leader": (began.leader.kind, began.leader.settings)
+        != (configuration.leader.kind, configuration.leader.settings),
+    }
+    return tuple(key for key, changed in keys.items() if changed)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Engine:
     """Everything that follows a changed configuration."""
@@ -71,9 +84,10 @@ class Engine:
 class Changeover:
     """Takes configurations in, one after the other. `configuration` is the one that is in force."""
 
-    def __init__(self, engine: Engine, configuration: Configuration) -> None:
+    def __init__(self, engine: Engine, configuration: Configuration, *, began: Configuration) -> None:
+        """`began` is what the process was started with: some of it holds until its end."""
         self._engine = engine
-        self._started_with = configuration
+        self._started_with = began
         self.configuration = configuration
         self._built: Built | None = None
         self._taken: asyncio.Future[bool] | None = None
@@ -155,6 +169,11 @@ class Changeover:
             self._exchange(change, self._built, before)
         self._taken.set_result(before is not None)
 
+    def abandon(self) -> None:
+        """The reactor takes nothing in any more: whoever waits for it has waited in vain. Idempotent."""
+        if self._taken is not None and not self._taken.done():
+            self._taken.set_result(False)
+
     async def _offer(self, change: Change, built: Built | None) -> bool:
         self._built, self._taken = built, asyncio.get_running_loop().create_future()
         self._engine.reactor.deliver(change)
@@ -177,7 +196,7 @@ class Changeover:
         )
 
     async def _change(self, configuration: Configuration, built: Built) -> Reconfigured:
-        restart = self._needs_restart(configuration)
+        restart = needs_restart(self._started_with, configuration)
         told, self._restart_told = self._restart_told, restart
         return Reconfigured(
             services={name: entry.service for name, entry in configuration.services.items()},
@@ -218,19 +237,6 @@ class Changeover:
             )
             for name in sorted(added)
         }
-
-    def _needs_restart(self, configuration: Configuration) -> tuple[str, ...]:
-        began = self._started_with
-        listen = (began.server.host, began.server.port) != (
-            configuration.server.host,
-            configuration.server.port,
-        )
-        keys = {
-            "store.url": began.store_url != configuration.store_url,
-            "server.listen": listen,
-            "kubernetes": began.kubernetes != configuration.kubernetes,
-        }
-        return tuple(key for key, changed in keys.items() if changed)
 
     def _parts_that_change(self, configuration: Configuration, built: Built) -> dict[str, tuple[str, ...]]:
         """What the record names beside services, rules and sources."""

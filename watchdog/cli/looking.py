@@ -208,7 +208,10 @@ def alarms(daemon: dict[str, Any]) -> list[str]:
     if daemon.get("config_fault"):
         found.append(f"CONFIGURATION refused, the one before is in force: {daemon['config_fault']}")
     if not daemon["leader"]:
-        found.append("this watchdog follows; another one acts")
+        holder = daemon.get("holder", "")
+        found.append(
+            f"this watchdog follows; {holder} acts" if holder else "this watchdog follows; NOBODY leads"
+        )
     if daemon["silences"]:
         found.append(f"silences in force: {daemon['silences']}; see `watchdog silences`")
     found += [

@@ -12,6 +12,7 @@ from pathlib import Path
 from watchdog.config.document import read
 from watchdog.config.fields import NAME
 from watchdog.config.forms import Forms
+from watchdog.config.leader import leader_of
 from watchdog.config.loaded import Configuration, Provider
 from watchdog.config.nodes import Node
 from watchdog.config.ourselves import Ourselves, refuse_ourselves
@@ -62,7 +63,7 @@ def load(
     _want_version(root, problems)
     providers = Providers(registries or Registries(), base, problems, trail)
     loader = _Loader(path, root, written, broken, providers, problems, trail)
-    configuration = loader.configuration()
+    configuration = loader.configuration(environ)
     problems.raise_if_any()
     return configuration
 
@@ -91,7 +92,7 @@ class _Loader:
         #: Whether every rule could be read; else nobody knows which names are unknown.
         self._rules_whole = True
 
-    def configuration(self) -> Configuration:
+    def configuration(self, environ: Mapping[str, str]) -> Configuration:
         """Everything; to be used only when no mistake was found."""
         written, root, problems = self._written, self._root, self._problems
         self._refuse_later()
@@ -113,6 +114,14 @@ class _Loader:
         return Configuration(
             path=self._path,
             store_url=store.url,
+            leader=leader_of(
+                root,
+                services.entries,
+                self._providers,
+                problems,
+                postgres=store.postgres is not None,
+                environ=environ,
+            ),
             postgres=store.postgres,
             pause_file=self._pause_file(),
             server=server,
@@ -133,13 +142,6 @@ class _Loader:
         for key in _LATER:
             if self._root.has(key):
                 self._problems.add(self._root.at_key(key), f"{key!r} is not available in this release")
-        leader = self._root.get("leader")
-        if leader is None:
-            return
-        kind = leader.get("kind")
-        if kind is None or kind.text != "single" or leader.keys() != ("kind",):
-            at = leader.at if kind is None else kind.at
-            self._problems.add(at, "only `leader: {kind: single}` is available in this release")
 
     def _pause_file(self) -> Path:
         """Whatever is there means paused, so a folder would mean it for ever."""

@@ -16,8 +16,9 @@ from watchdog.config.trail import Trail
 from watchdog.core.routing import Route
 from watchdog.core.rule import Rule
 from watchdog.core.service import Intervals, Limits, Service
+from watchdog.leader.registry import ALONE
 from watchdog.postgres.address import PostgresAddress
-from watchdog.settings.model import ProviderSettings
+from watchdog.settings.model import ProviderSettings, Settings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +79,19 @@ class Server:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Leader:
+    """How it is decided who acts: the kind, and its settings where it has any."""
+
+    kind: str = ALONE
+    settings: Settings | None = None
+
+    @property
+    def alone(self) -> bool:
+        """Whether there is one process, which always leads."""
+        return self.kind == ALONE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Configuration:
     """Everything a configuration file and its rule files say. `notes` are warnings that do not keep it from loading.
 
@@ -99,6 +113,7 @@ class Configuration:
     routes: tuple[Route, ...]
     self_check: tuple[Provider, ...] = ()
     postgres: PostgresAddress | None = None
+    leader: Leader = Leader()
     kubernetes: ClusterSettings = field(default_factory=ClusterSettings)
     notes: tuple[Problem, ...] = field(default=(), compare=False)
     trail: Trail = field(default_factory=Trail, compare=False, repr=False)

@@ -386,6 +386,6 @@ class MainShape(Settings):
     heartbeat: Any = None
     """Not in this release."""
     leader: Any = None
-    """Only `{kind: single}` in this release."""
+    """Which of several watchdogs acts. Left out: this one, alone."""
     kubernetes: ClusterSettings = ClusterSettings()
     """The way into the cluster."""

@@ -64,7 +64,8 @@ class SourceView(msgspec.Struct, frozen=True, kw_only=True):
 class View(msgspec.Struct, frozen=True, kw_only=True):
     """Everything at one moment. `turn_at` is the reactor's last progress, `silences` how many hold.
 
-    `cut_off_at` is since when nothing answers the watchdog.
+    `holder` is who leads, as far as is known; empty when nobody does. `cut_off_at` is since when nothing answers the
+    watchdog.
 
     `config_fault` is why the configuration's files, as they are now, cannot be used; the one before is in force.
     """
@@ -72,6 +73,7 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
     at: datetime
     turn_at: datetime
     leader: bool
+    holder: str = ""
     epoch: int = 0
     paused_by_file: bool = False
     breaker: str = ""

@@ -66,6 +66,7 @@ class Dispatcher:
         rng: random.Random,
         on_dead: Callable[[Outgoing, str], None] = lambda _outgoing, _reason: None,
         on_outcome: Callable[[str, str], None] = lambda _channel, _outcome: None,
+        may_send: Callable[[], bool] = lambda: True,  # the outbox may be another process's by now
     ) -> None:
         self._store = store
         self._lanes = {name: Lane(channel) for name, channel in channels.items()}
@@ -75,6 +76,7 @@ class Dispatcher:
         self._rng = rng
         self._on_dead = on_dead
         self._on_outcome = on_outcome
+        self._may_send = may_send
         self._woken = asyncio.Event()
         self._latest, self._set_back = clock.now(), timedelta()
         self._starting = True
@@ -283,10 +285,11 @@ class Dispatcher:
         lane.in_hand.add(row.key)
         lane.sending = row.key
         try:
+            if not self._may_send():
+                return  # it stays pending
             delivery = await self._send(name, lane, row.message, row.key)
             # A receiver that asks for time (429, 503) means the sender, not the one message.
-            left_alone_for = wish(delivery)
-            if left_alone_for is not None:
+            if (left_alone_for := wish(delivery)) is not None:
                 lane.held_until = self._clock.monotonic() + left_alone_for.total_seconds()
             await finish(self._record(row, self._judge(row, delivery)))
         finally:

@@ -30,8 +30,8 @@ from watchdog.core.events import Outcome, OutcomeKind
 from watchdog.core.guards import BEFORE_WRITE, GuardFacts, ask
 from watchdog.core.recovery import Next, next_move
 from watchdog.core.rollback import Rollback, Veto
+from watchdog.core.service import GitOps
 from watchdog.core.traffic import Change, TrafficState
-from watchdog.leader.interface import Leadership
 from watchdog.traffic.interface import TrafficSwitch
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
@@ -81,14 +81,15 @@ class Executor:
         switches: Mapping[str, TrafficSwitch],
         facts: Facts,
         paused: Callable[[], Awaitable[str]],
-        leadership: Leadership,
+        epoch: int,
         deliver: Callable[[Outcome], None],
         clock: SteadyClock,
     ) -> None:
+        """`epoch` is that of the store's claim; it goes into every write of a switch that can carry it."""
         self._switches = switches
         self._facts = facts
         self._paused = paused
-        self._leadership = leadership
+        self._epoch = epoch
         self._deliver = deliver
         self._clock = clock
         self._halted = False
@@ -214,7 +215,13 @@ class Executor:
         attempt.before = attempt.before or state
         try:
             after = await self._apply(
-                attempt, replace(change, expect=state.revision, epoch=self._leadership.epoch)
+                attempt,
+                replace(
+                    change,
+                    expect=state.revision,
+                    epoch=self._epoch,
+                    suspend=attempt.facts.gitops is GitOps.PAUSE,
+                ),
             )
         except SwitchRejected as error:
             kind = OutcomeKind.HALF_DONE if halfway else OutcomeKind.REFUSED

@@ -32,11 +32,12 @@ COUNT_EVERY = 10
 class Ticker:
     """Delivers ticks, measures the loop's lag, counts the outbox. `taken` says how many ticks were taken in so far."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what only looking can tell comes from many sides
         self,
         *,
         paused: Callable[[], Awaitable[str]],
         leadership: Leadership,
+        epoch: int,
         deliver: Callable[[Ticked], None],
         taken: Callable[[], int],
         store: Reader,
@@ -45,6 +46,7 @@ class Ticker:
     ) -> None:
         self._paused = paused
         self._leadership = leadership
+        self._epoch = epoch
         self._deliver = deliver
         self._taken = taken
         self._store = store
@@ -75,7 +77,7 @@ class Ticker:
             Ticked(
                 paused_by_file=paused,
                 leader=self._leadership.is_leader,
-                epoch=self._leadership.epoch,
+                epoch=self._epoch,
                 stepped=self._stepped(),
             )
         )

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+import socket
+
+from watchdog.aio.clock import SteadyClock
+from watchdog.settings.model import Settings
+
+
+class SingleSettings(Settings):
+    """Nothing to set."""
+
 
 class SingleLeadership:
     """Leads from `acquire` to `release`."""
 
-    def __init__(self, *, epoch: int = 1) -> None:
-        self._epoch = epoch
+    Settings = SingleSettings
+
+    def __init__(self, settings: SingleSettings | None = None, *, clock: SteadyClock | None = None) -> None:
         self._leading = False
 
     @property
@@ -15,11 +26,21 @@ class SingleLeadership:
         return self._leading
 
     @property
-    def epoch(self) -> int:
-        return self._epoch
+    def identity(self) -> str:
+        return socket.gethostname()
+
+    @property
+    def holder(self) -> str:
+        return self.identity if self._leading else ""
 
     async def acquire(self) -> None:
         self._leading = True
 
+    async def lost(self) -> None:
+        await asyncio.get_running_loop().create_future()
+
     async def release(self) -> None:
+        self._leading = False
+
+    async def aclose(self) -> None:
         self._leading = False

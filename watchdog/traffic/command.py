@@ -123,6 +123,7 @@ class CommandSwitch:
     """Runs the configured commands, one at a time, each in a process group of its own."""
 
     Settings = CommandSettings
+    TIER = Tier.B
 
     def __init__(self, settings: CommandSettings, *, name: str, clock: Clock | None = None) -> None:
         """`name` is the service's, for messages; `clock` gives the time of a read, default the machine's."""
@@ -140,7 +141,7 @@ class CommandSwitch:
 
     @property
     def tier(self) -> Tier:
-        return Tier.B
+        return self.TIER
 
     @property
     def identity(self) -> str:

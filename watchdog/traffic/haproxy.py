@@ -151,6 +151,7 @@ class HAProxySwitch:
     """Moves the servers of one HAProxy backend. One connection a conversation, none kept open."""
 
     Settings = HAProxySettings
+    TIER = Tier.B
 
     def __init__(self, settings: HAProxySettings, *, name: str, clock: Clock | None = None) -> None:
         """`name` is the service's, for messages; `clock` gives the time of a read, default the machine's."""
@@ -171,7 +172,7 @@ class HAProxySwitch:
 
     @property
     def tier(self) -> Tier:
-        return Tier.B
+        return self.TIER
 
     @property
     def identity(self) -> str:

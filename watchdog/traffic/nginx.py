@@ -65,6 +65,7 @@ class NginxSwitch:
     """Moves traffic within one upstream."""
 
     Settings = NginxSettings
+    TIER = Tier.B
 
     def __init__(self, settings: NginxSettings, *, name: str, clock: Clock | None = None) -> None:
         """`name` is the service's, for messages; `clock` gives the time of a read, default the machine's."""
@@ -85,7 +86,7 @@ class NginxSwitch:
 
     @property
     def tier(self) -> Tier:
-        return Tier.B
+        return self.TIER
 
     @property
     def identity(self) -> str:
