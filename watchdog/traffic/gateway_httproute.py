@@ -15,6 +15,7 @@ from pydantic import Field
 from watchdog.aio.clock import Clock
 from watchdog.cluster.client import Cluster
 from watchdog.cluster.errors import Refused
+from watchdog.cluster.feeds import Feeds
 from watchdog.cluster.look import Look
 from watchdog.cluster.objects import (
     ENDPOINT_SLICES,
@@ -156,9 +157,17 @@ class GatewayHTTPRouteSwitch(ObjectSwitch[HTTPRoute]):
     kind: ClassVar[Kind[Any]] = HTTP_ROUTES
 
     def __init__(
-        self, settings: GatewayHTTPRouteSettings, *, name: str, cluster: Cluster, clock: Clock | None = None
+        self,
+        settings: GatewayHTTPRouteSettings,
+        *,
+        name: str,
+        cluster: Cluster,
+        feeds: Feeds | None = None,
+        clock: Clock | None = None,
     ) -> None:
-        super().__init__(settings, target=settings.route, name=name, cluster=cluster, clock=clock)
+        super().__init__(
+            settings, target=settings.route, name=name, cluster=cluster, feeds=feeds, clock=clock
+        )
         self._label = settings.version_label
         self._rule = settings.rule
         self._fields: tuple[str, ...] = ("/spec",)

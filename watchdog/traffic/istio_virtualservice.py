@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from watchdog.aio.clock import Clock
 from watchdog.cluster.client import Cluster
+from watchdog.cluster.feeds import Feeds
 from watchdog.cluster.look import Look
 from watchdog.cluster.objects import ENDPOINT_SLICES, PODS, SERVICES, Kind
 from watchdog.cluster.rights import Right, reading
@@ -48,9 +49,12 @@ class IstioVirtualServiceSwitch(ObjectSwitch[VirtualService]):
         *,
         name: str,
         cluster: Cluster,
+        feeds: Feeds | None = None,
         clock: Clock | None = None,
     ) -> None:
-        super().__init__(settings, target=settings.virtualservice, name=name, cluster=cluster, clock=clock)
+        super().__init__(
+            settings, target=settings.virtualservice, name=name, cluster=cluster, feeds=feeds, clock=clock
+        )
         self._label = settings.version_label
         self._host = full_name(settings.host, settings.namespace)
         self._fields: tuple[str, ...] = ("/spec",)

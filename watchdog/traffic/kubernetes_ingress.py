@@ -16,11 +16,21 @@ from pydantic import Field, model_validator
 
 from watchdog.aio.clock import Clock
 from watchdog.cluster.client import Cluster
+from watchdog.cluster.feeds import Feeds
 from watchdog.cluster.look import Look
-from watchdog.cluster.objects import ENDPOINT_SLICES, PODS, SERVICES, Kind, Service
+from watchdog.cluster.objects import (
+    ENDPOINT_SLICES,
+    PODS,
+    SERVICES,
+    EndpointSlice,
+    Kind,
+    Object,
+    Service,
+    matches,
+)
 from watchdog.core.errors import SwitchRejected, SwitchUnreachable
 from watchdog.core.traffic import Change, TrafficState, VariantState
-from watchdog.traffic.kubernetes_backends import backend_of
+from watchdog.traffic.kubernetes_backends import SERVICE_NAME, backend_of
 from watchdog.traffic.kubernetes_ingress_paths import (
     INGRESSES,
     BackendPort,
@@ -75,11 +85,21 @@ class KubernetesIngressSwitch(ObjectSwitch[Ingress]):
     kind: ClassVar[Kind[Any]] = INGRESSES
 
     def __init__(
-        self, settings: IngressSettings, *, name: str, cluster: Cluster, clock: Clock | None = None
+        self,
+        settings: IngressSettings,
+        *,
+        name: str,
+        cluster: Cluster,
+        feeds: Feeds | None = None,
+        clock: Clock | None = None,
     ) -> None:
-        super().__init__(settings, target=settings.ingress, name=name, cluster=cluster, clock=clock)
+        super().__init__(
+            settings, target=settings.ingress, name=name, cluster=cluster, feeds=feeds, clock=clock
+        )
         self._label = settings.version_label
         self._variants: Mapping[str, str] = settings.variants or {}
+        #: The Services that were variants at the last read, with what they select.
+        self._selectors: Mapping[str, Mapping[str, str]] | None = None
         self._wanted = Wanted(
             host=settings.host,
             path=settings.path,
@@ -95,6 +115,17 @@ class KubernetesIngressSwitch(ObjectSwitch[Ingress]):
     def watched(self) -> tuple[Kind[Any], ...]:
         return INGRESSES, SERVICES, PODS, ENDPOINT_SLICES
 
+    def concerns(self, found: Object) -> bool:
+        selectors, labels = self._selectors, found.metadata.labels
+        if selectors is None or isinstance(found, Service):
+            return True
+        if isinstance(found, EndpointSlice):
+            return labels.get(SERVICE_NAME) in selectors
+        return any(matches(labels, wanted) for wanted in selectors.values())
+
+    def fields(self) -> tuple[str, ...]:
+        return ("/spec/defaultBackend",) if self._wanted.default_backend else ("/spec/rules",)
+
     def facts(self, found: Ingress) -> Any:
         place, service = self._place(found)
         return [place.host, place.path, place.path_type, service.name, str(service.port)]
@@ -103,6 +134,9 @@ class KubernetesIngressSwitch(ObjectSwitch[Ingress]):
         place, backend = self._place(found)
         services = {one.name: one for one in await look.all(SERVICES, self._namespace)}
         named = self._named(backend, services)
+        self._selectors = {
+            name: services[name].spec.selector if name in services else {} for name in named.values()
+        }
         variants = {
             name: await self._variant(look, services.get(service), service, backend.port)
             for name, service in named.items()

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Annotated, Any, ClassVar, Final, Generic
 
@@ -20,19 +20,24 @@ from pydantic import Field
 
 from watchdog.aio.clock import Clock, SystemClock
 from watchdog.cluster.client import Cluster
+from watchdog.cluster.differences import Difference
 from watchdog.cluster.errors import INVALID, ClusterError, NotSent, Refused
+from watchdog.cluster.feeds import Feeds
 from watchdog.cluster.gitops import NotSuspended, Overtaken, Owners
 from watchdog.cluster.kube_events import EVENTS, event, telling
 from watchdog.cluster.look import Fresh, Look
 from watchdog.cluster.managers import INSTANCE, OURSELVES
 from watchdog.cluster.marks import ROLLBACK, epoch_of, marks, paused_of
-from watchdog.cluster.objects import Kind, Metadata, O
+from watchdog.cluster.objects import Kind, Metadata, O, Object
 from watchdog.cluster.rights import Right, changing, granted, reading
+from watchdog.cluster.told import Stale, Told
 from watchdog.core.errors import SwitchConflict, SwitchRejected, SwitchUnknown, SwitchUnreachable
 from watchdog.core.happenings import Happening
 from watchdog.core.traffic import Change, Tier, TrafficState, VariantState
 from watchdog.settings.model import PositiveDuration, ProviderSettings
 from watchdog.settings.registry import nearest
+from watchdog.traffic import kubernetes_patch
+from watchdog.traffic.kubernetes_patch import marked
 
 _UNTOUCHED: Final = "nothing was changed"
 #: An object that changes all the time (its status does) is read and written so often, at most.
@@ -51,7 +56,7 @@ LabelKey = Annotated[
 ]
 
 #: What a write sends: a merge patch, or a JSON patch.
-Patch = dict[str, Any] | list[dict[str, Any]]
+Patch = kubernetes_patch.Patch
 
 
 class ObjectSettings(ProviderSettings):
@@ -74,7 +79,7 @@ class ObjectSwitch(ABC, Generic[O]):
 
     MODULES: ClassVar = ("kubernetes_asyncio",)
     EXTRA: ClassVar = "kubernetes"
-    WANTS: ClassVar = ("cluster",)
+    WANTS: ClassVar = ("cluster", "feeds")
     #: The kind of the switched object.
     kind: ClassVar[Kind[Any]]
 
@@ -85,16 +90,21 @@ class ObjectSwitch(ABC, Generic[O]):
         target: str,
         name: str,
         cluster: Cluster,
+        feeds: Feeds | None = None,
         clock: Clock | None = None,
     ) -> None:
-        """`target` is the object's name, `name` the service's, for messages; `clock` gives the time of a read."""
+        """`target` is the object's name, `name` the service's, for messages; `clock` gives the time of a read.
+
+        Without `feeds` nothing is watched, and a glance is a read.
+        """
         self._name = name
         self._target = target
         self._namespace = settings.namespace
         self._cluster = cluster
         self._clock = clock or SystemClock()
         self._timeout = settings.timeout
-        self._fresh = Fresh(cluster, timeout=settings.timeout)
+        self._fresh = Fresh(cluster, timeout=settings.timeout, feeds=feeds)
+        self._feeds = feeds
         self._owners = Owners(
             cluster,
             self.kind,
@@ -125,6 +135,13 @@ class ObjectSwitch(ABC, Generic[O]):
         Annotations and `resourceVersion` are added by the caller. Raises `SwitchRejected` when the object has no place
         for the target.
         """
+
+    def concerns(self, found: Object) -> bool:
+        """Whether a change of this object, one of `watched` but not the switched kind, may change what `survey` says.
+
+        Asked for every change in the namespace, so it must be quick; when in doubt it does.
+        """
+        return True
 
     def fields(self) -> tuple[str, ...]:
         """JSON pointers to what `patch` writes: who ignores all of them undoes nothing."""
@@ -162,7 +179,8 @@ class ObjectSwitch(ABC, Generic[O]):
             if _reached(state, change):
                 return state
             self._check(found, state, change)
-            body = self._marked(found, self.patch(found, change), change)
+            notes = marks(change, now=self._clock.now())
+            body = marked(found.metadata, self.patch(found, change), notes)
             if change.suspend:
                 await self._suspend(found, change, half)
             try:
@@ -174,6 +192,28 @@ class ObjectSwitch(ABC, Generic[O]):
                 continue
             return await self._read_back(half + self._timeout.total_seconds())
         raise AssertionError("unreachable: the last try returns or raises")
+
+    async def watch(self, changed: Callable[[], None]) -> None:
+        feeds = self._feeds
+        if feeds is None:
+            return
+
+        def told(differences: tuple[Difference[Any], ...]) -> None:
+            if any(self._concerned(one.newest) for one in differences):
+                changed()
+
+        wanted = [feeds.feed(kind, self._namespace) for kind in self.watched()]
+        await feeds.follow(*wanted, changed=told)
+
+    async def glance(self) -> TrafficState:
+        if self._feeds is None:
+            return await self.read()
+        try:
+            return (await self._seen(Told(self._feeds)))[1]
+        except Stale:
+            return await self.read()
+        except ClusterError as error:
+            raise SwitchUnreachable(f"{self.where}: {error}") from error
 
     async def inspect(self) -> str | None:
         """Whether we may write the object: reading it does not tell."""
@@ -228,6 +268,11 @@ class ObjectSwitch(ABC, Generic[O]):
         return f"{self.kind.name} {self._namespace}/{self._target}"
 
     # Its parts
+
+    def _concerned(self, found: Object) -> bool:
+        if not isinstance(found, self.kind.shape):
+            return self.concerns(found)
+        return bool(found.name == self._target)
 
     async def _one(self, look: Look) -> O:
         found: O = await look.one(self.kind, self._namespace, self._target)
@@ -288,16 +333,6 @@ class ObjectSwitch(ABC, Generic[O]):
                 + _UNTOUCHED
             )
 
-    def _marked(self, found: O, body: Patch, change: Change) -> Patch:
-        """The patch with its precondition and our annotations: one write, or none."""
-        version, notes = found.metadata.resource_version, marks(change, now=self._clock.now())
-        if isinstance(body, list):
-            return [*_preconditions(found.metadata), *body, *_annotate(found.metadata, notes)]
-        metadata = {**body.get("metadata", {})}
-        metadata["resourceVersion"] = version
-        metadata["annotations"] = {**metadata.get("annotations", {}), **notes}
-        return {**body, "metadata": metadata}
-
     async def _suspend(self, found: O, change: Change, until: float) -> None:
         """Keep whoever would undo the change from doing so, before it is made: else it is not made."""
         try:
@@ -354,24 +389,3 @@ def _reached(state: TrafficState, change: Change) -> bool:
         and known.live
         and all(not state.variants[name].live for name in change.away if name in state.variants)
     )
-
-
-def _preconditions(metadata: Metadata) -> list[dict[str, Any]]:
-    """That it is the object we read, in the state we read: put in, a stale version is answered 409, as in any write."""
-    return [
-        {"op": "test", "path": "/metadata/uid", "value": metadata.uid},
-        {"op": "replace", "path": "/metadata/resourceVersion", "value": metadata.resource_version},
-    ]
-
-
-def _annotate(metadata: Metadata, notes: Mapping[str, str]) -> list[dict[str, Any]]:
-    if not metadata.annotations:
-        return [{"op": "add", "path": "/metadata/annotations", "value": dict(notes)}]
-    return [
-        {
-            "op": "add",
-            "path": f"/metadata/annotations/{name.replace('~', '~0').replace('/', '~1')}",
-            "value": text,
-        }
-        for name, text in notes.items()
-    ]

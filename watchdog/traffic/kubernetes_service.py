@@ -14,13 +14,16 @@ from msgspec.structs import replace
 
 from watchdog.aio.clock import Clock
 from watchdog.cluster.client import Cluster
+from watchdog.cluster.feeds import Feeds
 from watchdog.cluster.look import Look
 from watchdog.cluster.objects import (
     ENDPOINT_SLICES,
     PODS,
     REPLICA_SETS,
     SERVICES,
+    EndpointSlice,
     Kind,
+    Object,
     Pod,
     ReplicaSet,
     Service,
@@ -28,7 +31,7 @@ from watchdog.cluster.objects import (
 from watchdog.cluster.pods import version_of_template
 from watchdog.core.errors import SwitchUnreachable
 from watchdog.core.traffic import Change, VariantState
-from watchdog.traffic.kubernetes_backends import reached, slices_of, target_port
+from watchdog.traffic.kubernetes_backends import SERVICE_NAME, reached, slices_of, target_port
 from watchdog.traffic.kubernetes_object import LabelKey, LabelName, ObjectSettings, ObjectSwitch, Patch
 from watchdog.traffic.kubernetes_pods import variant_of
 
@@ -53,14 +56,33 @@ class KubernetesServiceSwitch(ObjectSwitch[Service]):
     kind: ClassVar[Kind[Any]] = SERVICES
 
     def __init__(
-        self, settings: ServiceSettings, *, name: str, cluster: Cluster, clock: Clock | None = None
+        self,
+        settings: ServiceSettings,
+        *,
+        name: str,
+        cluster: Cluster,
+        feeds: Feeds | None = None,
+        clock: Clock | None = None,
     ) -> None:
-        super().__init__(settings, target=settings.service, name=name, cluster=cluster, clock=clock)
+        super().__init__(
+            settings, target=settings.service, name=name, cluster=cluster, feeds=feeds, clock=clock
+        )
         self._key = settings.selector
         self._label = settings.version_label
+        #: The rest of the selector, as it was read last.
+        self._shared: Mapping[str, str] = {}
 
     def watched(self) -> tuple[Kind[Any], ...]:
         return SERVICES, PODS, REPLICA_SETS, ENDPOINT_SLICES
+
+    def concerns(self, found: Object) -> bool:
+        labels = found.metadata.labels
+        if isinstance(found, EndpointSlice):
+            return labels.get(SERVICE_NAME) == self._target
+        return self._shared.items() <= labels.items()
+
+    def fields(self) -> tuple[str, ...]:
+        return (f"/spec/selector/{self._key.replace('~', '~0').replace('/', '~1')}",)
 
     def facts(self, found: Service) -> Any:
         return [found.spec.type, found.spec.selector]
@@ -68,6 +90,7 @@ class KubernetesServiceSwitch(ObjectSwitch[Service]):
     async def survey(self, found: Service, look: Look) -> dict[str, VariantState]:
         live = self._live(found)
         shared = {name: text for name, text in found.spec.selector.items() if name != self._key}
+        self._shared = shared
         port = target_port(next(iter(found.spec.ports), None))
         by_value = self._by_value(await look.all(PODS, self._namespace, labels=shared))
         variants = {
