@@ -128,6 +128,7 @@ def _handlers(context: Context, events: Events, metrics: Callable[[], bytes]) ->
         "post_rollback": asking.rollback,
         "pause": asking.pause,
         "resume": asking.resume,
+        "gitops_resume": asking.gitops_resume,
         "acknowledge": asking.acknowledge,
         "approve": asking.approve,
         "reject": asking.reject,

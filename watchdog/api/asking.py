@@ -46,6 +46,10 @@ _PERHAPS_STORED = (
     "the store did not answer in time, and the request may be stored all the same; "
     f"repeat it with the same {IDEMPOTENCY_KEY}"
 )
+_NOBODY_LEADS = (
+    "no watchdog leads now, so nobody answers; the request is stored, and the next leader takes it; "
+    f"repeat it with the same {IDEMPOTENCY_KEY} for the answer"
+)
 
 B = TypeVar("B", bound=Body)
 
@@ -90,6 +94,10 @@ class Asking:
     async def resume(self, call: Call) -> web.Response:
         """Let the automation act again."""
         return await self._for_service(call, RequestKind.RESUME, PostedReason)
+
+    async def gitops_resume(self, call: Call) -> web.Response:
+        """Let what was suspended for a rollback write the service's target again."""
+        return await self._for_service(call, RequestKind.GITOPS_RESUME, PostedReason)
 
     async def acknowledge(self, call: Call) -> web.Response:
         """Say that somebody looks after an incident."""
@@ -164,6 +172,8 @@ class Asking:
             body=content,
         )
         reply = await self.reply(wish)
+        if reply is None and self._nobody_leads():
+            raise Problem(503, _NOBODY_LEADS, headers={"Retry-After": "5"})
         if reply is None:
             detail = (
                 f"stored, but not answered yet; send it again with the same {IDEMPOTENCY_KEY} for the answer"
@@ -174,6 +184,11 @@ class Asking:
         if reply.status >= 400:
             raise Problem(reply.status, reply.detail or "the request was refused")
         return reply_json(await self._shown(wish, reply), status=reply.status)
+
+    def _nobody_leads(self) -> bool:
+        """Whether there is nobody who could answer now, as far as is known here."""
+        view = self._context.live.view()
+        return view is not None and not view.leader and not view.holder
 
     async def reply(self, wish: Request) -> Reply | None:
         """Store a request and wait for its answer; `None` when it is stored, but not answered in time. Raises 503."""
@@ -225,6 +240,7 @@ class Asking:
                 | RequestKind.UNTAINT
                 | RequestKind.MARK_GOOD
                 | RequestKind.ALERT
+                | RequestKind.GITOPS_RESUME
             ):
                 return None
 

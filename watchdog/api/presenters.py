@@ -50,6 +50,7 @@ def present_status(view: View) -> shapes.Status:
         at=view.at,
         version=__version__,
         leader=view.leader,
+        holder=view.holder,
         paused_by_file=view.paused_by_file,
         breaker=view.breaker,
         cut_off_at=view.cut_off_at,
@@ -109,6 +110,9 @@ def present_traffic(state: TrafficState) -> shapes.Traffic:
         read_at=state.read_at,
         managed_by=state.managed_by,
         paused=state.paused,
+        suspended=state.suspended.owner if state.suspended else "",
+        suspended_for=state.suspended.rollback if state.suspended else "",
+        noted=state.noted,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from watchdog.api import hook_shapes, shapes
+from watchdog.api import gitops_shapes, hook_shapes, shapes
 from watchdog.api.auth import Role
 from watchdog.api.bodies import (
     Body,
@@ -162,6 +162,12 @@ ROUTES: tuple[Route, ...] = (
     ),
     _post("/services/{name}/pause", "pause", "Stop the automation for a service"),
     _post("/services/{name}/resume", "resume", "Let the automation act again"),
+    _post(
+        "/services/{name}/gitops/resume",
+        "gitops_resume",
+        "Let what was suspended for a rollback (`gitops: pause`) write the target again",
+        answer=gitops_shapes.Resumed,
+    ),
     _post(
         "/services/{name}/taint",
         "taint",

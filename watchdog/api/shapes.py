@@ -51,13 +51,14 @@ class Source(Shape, frozen=True, kw_only=True):
 class Status(Shape, frozen=True, kw_only=True):
     """The daemon itself now. `breaker` says why no automatic rollback is allowed anywhere, if so.
 
-    `cut_off_at` is since when nothing answers the watchdog, so that no target is called dead. `silences` is how many
-    are in force.
+    `holder` is who leads, as far as this watchdog knows; empty when nobody does. `cut_off_at` is since when nothing
+    answers the watchdog, so that no target is called dead. `silences` is how many are in force.
     """
 
     at: datetime
     version: str
     leader: bool
+    holder: str
     paused_by_file: bool
     breaker: str
     cut_off_at: datetime | None
@@ -106,13 +107,20 @@ class Variant(Shape, frozen=True, kw_only=True):
 
 
 class Traffic(Shape, frozen=True, kw_only=True):
-    """The state of traffic at one revision. `paused` is the reason of a kill switch on the target itself, or empty."""
+    """The state of traffic at one revision. `paused` is the reason of a kill switch on the target itself, or empty.
+
+    `managed_by` would undo a switch; `suspended` is kept from it for the rollback `suspended_for` (`gitops: pause`);
+    `noted` write the target and undo nothing.
+    """
 
     variants: dict[str, Variant]
     revision: str
     read_at: datetime
     managed_by: str | None
     paused: str = ""
+    suspended: str = ""
+    suspended_for: str = ""
+    noted: tuple[str, ...] = ()
 
 
 class Pause(Shape, frozen=True, kw_only=True):

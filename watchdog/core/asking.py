@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from watchdog.core import telling
+from watchdog.core import resuming, telling
 from watchdog.core.announce import announce
 from watchdog.core.by_hand import approve, requested
 from watchdog.core.deciding import end
@@ -34,8 +34,8 @@ def about_incident(request: Request) -> bool:
     return request.kind in _ABOUT_INCIDENTS
 
 
-def answer(draft: Draft, request: Request) -> Reply:
-    """Carry out a request about one service or one of its incidents."""
+def answer(draft: Draft, request: Request) -> Reply | None:
+    """Carry out a request about one service or one of its incidents; `None` where the reply comes later."""
     match request.kind:
         case RequestKind.DEPLOYMENT:
             return announce(draft, request)
@@ -51,6 +51,8 @@ def answer(draft: Draft, request: Request) -> Reply:
             return _VOUCHING[request.kind](draft, request)
         case RequestKind.ALERT:
             return _heard(draft, request)
+        case RequestKind.GITOPS_RESUME:
+            return resuming.asked(draft, request)
         case RequestKind.SILENCE | RequestKind.EXPIRE:
             raise ValueError(f"{request.kind} is not about a service")
 

@@ -19,6 +19,7 @@ from watchdog.core.incident import Incident
 from watchdog.core.judged import Judged
 from watchdog.core.rollback import Passage, Rollback, RollbackEvent, RollbackState, Veto
 from watchdog.core.rule import Rule
+from watchdog.core.service import GitOps
 from watchdog.core.traffic import Change
 from watchdog.core.world import ServiceWorld
 
@@ -198,6 +199,7 @@ def intend(draft: Draft, rollback: Rollback, facts: GuardFacts, replay: dict[str
         mark=rollback.id,
         epoch=draft.world.epoch,
         beside=state is not None and rollback.to_variant in state.live,
+        suspend=facts.gitops is GitOps.PAUSE,
     )
     return draft.move_rollback(
         rollback,

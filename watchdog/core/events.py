@@ -94,6 +94,16 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     attempts: int = 0
 
 
+class Resumed(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of a request to let go on what was suspended: what that was, or why not."""
+
+    service: str
+    request: Request
+    done: bool
+    detail: str
+    at: datetime
+
+
 class References(msgspec.Struct, frozen=True, kw_only=True):
     """The targets of `self_check` were asked. `answered`: any of them; `None`: there is no reason to ask any more."""
 
@@ -109,7 +119,18 @@ class ChannelDead(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
 
 
-Event = Observed | TrafficSeen | TrafficUnseen | Asked | Ticked | Stood | Outcome | ChannelDead | References
+Event = (
+    Observed
+    | TrafficSeen
+    | TrafficUnseen
+    | Asked
+    | Ticked
+    | Stood
+    | Outcome
+    | Resumed
+    | ChannelDead
+    | References
+)
 
 
 def service_of(event: object) -> str:
@@ -117,7 +138,7 @@ def service_of(event: object) -> str:
     match event:
         case Observed(check=check):
             return check.service
-        case TrafficSeen(service=name) | TrafficUnseen(service=name) | Outcome(service=name):
-            return name
+        case TrafficSeen() | TrafficUnseen() | Outcome() | Resumed():
+            return event.service
         case _:
             return ""

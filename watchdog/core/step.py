@@ -21,6 +21,7 @@ from watchdog.core import (
     deciding,
     judging,
     readiness,
+    resuming,
     sightings,
     silencing,
     storming,
@@ -40,6 +41,7 @@ from watchdog.core.events import (
     Observed,
     Outcome,
     References,
+    Resumed,
     Stood,
     Ticked,
     TrafficSeen,
@@ -56,6 +58,7 @@ from watchdog.core.turn import CheckRecord, ServiceRecord
 from watchdog.core.world import ServiceWorld, World
 
 R = TypeVar("R", Incident, Silence, Rollback)
+OfService = Observed | TrafficSeen | TrafficUnseen | Outcome | Resumed
 
 #: Rollbacks are remembered this long for the limits per day.
 REMEMBERED = timedelta(hours=24)
@@ -135,8 +138,8 @@ def _taken(world: World, event: Event, now: datetime) -> Stepped:
             return _on_service(world, event.check.service, event, now)
         case References():
             return Stepped(world=cutoff.referred(world, event, now))
-        case TrafficSeen(service=name) | TrafficUnseen(service=name) | Outcome(service=name):
-            return _on_service(world, name, event, now)
+        case TrafficSeen() | TrafficUnseen() | Outcome() | Resumed():
+            return _on_service(world, event.service, event, now)
         case Asked(request=request):
             return _on_request(world, request, now)
         case ChannelDead():
@@ -150,9 +153,7 @@ def _taken(world: World, event: Event, now: datetime) -> Stepped:
             return _on_tick(world, event, now)
 
 
-def _on_service(
-    world: World, name: str, event: Observed | TrafficSeen | TrafficUnseen | Outcome, now: datetime
-) -> Stepped:
+def _on_service(world: World, name: str, event: OfService, now: datetime) -> Stepped:
     service = world.services.get(name)
     if service is None:
         return Stepped(world=world)
@@ -171,6 +172,8 @@ def _on_service(
             blindness.switch_usable(draft)
         case Outcome():
             verifying.outcome(draft, event)
+        case Resumed():
+            resuming.resumed(draft, event)
     _follow_up(draft)
     return _finish(draft)
 
@@ -242,7 +245,9 @@ def _on_request(world: World, request: Request, now: datetime) -> Stepped:
         detail = f"there is no service {request.target!r}; known: {known}"
         return Stepped(world=world, replies=(Reply(request=request.id, status=404, detail=detail),))
     draft = Draft(world=world, now=now, service=service)
-    draft.replies.append(asking.answer(draft, request))
+    reply = asking.answer(draft, request)
+    if reply is not None:
+        draft.replies.append(reply)
     _follow_up(draft)
     return _finish(draft)
 

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 from msgspec.structs import replace
 
-from watchdog.core import deciding, meanwhile, proof, rebinding, telling
+from watchdog.core import deciding, meanwhile, proof, rebinding, resuming, telling
 from watchdog.core.checks import bound
 from watchdog.core.clockstep import ahead
 from watchdog.core.deployment import DeploymentEvent, DeploymentState
@@ -113,7 +113,9 @@ def _applied(draft: Draft, rollback: Rollback, event: Outcome) -> None:
     if event.state is not None:
         retire(draft, event.state)
     _begin_proof(draft, moved)
-    draft.tell(telling.rollback_switched(draft.service.service, moved, now=draft.now))
+    told = telling.rollback_switched(draft.service.service, moved, now=draft.now)
+    suspended = event.state.suspended if event.state is not None else None
+    draft.tell(resuming.with_suspension(told, draft.service, suspended))
 
 
 def _deadlines(draft: Draft, rollback: Rollback, start: datetime) -> tuple[datetime, datetime]:
@@ -188,7 +190,10 @@ def carries_other(service: ServiceWorld, rollback: Rollback, state: TrafficState
 
 def _undone_why(rollback: Rollback, state: TrafficState) -> str:
     beside = "beside" if rollback.to_variant in state.live else "instead of"
-    return f"{rollback.from_variant} takes traffic again {beside} {rollback.to_variant}: somebody undid the switch"
+    who = state.written_by or "somebody"
+    return (
+        f"{rollback.from_variant} takes traffic again {beside} {rollback.to_variant}: {who} undid the switch"
+    )
 
 
 def progress(draft: Draft) -> None:
@@ -359,4 +364,5 @@ def _end(
 
 def _tell_end(draft: Draft, rollback: Rollback) -> None:
     incident = draft.service.incidents.get(rollback.incident or "")
-    draft.tell(telling.rollback_ended(draft.service.service, rollback, now=draft.now, incident=incident))
+    told = telling.rollback_ended(draft.service.service, rollback, now=draft.now, incident=incident)
+    draft.tell(resuming.with_suspension(told, draft.service, resuming.suspension(draft.service)))

@@ -29,6 +29,7 @@ from watchdog.core.events import (
     Event,
     Observed,
     Outcome,
+    Resumed,
     Stood,
     Ticked,
     TrafficSeen,
@@ -62,7 +63,7 @@ JOURNAL_INTERVAL = timedelta(hours=1)
 #: Events that only say what was seen.
 _SEEN = (Observed, TrafficSeen, TrafficUnseen)
 #: What was done, what was asked, and what people did not hear: said once.
-_KEPT = (Outcome, Asked, ChannelDead)
+_KEPT = (Outcome, Asked, Resumed, ChannelDead)
 
 
 class _Batch(msgspec.Struct, frozen=True, kw_only=True):
