@@ -62,7 +62,7 @@ clean:  ## remove the virtual environment, caches and builds
 	find watchdog tests $(wildcard benchmarks) -name __pycache__ -prune -exec rm -rf {} +
 
 packages:
-	@.ci/packages haproxy nginx prometheus prometheus-alertmanager chromium curl sqlite3
+	@.ci/packages haproxy nginx postgresql prometheus prometheus-alertmanager chromium curl sqlite3
 
 $(READY): pyproject.toml requirements.lock .ci/venv
 	@.ci/venv $(VENV)

@@ -22,12 +22,14 @@ from tests.servers.haproxy import HAProxy, Server
 from tests.servers.kubernetes import Kubernetes
 from tests.servers.nginx import Nginx
 from tests.servers.ports import free_port as next_free_port
+from tests.servers.postgres import Postgres
 from tests.servers.prometheus import Prometheus, Target
 from tests.servers.require import MISSING, REQUIRE_REAL
 from tests.servers.versioned import VersionedApp
 from tests.soak import counted, show_counts
 from watchdog.cluster.client import Cluster
 from watchdog.cluster.settings import ClusterSettings
+from watchdog.store.registry import make_store
 
 __all__ = ["counted"]  # a fixture for everybody
 
@@ -113,6 +115,35 @@ async def cluster(kubernetes: Kubernetes) -> AsyncIterator[Cluster]:
     made = Cluster(ClusterSettings(kubeconfig=kubernetes.kubeconfig))
     yield made
     await made.aclose()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A real PostgreSQL server, one for all tests of a worker: take a `database()` of your own, and let it run."""
+    with Postgres() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgres_store(postgres: Postgres) -> str:
+    """A database that holds a store of this release, for one test after the other."""
+    name = postgres.database()
+
+    async def make() -> None:
+        store = make_store(postgres.url(name))
+        await store.open()
+        await store.aclose()
+
+    with asyncio.Runner() as runner:
+        runner.run(make())
+    return name
+
+
+@pytest.fixture
+def postgres_url(postgres: Postgres, postgres_store: str) -> str:
+    """The address of a store in which nothing was stored."""
+    postgres.empty(postgres_store)
+    return postgres.url(postgres_store)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""What every store promises, asked of the one in memory and of the one on a disk."""
+"""What every store promises, asked of the one in memory, the one on a disk, and the one on a server."""
 
 from __future__ import annotations
 
@@ -52,14 +52,23 @@ class Disk:
         return self.store
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-async def disk(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Disk]:
-    data = MemoryData()
-    makers: dict[str, Callable[[], Store]] = {
-        "memory": lambda: MemoryStore(data),
-        "sqlite": lambda: make_store(f"sqlite:///{tmp_path}/watchdog.db"),
-    }
-    disk = Disk(makers[request.param])
+@pytest.fixture(params=["memory", "sqlite", "postgresql"])
+def make(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Store]:
+    """Another store on the same records, each time."""
+    if request.param == "memory":
+        data = MemoryData()
+        return lambda: MemoryStore(data)
+    url = (
+        f"sqlite:///{tmp_path}/watchdog.db"
+        if request.param == "sqlite"
+        else request.getfixturevalue("postgres_url")
+    )
+    return lambda: make_store(url)
+
+
+@pytest.fixture
+async def disk(make: Callable[[], Store]) -> AsyncIterator[Disk]:
+    disk = Disk(make)
     await disk.begin()
     yield disk
     await disk.store.aclose()
