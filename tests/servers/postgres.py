@@ -38,6 +38,10 @@ _SETTINGS = {
     "log_min_messages": "warning",
     "max_wal_senders": "2",
 }
+_END_OTHERS = (
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+    "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+)
 #: Losing the disk's cache is no test of ours where the server's machine goes on; a test of durability asks for more.
 _HASTY = {"fsync": "off", "full_page_writes": "off"}
 
@@ -84,12 +88,7 @@ class Postgres:
 
     def empty(self, database: str) -> None:
         """Remove every row of a store, and whoever uses it."""
-        names = ", ".join(metadata.tables)
-        self.sql(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() "
-            f"AND pid <> pg_backend_pid(); TRUNCATE {names}",  # noqa: S608  names of our own tables
-            database=database,
-        )
+        self.sql(f"{_END_OTHERS}; TRUNCATE {', '.join(metadata.tables)}", database=database)
 
     def sql(self, statement: str, *, database: str = "postgres", user: str = "postgres") -> list[list[str]]:
         """What a statement answers, as an administrator sees it. Raises `CalledProcessError`."""
