@@ -16,6 +16,7 @@ from watchdog.config.loaded import Configuration, Provider, ServiceEntry
 from watchdog.core.observation import Pulse
 from watchdog.core.reach import SourcePlace, place_of
 from watchdog.core.rule import ProbeForm
+from watchdog.core.service import GitOps
 from watchdog.engine.references import Reference
 from watchdog.leader.interface import Leadership
 from watchdog.leader.registry import KINDS as LEADERS
@@ -24,7 +25,7 @@ from watchdog.probes.registry import KINDS as PROBES
 from watchdog.settings.registry import load
 from watchdog.sources.interface import Source
 from watchdog.sources.registry import KINDS as SOURCES
-from watchdog.traffic.interface import TrafficSwitch
+from watchdog.traffic.interface import Suspends, TrafficSwitch
 from watchdog.traffic.readiness import WithReadiness
 from watchdog.traffic.registry import KINDS as SWITCHES
 
@@ -108,6 +109,8 @@ def build_switch(
     """One service's switch."""
     found = load("traffic", SWITCHES, entry.traffic.kind)
     switch: TrafficSwitch = found(entry.traffic.settings, name=name, clock=clock, **shared.wanted(found))
+    if entry.service.gitops is GitOps.PAUSE and isinstance(switch, Suspends):
+        switch.expect_to_suspend()
     if entry.ready is None:
         return switch
     return WithReadiness(switch, _Readiness(entry.ready, probes[entry.ready.kind], clock))

@@ -90,6 +90,10 @@ class Suspends(Protocol):
     nothing was switched. `TrafficState.suspended` shows it until `resume`.
     """
 
+    def expect_to_suspend(self) -> None:
+        """Say beforehand that `apply` will be asked to: then `inspect` and its rights are about that, too."""
+        ...
+
     async def resume(self, mark: str) -> str:
         """Restore what the rollback `mark` suspended, exactly as it was; answers what that is, for people.
 

@@ -105,6 +105,7 @@ class ObjectSwitch(ABC, Generic[O]):
         self._timeout = settings.timeout
         self._fresh = Fresh(cluster, timeout=settings.timeout, feeds=feeds)
         self._feeds = feeds
+        self._suspending = False
         self._owners = Owners(
             cluster,
             self.kind,
@@ -185,6 +186,12 @@ class ObjectSwitch(ABC, Generic[O]):
                 await self._suspend(found, change, half)
             try:
                 await self._write(body)
+            except SwitchRejected as error:
+                if not change.suspend:
+                    raise
+                raise SwitchRejected(
+                    f"{error}; what keeps it may be suspended: watchdog gitops resume {self._name}"
+                ) from error
             except SwitchConflict:
                 # Certainly not done. Its status may have changed, which says nothing: what counts is read again.
                 if not left or loop.time() >= half:
@@ -216,20 +223,26 @@ class ObjectSwitch(ABC, Generic[O]):
             raise SwitchUnreachable(f"{self.where}: {error}") from error
 
     async def inspect(self) -> str | None:
-        """Whether we may write the object: reading it does not tell."""
-        right = changing(self.kind, self._namespace, self._target)
+        """Whether we may write the object, and what would have to be suspended: reading does not tell."""
+        wanted = [changing(self.kind, self._namespace, self._target)]
+        wanted += self._owners.rights(suspend=True) if self._suspending else ()
         try:
-            may = await granted(self._cluster, right, timeout=self._timeout)
+            asked = [granted(self._cluster, right, timeout=self._timeout) for right in wanted]
+            may = dict(zip(wanted, await asyncio.gather(*asked), strict=True))
         except ClusterError as error:
             return f"{self.where}: whether it may be changed cannot be asked: {error}"
-        return None if may else f"{self.where}: the right is missing to {right}"
+        lacking = [str(right) for right in wanted if not may[right]]
+        return f"{self.where}: the right is missing to {', and to '.join(lacking)}" if lacking else None
 
     @property
     def rights(self) -> Sequence[Right]:
         """What it needs in the cluster: to look at what it is made of, and to change the one object."""
         found = [right for kind in self.watched() for right in reading(kind, self._namespace)]
         own = changing(self.kind, self._namespace, self._target)
-        return (*found, own, telling(self._namespace), *self._owners.rights(suspend=False))
+        return (*found, own, telling(self._namespace), *self._owners.rights(suspend=self._suspending))
+
+    def expect_to_suspend(self) -> None:
+        self._suspending = True
 
     async def resume(self, mark: str) -> str:
         try:

@@ -62,6 +62,10 @@ class WithReadiness:
     async def apply(self, change: Change) -> TrafficState:
         return await self._filled(await self._switch.apply(change))
 
+    def expect_to_suspend(self) -> None:
+        if isinstance(self._switch, Suspends):
+            self._switch.expect_to_suspend()
+
     async def resume(self, mark: str) -> str:
         if not isinstance(self._switch, Suspends):
             raise SwitchRejected(f"{self.identity} suspends nothing")
