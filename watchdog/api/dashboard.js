@@ -143,6 +143,7 @@ function service(one) {
     make("p", "dim", [one.environment, "mode " + one.mode, labels].filter(Boolean).join(" · ")),
     one.paused && make("p", "tag", `Paused by ${one.paused.by}${one.paused.reason ? ": " + one.paused.reason : ""}`),
     one.traffic?.paused && make("p", "tag", `Paused by a mark on the target: ${one.traffic.paused}`),
+    one.traffic?.suspended && make("p", "tag", `Suspended by us: ${one.traffic.suspended}`),
     live && make("p", "", `Deployment ${live.version} on ${live.variant}: ${words(live.state)}`),
     traffic ? variants(traffic, [live, one.stable]) : make("p", "dim", "Traffic is not known."),
     one.traffic_error && make("p", "tag", "The switch cannot be read: " + one.traffic_error),

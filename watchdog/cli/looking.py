@@ -231,6 +231,8 @@ def _remarks(service: dict[str, Any]) -> str:
         found.append(f"paused by {service['paused']['by']}{why}")
     if service["traffic"] and service["traffic"].get("paused"):
         found.append(f"paused by a mark on the target: {service['traffic']['paused']}")
+    if service["traffic"] and service["traffic"].get("suspended"):
+        found.append(f"suspended by us: {service['traffic']['suspended']}")
     if service["rollback"]:
         found.append(f"rollback {service['rollback']['id']} {service['rollback']['state']}")
     if service["traffic_error"]:
@@ -259,6 +261,8 @@ def _show_service(one: dict[str, Any]) -> None:
             [name, str(variant["weight"]), variant["version"] or "-", _capacity(variant), variant["note"]]
             for name, variant in sorted(one["traffic"]["variants"].items())
         ]
+        for line in one["traffic"].get("noted", ()):
+            say(f"also:     {line}")
         say("")
         table(["VARIANT", "WEIGHT", "VERSION", "READY", "NOTE"], rows)
     rows = [

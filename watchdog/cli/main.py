@@ -14,6 +14,7 @@ from watchdog.cli import asking, completing, local, looking, schemas, silences
 from watchdog.cli.audit import audit
 from watchdog.cli.deploy import deploy
 from watchdog.cli.failure import PoliteGroup
+from watchdog.cli.gitops import gitops
 from watchdog.cli.help import CONFIG, epilog
 from watchdog.cli.link import Link, linked
 
@@ -160,6 +161,11 @@ app.add_typer(
     silences.silences,
     name="silences",
     epilog=epilog("watchdog silences", "watchdog silences --all --json", "watchdog silences expire sil-1f3a"),
+)
+app.add_typer(
+    gitops,
+    name="gitops",
+    epilog=epilog('watchdog gitops resume trips --reason "v1.4.2 is reverted in Git"', done="resumed"),
 )
 app.add_typer(audit, name="audit")
 app.add_typer(schemas.schema, name="schema")

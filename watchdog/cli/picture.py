@@ -136,6 +136,8 @@ def _remarks(picture: Picture, *, clock: bool) -> list[tuple[str, str]]:
         if one["traffic"] and one["traffic"].get("paused"):
             why = one["traffic"]["paused"]
             found.append((f"{one['name']}: paused by a mark on the target: {why}", "yellow"))
+        if one["traffic"] and one["traffic"].get("suspended"):
+            found.append((f"{one['name']}: suspended by us: {one['traffic']['suspended']}", "yellow"))
         if one["rollback"]:
             found.append((_rollback(one, picture.at, clock=clock), "bold yellow"))
         if one["traffic_error"]:
