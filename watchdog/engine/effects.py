@@ -6,7 +6,7 @@ Called only for what is on disk. This module must never wait.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 
 import structlog
@@ -19,7 +19,8 @@ from watchdog.core.errors import StoreError
 from watchdog.core.events import Asked, Event, Outcome, OutcomeKind, service_of
 from watchdog.core.message import Message
 from watchdog.core.reconfigure import Change
-from watchdog.core.request import RequestKind
+from watchdog.core.request import Request, RequestKind
+from watchdog.core.resuming import suspension
 from watchdog.core.rollback import VERIFYING, Rollback, RollbackState
 from watchdog.core.turn import Turn
 from watchdog.core.world import ServiceWorld, World
@@ -41,7 +42,7 @@ _SHARED = ""
 class Effects:
     """The doors out of the reactor."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the doors, all of them by name
         self,
         *,
         executor: Executor,
@@ -51,7 +52,14 @@ class Effects:
         metrics: Metrics,
         clock: Clock,
         look_interval: timedelta,
+        may_tell: Callable[[], bool] = lambda: True,
+        announce: Callable[[Turn], None] = lambda _: None,
+        resume: Callable[[Request, str], None] = lambda _request, _mark: None,
     ) -> None:
+        """`may_tell`: whether a broken store is this process's news; to whoever lost the lead it is another's.
+
+        `announce` hears of every turn; `resume` carries out what a person may let go on (`watchdog.core.resuming`).
+        """
         self._executor = executor
         self._checks = checks
         self._traffic = traffic
@@ -59,6 +67,9 @@ class Effects:
         self._metrics = metrics
         self._clock = clock
         self._look_interval = look_interval
+        self._may_tell = may_tell
+        self._announce = announce
+        self._resume = resume
         self._emergency = Crew("emergency")
         self._wanted: dict[str, dict[SharedPoll, timedelta]] = {}
         self._shared: Counter[tuple[SharedPoll, timedelta]] = Counter()
@@ -100,6 +111,9 @@ class Effects:
                 self._measure(before, event)
             elif isinstance(event, Asked) and event.request.kind is RequestKind.ALERT:
                 self._ask_now(after, event.request.target)
+            elif isinstance(event, Asked) and event.request.kind is RequestKind.GITOPS_RESUME:
+                self._let_go_on(after, event.request, turn)
+        self._announce(turn)
         for name in looks:
             self._traffic.now(name)
 
@@ -113,6 +127,13 @@ class Effects:
         for poll in polled:
             self._checks.now(poll)
         self._traffic.now(name)
+
+    def _let_go_on(self, world: World, request: Request, turn: Turn) -> None:
+        """Carry out a request that was allowed: one that was not has its reply already."""
+        service = world.services.get(request.target)
+        suspended = suspension(service) if service is not None else None
+        if suspended is not None and all(reply.request != request.id for reply in turn.replies):
+            self._resume(request, suspended.rollback)
 
     def _plan_changed(self, before: World, after: World, names: set[str]) -> None:
         """Plan anew for these services, or for all where one has no name, as far as something changed for them."""
@@ -206,7 +227,7 @@ class Effects:
     def store_failed(self, error: StoreError, *, now: datetime) -> None:
         """Tell people past the store: it is what is broken."""
         message = telling.store_failed(str(error), error.advice, now=now)
-        if not self._emergency.busy("store"):
+        if self._may_tell() and not self._emergency.busy("store"):
             self._emergency.start("store", self._tell(message))
 
     async def _tell(self, message: Message) -> None:
