@@ -8,46 +8,31 @@ This module must never repeat a write that may have happened, nor know what an o
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import os
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from datetime import timedelta
-from pathlib import Path
 from typing import Any, Final
 
 import aiohttp
 import msgspec
-from yarl import URL
 
 from watchdog.aio.clock import Clock, SystemClock
 from watchdog.cluster.access import Access, find_access
-from watchdog.cluster.errors import ClusterError, NotSent, Refused, Unanswered
+from watchdog.cluster.entrance import Entrance, Way
+from watchdog.cluster.errors import NotSent, Refused, Unanswered
 from watchdog.cluster.settings import ClusterSettings
+from watchdog.cluster.transport import Attempt, Untrusted, address, cut_off, refusal, whole
 
 MERGE_PATCH: Final = "application/merge-patch+json"
 JSON_PATCH: Final = "application/json-patch+json"
 JSON: Final = "application/json"
-
-#: A whole list of a large namespace fits; more than this is no answer of an API server (bytes).
-_LARGEST: Final = 256 * 2**20
-#: An asked-for pause is never longer than this (seconds), whatever stands in Retry-After.
-_LONGEST_PAUSE: Final = 30.0
-#: No line of a watch is longer (bytes): etcd takes 1.5 MiB an object.
-_LINE: Final = 8 * 2**20
-
-
-class _Status(msgspec.Struct, frozen=True, kw_only=True):
-    """The `Status` object that explains an error."""
-
-    message: str = ""
-    reason: str = ""
 
 
 class Cluster:
     """Talks to one API server. Opens nothing before the first call; all calls are safe to cancel.
 
     A call that was answered 429 is repeated after what Retry-After says as long as its time allows: it was not done.
-    A 401 is repeated once with the credentials read anew: tokens rotate.
+    A 401 is repeated once with the credentials read anew: tokens rotate. So is a connection that no authority vouches
+    for. A GET is repeated once on another connection when a kept one was closed meanwhile; writes never are.
     """
 
     def __init__(
@@ -60,17 +45,14 @@ class Cluster:
         """`find` finds credentials and address; it is called at the first call, and again when they were refused."""
         self.settings = settings or ClusterSettings()
         self._clock = clock or SystemClock()
-        self._find = find
-        self._access: Access | None = None
-        self._session: aiohttp.ClientSession | None = None
-        self._opening = asyncio.Lock()
-        self._held_until = 0.0
-        self._closed = False
+        self._entrance = Entrance(lambda: find(self.settings), clock=self._clock)
+        #: Until when reads, and writes, are held back because the API server asked for it.
+        self._held_until = {False: 0.0, True: 0.0}
         #: Calls made and bytes received so far, watches included: what idling costs.
         self.calls = 0
         self.received = 0
         #: When the API server last said anything (monotonic seconds).
-        self.heard_at = self._clock.monotonic()
+        self.heard_at = float("-inf")
 
     async def get(
         self, path: str, *, query: Mapping[str, str] | None = None, timeout: timedelta | None = None
@@ -122,44 +104,46 @@ class Cluster:
         `silent_for`: nothing for so long is `Unanswered`; the connection is dead, or bookmarks are off. `opened` is
         called when the API server has begun to answer.
         """
-        session, access = await self._open()
-        timeout = aiohttp.ClientTimeout(
-            total=None,
-            connect=self.settings.timeout.total_seconds(),
-            sock_read=silent_for.total_seconds(),
-        )
-        self.calls += 1
+        attempt = Attempt("GET", path)
+        answer = await self._begin(attempt, {**query, "watch": "1"}, silent_for)
         try:
-            async with session.get(
-                self._url(access, path, {**query, "watch": "1"}),
-                headers=await access.headers(),
-                timeout=timeout,
-                **access.extra,
-            ) as answer:
-                if answer.status >= 400:
-                    await self._raise(answer, await _whole(answer))
-                self.heard_at = self._clock.monotonic()
-                if opened is not None:
-                    opened()
-                try:
-                    async for line in answer.content:
-                        self.heard_at = self._clock.monotonic()
-                        self.received += len(line)
-                        if line.strip():
-                            yield line
-                finally:
-                    _cut_off(answer)
-        except ClusterError:
-            raise
-        except Exception as error:
-            raise self._explain(error, "GET", path) from error
+            if opened is not None:
+                opened()
+            async for line in answer.content:
+                self._heard(len(line))
+                if line.strip():
+                    yield line
+        except (aiohttp.ClientError, OSError, ValueError, aiohttp.http.HttpProcessingError) as error:
+            raise attempt.failed(error) from error
+        finally:
+            cut_off(answer)
 
     async def aclose(self) -> None:
         """Close connections. Idempotent, never raises."""
-        self._closed = True
-        session, self._session = self._session, None
-        if session is not None:
-            await _close(session)
+        await self._entrance.aclose()
+
+    async def _begin(
+        self, attempt: Attempt, query: dict[str, str], silent_for: timedelta
+    ) -> aiohttp.ClientResponse:
+        """The answer to a watch, its body still to come; within the time of a call."""
+        timeout = aiohttp.ClientTimeout(total=None, sock_read=silent_for.total_seconds())
+        limit = self.settings.timeout.total_seconds()
+        try:
+            async with asyncio.timeout(limit):
+                while True:
+                    await self._wait(self._clock.monotonic() + limit, write=False)
+                    way = await self._entrance.open()
+                    answer = await self._send(attempt, way, query, timeout=timeout)
+                    if answer.status < 300:
+                        self._heard(0)
+                        return answer
+                    try:
+                        await self._refuse(answer, write=False)
+                    except Refused as error:
+                        if error.status != 401 or not await self._entrance.renew(way):
+                            raise
+        except TimeoutError:
+            raise attempt.late() from None
 
     async def _call(
         self,
@@ -171,172 +155,106 @@ class Cluster:
         content: str = JSON,
         timeout: timedelta | None = None,
     ) -> bytes:
-        limit = self.settings.timeout if timeout is None else timeout
-        until = self._clock.monotonic() + limit.total_seconds()
+        limit = (self.settings.timeout if timeout is None else timeout).total_seconds()
+        until = self._clock.monotonic() + limit
         data = None if body is None else msgspec.json.encode(body)
-        renewed = False
-        while True:
-            await self._wait(until)
-            left = until - self._clock.monotonic()
-            try:
-                return await self._once(method, path, query, data, content, left)
-            except Refused as error:
-                if error.status != 401 or renewed:
-                    raise
-                renewed = True
-                await self._renew()
-            except NotSent as error:
-                if not error.retry_after or error.retry_after > until - self._clock.monotonic():
-                    raise
+        more = {} if data is None else {"data": data, "content": content}
+        renewed = repeated = False
+        attempt = Attempt(method, path)
+        try:
+            async with asyncio.timeout(limit):
+                while True:
+                    await self._wait(until, write=method != "GET")
+                    way = await self._entrance.open()
+                    attempt = Attempt(method, path)
+                    try:
+                        return await self._once(attempt, way, dict(query or {}), **more)
+                    except (Refused, Untrusted) as error:
+                        refused = isinstance(error, Untrusted) or error.status == 401
+                        if not refused or renewed or not await self._entrance.renew(way):
+                            raise
+                        renewed = True
+                    except NotSent as error:
+                        if not error.retry_after or error.retry_after > until - self._clock.monotonic():
+                            raise
+                    except Unanswered:
+                        if method != "GET" or repeated or not attempt.cut_off:
+                            raise
+                        repeated = True
+        except TimeoutError:
+            raise attempt.late() from None
 
-    async def _wait(self, until: float) -> None:
-        """Wait as long as the API server asked for; not at all when that is longer than the call may take."""
-        pause = self._held_until - self._clock.monotonic()
+    async def _wait(self, until: float, *, write: bool) -> None:
+        """Wait as long as the API server asked for; not at all when that is longer than the call may take.
+
+        A list that it had enough of does not hold back the write that moves traffic.
+        """
+        pause = self._held_until[write] - self._clock.monotonic()
         if pause <= 0:
             return
-        if self._held_until > until:
+        if self._held_until[write] > until:
             raise NotSent(f"the API server is overloaded and asked to wait {pause:.0f} s", retry_after=pause)
         await self._clock.sleep(pause)
 
-    async def _once(
+    async def _once(self, attempt: Attempt, way: Way, query: dict[str, str], **more: Any) -> bytes:
+        answer = await self._send(attempt, way, query, **more)
+        try:
+            if answer.status >= 300:
+                await self._refuse(answer, write=attempt.method != "GET")
+            text = await whole(answer)
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise attempt.failed(error) from error
+        finally:
+            answer.release()
+        self._heard(len(text))
+        return text
+
+    async def _send(
         self,
-        method: str,
-        path: str,
-        query: Mapping[str, str] | None,
-        data: bytes | None,
-        content: str,
-        seconds: float,
-    ) -> bytes:
-        if seconds <= 0:
-            raise NotSent(f"{method} {path}: no time left to ask")
-        session, access = await self._open()
-        headers = await access.headers()
+        attempt: Attempt,
+        way: Way,
+        query: dict[str, str],
+        *,
+        data: bytes | None = None,
+        content: str = JSON,
+        timeout: aiohttp.ClientTimeout | None = None,
+    ) -> aiohttp.ClientResponse:
+        """The answer as far as its headers; the body is the caller's to read and release."""
+        headers = await way.access.headers()
         if data is not None:
             headers["Content-Type"] = content
         self.calls += 1
         try:
-            async with session.request(
-                method,
-                self._url(access, path, query or {}),
+            answer = await way.session.request(
+                attempt.method,
+                address(way.access, attempt.path, query),
                 data=data,
                 headers=headers,
-                timeout=aiohttp.ClientTimeout(total=seconds),
+                timeout=timeout or aiohttp.ClientTimeout(total=None),
                 allow_redirects=False,
-                **access.extra,
-            ) as answer:
-                text = await _whole(answer)
-        except ClusterError:
-            raise
-        except Exception as error:
-            raise self._explain(error, method, path) from error
-        self.received += len(text)
-        self.heard_at = self._clock.monotonic()
-        if answer.status >= 300:
-            await self._raise(answer, text)
-        return text
+                trace_request_ctx=attempt,
+                **way.access.extra,
+            )
+        except (aiohttp.ClientError, OSError, ValueError, RuntimeError) as error:
+            raise attempt.failed(error) from error
+        attempt.answered = True
+        return answer
 
-    async def _open(self) -> tuple[aiohttp.ClientSession, Access]:
-        async with self._opening:
-            if self._closed:
-                raise NotSent("the connection to the cluster was closed")
-            if self._access is None:
-                self._access = await self._found()
-            if self._session is None:
-                connector = aiohttp.TCPConnector(limit=0, ssl=self._access.ssl)
-                self._session = aiohttp.ClientSession(
-                    connector=connector, trust_env=True, read_bufsize=_LINE, auto_decompress=True
-                )
-            return self._session, self._access
-
-    async def _found(self) -> Access:
+    async def _refuse(self, answer: aiohttp.ClientResponse, *, write: bool) -> None:
+        """Raise what an answer means that is none."""
         try:
-            return await self._find(self.settings)
-        except ClusterError:
-            raise
-        except Exception as error:
-            raise NotSent(f"no way into the cluster: {type(error).__name__}: {error}") from error
+            text = await whole(answer)
+        except aiohttp.ClientError:
+            text = b""  # the status says enough
+        finally:
+            answer.release()
+        self._heard(len(text))
+        error = refusal(answer, text)
+        if isinstance(error, NotSent):
+            held = self._clock.monotonic() + error.retry_after
+            self._held_until[write] = max(self._held_until[write], held)
+        raise error
 
-    async def _renew(self) -> None:
-        """Read the credentials anew, and connect anew with them: a client certificate belongs to the connection."""
-        async with self._opening:
-            found = await self._found()
-            old, self._session, self._access = self._session, None, found
-        if old is not None:
-            # What is under way on the old connections ends as it would on any closed one; watches start again.
-            await _close(old)
-
-    @staticmethod
-    def _url(access: Access, path: str, query: Mapping[str, str]) -> URL:
-        return (
-            URL(access.url + path, encoded=True).with_query(query)
-            if query
-            else URL(access.url + path, encoded=True)
-        )
-
-    async def _raise(self, answer: aiohttp.ClientResponse, text: bytes) -> None:
-        """The error for an answer that is none. 429 is told apart: nothing was done, and a time may be named."""
-        status = _status(text)
-        what = f"{answer.method} {answer.url.path}"
-        told = status.message or answer.reason or "no reason given"
-        if answer.status == 429:
-            pause = min(_seconds(answer.headers.get("Retry-After", "")) or 1.0, _LONGEST_PAUSE)
-            self._held_until = max(self._held_until, self._clock.monotonic() + pause)
-            raise NotSent(f"{what}: the API server is overloaded: {told}", retry_after=pause)
-        raise Refused(f"{what}: {answer.status}: {told}", status=answer.status, reason=status.reason)
-
-    @staticmethod
-    def _explain(error: Exception, method: str, path: str) -> ClusterError:
-        """What a failed call means: before a connection there was nothing, after that nobody knows."""
-        what = f"{method} {path}"
-        if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
-            return NotSent(f"{what}: the API server cannot be reached: {error}")
-        if isinstance(error, TimeoutError):
-            return Unanswered(f"{what}: no answer in time")
-        return Unanswered(f"{what}: {type(error).__name__}: {error}")
-
-
-async def _close(session: aiohttp.ClientSession) -> None:
-    """Without TLS's farewell, for which an API server that hangs would let us wait."""
-    if session.connector is not None:
-        await session.connector.close(abort_ssl=True)
-    await session.close()
-    await asyncio.sleep(0)
-
-
-def _cut_off(answer: aiohttp.ClientResponse) -> None:
-    """End a stream that is not read any more at once, for the same reason."""
-    connection = answer.connection
-    if connection is not None and connection.transport is not None:
-        connection.transport.abort()
-
-
-async def _whole(answer: aiohttp.ClientResponse) -> bytes:
-    text = await answer.content.read(_LARGEST + 1) if answer.content.at_eof() else await answer.read()
-    if len(text) > _LARGEST:
-        raise Unanswered(f"{answer.method} {answer.url.path}: the answer is too large")
-    return text
-
-
-def _status(text: bytes) -> _Status:
-    with contextlib.suppress(msgspec.MsgspecError):
-        return msgspec.json.decode(text, type=_Status)
-    return _Status()
-
-
-def _seconds(text: str) -> float:
-    """Retry-After in seconds; API servers send no dates."""
-    return float(text) if text.isascii() and text.isdigit() else 0.0
-
-
-def in_a_pod(environment: Mapping[str, str] | None = None) -> bool:
-    """Whether this process has a service account of a cluster."""
-    found = os.environ if environment is None else environment
-    return "KUBERNETES_SERVICE_HOST" in found
-
-
-def own_namespace(path: Path = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")) -> str | None:
-    """The namespace of the pod this runs in; `None` outside of a cluster."""
-    try:
-        return path.read_text("utf-8").strip() or None
-    except OSError:
-        return None
+    def _heard(self, size: int) -> None:
+        self.received += size
+        self.heard_at = self._clock.monotonic()

@@ -29,6 +29,8 @@ _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 #: While feeds are followed the API server is asked for a sign of life when it said nothing for so many seconds.
 PULSE_EVERY: Final = 15.0
+#: After a question in vain the next one comes so many seconds later.
+_AGAIN_AFTER: Final = 1.0
 #: Open to every client, and next to nothing for the API server.
 _PULSE: Final = "/version"
 #: Longest time in which feeds end.
@@ -57,7 +59,7 @@ class Feeds:
         self._tasks = Supervisor(rng=self._rng)
         self._numbers = itertools.count(1)
         self._pulse = ""
-        self._silent = False
+        self._silent_since: float | None = None
         self._closed = False
 
     def feed(
@@ -76,7 +78,7 @@ class Feeds:
         found = self._known.get(topic)
         if found is None:
             rng = random.Random(self._rng.random())
-            found = Feed(topic, self._cluster, clock=self._clock, rng=rng, silent=lambda: self._silent)
+            found = Feed(topic, self._cluster, clock=self._clock, rng=rng, silent=self._silent)
             self._known[topic] = found
         return found
 
@@ -161,29 +163,26 @@ class Feeds:
 
     async def _feel(self) -> None:
         """Ask for a sign of life whenever the API server said nothing for a while."""
+        began = self._clock.monotonic()
         while True:
-            quiet = self._clock.monotonic() - self._cluster.heard_at
-            await self._clock.sleep(
-                PULSE_EVERY - quiet if quiet < PULSE_EVERY else 1.0 if self._silent else 0.0
-            )
-            if self._clock.monotonic() - self._cluster.heard_at < PULSE_EVERY:
-                self._heard("")
+            quiet = self._clock.monotonic() - max(began, self._cluster.heard_at)
+            if quiet < PULSE_EVERY:
+                self._silent_since = None
+                await self._clock.sleep(PULSE_EVERY - quiet)
                 continue
             try:
                 await self._cluster.get(_PULSE)
-            except (NotSent, Unanswered) as error:
-                self._heard(str(error))
             except Refused:
-                self._heard("")
-            else:
-                self._heard("")
+                continue  # an answer
+            except (NotSent, Unanswered) as error:
+                if self._silent_since is None:
+                    _log.warning("cluster_silent", error=str(error))
+                self._silent_since = self._clock.monotonic()
+                await self._clock.sleep(_AGAIN_AFTER)
 
-    def _heard(self, problem: str) -> None:
-        if problem and not self._silent:
-            _log.warning("cluster_silent", error=problem)
-        elif not problem and self._silent:
-            _log.info("cluster_answers_again")
-        self._silent = bool(problem)
+    def _silent(self) -> bool:
+        """Whether the last sign of life was asked for in vain, and none came since."""
+        return self._silent_since is not None and self._cluster.heard_at < self._silent_since
 
 
 def older(one: str, other: str) -> bool:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from watchdog.cluster.client import in_a_pod
+from watchdog.cluster.access import in_a_pod
 from watchdog.config.loaded import Leader, ServiceEntry
 from watchdog.config.nodes import Node
 from watchdog.config.problems import Problems, quote

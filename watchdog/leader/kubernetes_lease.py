@@ -22,7 +22,8 @@ from pydantic import Field
 
 from watchdog.aio.clock import SteadyClock
 from watchdog.aio.crew import Crew
-from watchdog.cluster.client import Cluster, own_namespace
+from watchdog.cluster.access import own_namespace
+from watchdog.cluster.client import Cluster
 from watchdog.cluster.errors import ClusterError, Refused, Unanswered
 from watchdog.core.errors import ConfigError
 from watchdog.leader.hold import Hold, SharedSettings, identity_of
