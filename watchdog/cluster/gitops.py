@@ -8,7 +8,9 @@ claims the very object, nor forget what stood there first.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from functools import partial
 from typing import Any, Final
@@ -17,19 +19,23 @@ import msgspec
 
 from watchdog.aio.clock import Clock
 from watchdog.cluster.client import Cluster
-from watchdog.cluster.errors import ClusterError, Refused, Unanswered
+from watchdog.cluster.errors import ClusterError, NotSent, Refused, Unanswered
 from watchdog.cluster.look import Fresh
 from watchdog.cluster.managers import INSTANCE, OURSELVES, Claim, claims, notes, wrote_last
 from watchdog.cluster.marks import SUSPENDED
 from watchdog.cluster.objects import Kind, Metadata
 from watchdog.cluster.owners import KINDS, Keeper, Keeping, keeping
 from watchdog.cluster.rights import Right, changing
+from watchdog.core.errors import SwitchConflict, SwitchRejected, SwitchUnknown, SwitchUnreachable
 from watchdog.core.traffic import Suspension
 
 #: An owner changes all the time (its status does): read and written so often, at most.
 _TRIES: Final = 5
 #: A glance believes what was seen of an owner for so many seconds; whatever decides reads it anew.
 _SEEN_FOR: Final = 60.0
+
+
+_UNTOUCHED: Final = "nothing was changed in traffic"
 
 
 class NotSuspended(ClusterError):
@@ -117,6 +123,39 @@ class Owners:
         if not resumed:
             raise NotSuspended("nothing is suspended by the watchdog any more")
         return " and ".join(resumed)
+
+    async def suspend_before(self, metadata: Metadata, rollback: str, where: str, *, until: float) -> None:
+        """`suspend` right before a switch is written, until then (the loop's time); its errors as the switch's own.
+
+        Raises `SwitchRejected` when that is certain, `SwitchUnreachable` else: nothing was switched.
+        """
+        try:
+            async with asyncio.timeout_at(until):
+                await self.suspend(metadata, rollback=rollback)
+        except TimeoutError:
+            raise SwitchUnreachable(f"{where}: no time left to suspend its owner; {_UNTOUCHED}") from None
+        except NotSuspended as error:
+            raise SwitchRejected(f"{where}: cannot suspend {error}; {_UNTOUCHED}") from error
+        except ClusterError as error:
+            what = f"unknown whether its owner is suspended: {error}"
+            raise SwitchUnreachable(f"{where}: {what}; {_UNTOUCHED}") from error
+
+    @asynccontextmanager
+    async def in_words(self, where: str, *, within: timedelta) -> AsyncIterator[None]:
+        """The errors of a `resume` inside the block as those of the switch, whose promise it is."""
+        try:
+            async with asyncio.timeout(within.total_seconds()):
+                yield
+        except TimeoutError:
+            raise SwitchUnknown(f"{where}: no answer in time") from None
+        except Overtaken as error:
+            raise SwitchConflict(str(error)) from error
+        except NotSuspended as error:
+            raise SwitchRejected(str(error)) from error
+        except (NotSent, Refused) as error:
+            raise SwitchUnreachable(f"{where}: {error}; nothing was resumed") from error
+        except ClusterError as error:
+            raise SwitchUnknown(f"{where}: {error}") from error
 
     def rights(self, *, suspend: bool) -> tuple[Right, ...]:
         """What it needs for the owners seen so far; with `suspend`, to suspend and resume them, too."""

@@ -8,9 +8,11 @@ decide what is worth an Event.
 from __future__ import annotations
 
 import socket
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
+from watchdog.cluster.client import Cluster
+from watchdog.cluster.errors import Refused
 from watchdog.cluster.objects import Kind, Metadata, Object
 from watchdog.cluster.rights import Right
 from watchdog.core.happenings import Happening
@@ -50,6 +52,18 @@ def event(happening: Happening, kind: Kind[Any], metadata: Metadata) -> dict[str
             "uid": metadata.uid,
         },
     }
+
+
+async def write(
+    cluster: Cluster, happening: Happening, kind: Kind[Any], metadata: Metadata, *, timeout: timedelta
+) -> None:
+    """Write the Event, unless it is there. Raises `ClusterError`."""
+    path = EVENTS.path(metadata.namespace)
+    try:
+        await cluster.post(path, event(happening, kind, metadata), timeout=timeout)
+    except Refused as error:
+        if not error.conflict:
+            raise
 
 
 def telling(namespace: str) -> Right:

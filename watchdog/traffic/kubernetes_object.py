@@ -23,8 +23,8 @@ from watchdog.cluster.client import Cluster
 from watchdog.cluster.differences import Difference
 from watchdog.cluster.errors import INVALID, ClusterError, NotSent, Refused
 from watchdog.cluster.feeds import Feeds
-from watchdog.cluster.gitops import NotSuspended, Overtaken, Owners
-from watchdog.cluster.kube_events import EVENTS, event, telling
+from watchdog.cluster.gitops import Owners
+from watchdog.cluster.kube_events import telling, write
 from watchdog.cluster.look import Fresh, Look
 from watchdog.cluster.managers import INSTANCE, OURSELVES
 from watchdog.cluster.marks import ROLLBACK, epoch_of, marks, paused_of
@@ -183,7 +183,7 @@ class ObjectSwitch(ABC, Generic[O]):
             notes = marks(change, now=self._clock.now())
             body = marked(found.metadata, self.patch(found, change), notes)
             if change.suspend:
-                await self._suspend(found, change, half)
+                await self._owners.suspend_before(found.metadata, change.mark, self.where, until=half)
             try:
                 await self._write(body)
             except SwitchRejected as error:
@@ -245,28 +245,14 @@ class ObjectSwitch(ABC, Generic[O]):
         self._suspending = True
 
     async def resume(self, mark: str) -> str:
-        try:
-            async with asyncio.timeout(2 * self._timeout.total_seconds()):
-                return await self._owners.resume((await self._one(self._fresh)).metadata, rollback=mark)
-        except TimeoutError:
-            raise SwitchUnknown(f"{self.where}: no answer in time") from None
-        except Overtaken as error:
-            raise SwitchConflict(str(error)) from error
-        except NotSuspended as error:
-            raise SwitchRejected(str(error)) from error
-        except (NotSent, Refused) as error:
-            raise SwitchUnreachable(f"{self.where}: {error}; nothing was resumed") from error
-        except ClusterError as error:
-            raise SwitchUnknown(f"{self.where}: {error}") from error
+        async with self._owners.in_words(self.where, within=2 * self._timeout):
+            return await self._owners.resume((await self._one(self._fresh)).metadata, rollback=mark)
 
     async def announce(self, happening: Happening) -> None:
         try:
             found = await self._one(self._fresh)
-            body = event(happening, self.kind, found.metadata)
-            await self._cluster.post(EVENTS.path(self._namespace), body, timeout=self._timeout)
+            await write(self._cluster, happening, self.kind, found.metadata, timeout=self._timeout)
         except Refused as error:
-            if error.conflict:
-                return  # somebody said it already
             trouble = SwitchUnreachable if error.uncertain else SwitchRejected
             raise trouble(f"{self.where}: {error}") from error
         except ClusterError as error:
@@ -345,22 +331,6 @@ class ObjectSwitch(ABC, Generic[O]):
                 f"{self.where} was last written by a newer watchdog (epoch {epoch}, ours is {change.epoch}); "
                 + _UNTOUCHED
             )
-
-    async def _suspend(self, found: O, change: Change, until: float) -> None:
-        """Keep whoever would undo the change from doing so, before it is made: else it is not made."""
-        try:
-            async with asyncio.timeout_at(until):
-                await self._owners.suspend(found.metadata, rollback=change.mark)
-        except TimeoutError:
-            raise SwitchUnreachable(
-                f"{self.where}: no time left to suspend its owner; {_UNTOUCHED}"
-            ) from None
-        except NotSuspended as error:
-            raise SwitchRejected(f"{self.where}: cannot suspend {error}; {_UNTOUCHED} in traffic") from error
-        except ClusterError as error:
-            raise SwitchUnreachable(
-                f"{self.where}: unknown whether its owner is suspended: {error}; {_UNTOUCHED} in traffic"
-            ) from error
 
     async def _write(self, body: Patch) -> None:
         path = self.kind.path(self._namespace, self._target)
