@@ -168,7 +168,8 @@ class Kubernetes:
     def written(self, kind: Kind[Any], namespace: str, name: str) -> int:
         """How often an object was written since it came to be, by etcd's count; the first time is one."""
         places = {"services": "services/specs", "ingresses": "ingress"}
-        group = f"{kind.group}/" if "." in kind.group and not kind.group.endswith(".k8s.io") else ""
+        own = kind.group.endswith(".k8s.io") and kind.group.count(".") == 2
+        group = f"{kind.group}/" if "." in kind.group and not own else ""
         key = f"/registry/{group}{places.get(kind.plural, kind.plural)}/{namespace}/{name}"
         asked = urllib.request.Request(
             f"http://127.0.0.1:{self._etcd_port}/v3/kv/range",

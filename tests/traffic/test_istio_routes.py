@@ -13,30 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.cluster.routes import header, to, virtual_service
 from watchdog.traffic.istio_routes import Reach, Routes, VirtualService, full_name
 
 Json = dict[str, Any]
-
-
-def to(subset: str | None, weight: int | None = None, host: str = "trips", **other: Any) -> Json:
-    """A destination."""
-    place: Json = {"host": host, **({} if subset is None else {"subset": subset})}
-    return {"destination": place, **({} if weight is None else {"weight": weight}), **other}
-
-
-def header(value: str = "always") -> Json:
-    """A match on who asks."""
-    return {"headers": {"x-canary": {"exact": value}}}
-
-
-def virtual_service(*http: Json, **spec: Any) -> Json:
-    """A VirtualService in `prod`."""
-    return {
-        "apiVersion": "networking.istio.io/v1",
-        "kind": "VirtualService",
-        "metadata": {"name": "trips", "namespace": "prod"},
-        "spec": {"hosts": ["trips.example.com"], **({"http": list(http)} if http else {}), **spec},
-    }
 
 
 def routes(thing: Json, host: str = "trips") -> Routes:
