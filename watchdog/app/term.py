@@ -96,6 +96,7 @@ class Term:
         self._epoch = 0
         self._closing = AsyncExitStack()
         self._supervisor = Supervisor()
+        self._beginning = False
         self._early: dict[str, Request] = {}
         self.parts = Parts(configuration, clock=clock)
         self._dispatcher = Dispatcher(
@@ -152,6 +153,7 @@ class Term:
         `anew`: who leads now, to be recorded; empty where there is never another. Only then people are told of a broken
         store: of several processes it may be this one's alone.
         """
+        self._beginning = True
         self.parts.lock()
         now = self._clock.now
         taking = self._take_over()
@@ -178,11 +180,11 @@ class Term:
         return await self._store.load(now=self._clock.now())
 
     def asked(self, request: Request) -> None:
-        """A request was stored. While the engine is not there yet, it is kept: `load` may have missed it."""
-        if self._changeover is None:
-            self._early[request.id] = request
-        else:
+        """A request was stored. While the engine is being made it is kept: `load` has missed it. Before, `load` finds it."""
+        if self._changeover is not None:
             self.deliver(Asked(request=request))
+        elif self._beginning:
+            self._early[request.id] = request
 
     def deliver(self, event: Event) -> None:
         """Into the reactor's inbox, when there is one."""
