@@ -5,6 +5,7 @@ from __future__ import annotations
 KINDS = {
     "command": "watchdog.traffic.command:CommandSwitch",
     "haproxy": "watchdog.traffic.haproxy:HAProxySwitch",
+    "kubernetes-deployment": "watchdog.traffic.kubernetes_deployment:KubernetesDeploymentSwitch",
     "kubernetes-ingress": "watchdog.traffic.kubernetes_ingress:KubernetesIngressSwitch",
     "kubernetes-service": "watchdog.traffic.kubernetes_service:KubernetesServiceSwitch",
     "nginx": "watchdog.traffic.nginx:NginxSwitch",
