@@ -190,6 +190,11 @@ class KubernetesIngressSwitch(ObjectSwitch[Ingress]):
             known = {one: one for one in _alike(services.get(backend.name), backend.port, services)}
         if backend.name not in known.values():
             # Somebody else's doing: what takes traffic must be seen, whatever it is called.
+            if backend.name in known:
+                raise SwitchUnreachable(
+                    f"{self.where} leads to the Service {backend.name!r}, but {backend.name!r} is a variant's name"
+                    f" for the Service {known[backend.name]!r}: name the variants otherwise"
+                )
             known[backend.name] = backend.name
         return known
 
