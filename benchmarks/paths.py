@@ -89,7 +89,7 @@ async def _with_servers(
         for process in (blue, green, haproxy, manager, prometheus, daemon.process):
             await asyncio.to_thread(process.start)
             started.append(process)
-        await _until(lambda: asyncio.to_thread(_ready, prometheus), "Prometheus did not get ready")
+        await until(lambda: asyncio.to_thread(_ready, prometheus), "Prometheus did not get ready")
         async with aiohttp.ClientSession(daemon.url, headers=daemon.headers) as api:
             bench = _Bench(api=api, haproxy=haproxy, signal=signal, receiver=receiver)
             await bench.wait_for_first_version()
@@ -166,7 +166,7 @@ class _Bench:
     async def wait_for_first_version(self) -> None:
         """Name what is live and wait until it is a rollback target."""
         await self._post(version="v0", variant="blue")
-        await _until(lambda: self._deployment_is("v0", "stable"), "the first version did not become stable")
+        await until(lambda: self._deployment_is("v0", "stable"), "the first version did not become stable")
 
     async def trial(self, timings: Timings, *, wait: float) -> None:
         """Deploy a version, let its metric cross after a random moment, and see who says so when."""
@@ -175,19 +175,19 @@ class _Bench:
         self.signal.values[version] = 0.0
         await self._post(version=version, variant="green")
         await asyncio.to_thread(self._deploy)
-        await _until(lambda: self._known(version), f"{version} was never judged")
+        await until(lambda: self._known(version), f"{version} was never judged")
         await asyncio.sleep(wait)
         crossed = time.time()
         self.signal.values[version] = 1.0
-        rollback = await _until(lambda: self._switched(version), f"{version} was not rolled back")
-        await _until(lambda: self._arrived(version), f"Alertmanager never told of {version}")
+        rollback = await until(lambda: self._switched(version), f"{version} was not rolled back")
+        await until(lambda: self._arrived(version), f"Alertmanager never told of {version}")
         del self.signal.values[version]
         applied = datetime.fromisoformat(rollback["applied_at"]).timestamp()
         observed = datetime.fromisoformat(rollback["observed_at"]).timestamp()
         timings.answered_to_switched.append(applied - observed)
         timings.crossed_to_switched.append(applied - crossed)
         timings.crossed_to_webhook.append(self.receiver.arrived[version] - crossed)
-        await _until(lambda: self._over(rollback["id"]), "the rollback did not end")
+        await until(lambda: self._over(rollback["id"]), "the rollback did not end")
 
     def _deploy(self) -> None:
         commands = "set server bench/green weight 100; set server bench/green state ready"
@@ -223,7 +223,8 @@ class _Bench:
         return items[0]["id"] == rollback and items[0]["ended_at"] is not None
 
 
-async def _until(ask: Callable[[], Awaitable[Any]], why: str, *, within: float = 30.0) -> Any:
+async def until(ask: Callable[[], Awaitable[Any]], why: str, *, within: float = 30.0) -> Any:
+    """Ask until the answer is something. Raises `TimeoutError` with `why`."""
     deadline = time.monotonic() + within
     while time.monotonic() < deadline:
         answer = await ask()

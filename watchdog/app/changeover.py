@@ -57,6 +57,7 @@ def needs_restart(began: Configuration, configuration: Configuration) -> tuple[s
         "store": began.store != configuration.store,
         "server.listen": listen,
         "kubernetes": began.kubernetes != configuration.kubernetes,
+        "discover": began.discovery != configuration.discovery,
         "leader": (began.leader.kind, began.leader.settings)
         != (configuration.leader.kind, configuration.leader.settings),
     }

@@ -12,6 +12,7 @@ import random
 import signal
 import sys
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -20,6 +21,7 @@ import uvloop
 from watchdog.aio.clock import SystemClock
 from watchdog.aio.supervise import Supervisor, TaskEnded
 from watchdog.app.daemon import Daemon
+from watchdog.app.discovery import discover
 from watchdog.app.environment import conflicting_distribution
 from watchdog.app.notify import Notifier, Pulse
 from watchdog.app.reload import Reloader
@@ -97,6 +99,8 @@ async def serve(configuration: Configuration) -> int:
     try:
         await daemon.start()
         daemon.beside("reloader", reloader.run)
+        if configuration.discovery is not None:
+            daemon.beside("discovery", partial(discover, configuration, found=reloader.ask, clock=clock))
         pulse.started()
         return await _until(daemon, stop, notifier)
     except WatchdogError as error:

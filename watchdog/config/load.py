@@ -7,17 +7,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
+from watchdog.cluster.wanted import Defaults
+from watchdog.config.discovered import Discovered
 from watchdog.config.document import read
 from watchdog.config.fields import NAME
 from watchdog.config.forms import Forms
 from watchdog.config.leader import leader_of
-from watchdog.config.loaded import Configuration, Provider
+from watchdog.config.loaded import Configuration, Discovery, Provider
 from watchdog.config.nodes import Node
 from watchdog.config.ourselves import Ourselves, refuse_ourselves
 from watchdog.config.policy import REMEMBERED, Profile
-from watchdog.config.problems import InvalidConfiguration, Problems, meant, quote
+from watchdog.config.problems import InvalidConfiguration, Problems, in_order, meant, quote, unknown
 from watchdog.config.providers import Providers, Registries
 from watchdog.config.routes import Routes, fallback
 from watchdog.config.rules import Known, Surroundings, compile_rule
@@ -52,18 +55,31 @@ def load(
     `environ` is what `!env` reads. `registries` are the known kinds of providers, by default all there are. `trail`
     learns what was read, also when there are mistakes.
     """
+    trail, found = Trail() if trail is None else trail, Discovered()
+    while True:
+        try:
+            configuration = _pass(path, environ, registries or Registries(), trail, found)
+        except InvalidConfiguration as error:
+            if not found.blame(error.problems):
+                raise
+        else:
+            return replace(configuration, notes=in_order([*configuration.notes, *found.notes]))
+
+
+def _pass(
+    path: Path, environ: Mapping[str, str], registries: Registries, trail: Trail, found: Discovered
+) -> Configuration:
     problems = Problems()
     base = path.parent
-    trail = Trail() if trail is None else trail
     root = read(path, problems, secrets=Secrets(environ, base, trail), trail=trail)
     written, broken = (None, frozenset[str]()) if root is None else shape(MainShape, root, problems)
     if root is None or written is None:
         problems.raise_if_any()
         raise AssertionError("a file without mistakes has a shape")
     _want_version(root, problems)
-    providers = Providers(registries or Registries(), base, problems, trail)
+    providers = Providers(registries, base, problems, trail)
     loader = _Loader(path, root, written, broken, providers, problems, trail)
-    configuration = loader.configuration(environ)
+    configuration = loader.configuration(environ, found)
     problems.raise_if_any()
     return configuration
 
@@ -92,7 +108,7 @@ class _Loader:
         #: Whether every rule could be read; else nobody knows which names are unknown.
         self._rules_whole = True
 
-    def configuration(self, environ: Mapping[str, str]) -> Configuration:
+    def configuration(self, environ: Mapping[str, str], found: Discovered) -> Configuration:
         """Everything; to be used only when no mistake was found."""
         written, root, problems = self._written, self._root, self._problems
         self._refuse_later()
@@ -107,7 +123,7 @@ class _Loader:
         sources = self._family("source", "sources")
         around = Surroundings.of(intervals, sources, self._providers, known="sources" not in self._broken)
         rules = self._rules(around)
-        services = self._services(rules)
+        services = self._services(rules, found)
         channels, routes = self._telling(services)
         ours = Ourselves(server, _found(sources), _found(channels))
         refuse_ourselves(services.entries.values(), ours, self._providers, problems)
@@ -133,6 +149,7 @@ class _Loader:
             channels=_found(channels),
             routes=routes,
             self_check=self._self_check(),
+            discovery=self._discovery(),
             kubernetes=self._providers.check_files(self._root.get("kubernetes"), written.kubernetes),
             notes=problems.notes,
             trail=self._trail,
@@ -243,16 +260,20 @@ class _Loader:
                 files.setdefault(os.path.realpath(file), file)
         return list(files.values())
 
-    def _services(self, rules: dict[str, Known]) -> Services:
+    def _services(self, rules: dict[str, Known], found: Discovered) -> Services:
         services = Services(
             rules, self._profiles(), self._providers, self._problems, rules_whole=self._rules_whole
         )
         before = len(self._problems)
         place = self._root.get("services")
         items = None if place is None else place.items
-        if not items and "services" not in self._broken:
+        discovery = self._discovery()
+        if not items and discovery is None and not {"services", "discover"} & self._broken:
             at = self._root.at if place is None else place.at
             self._problems.add(at, "`services` must name at least one service")
+        if discovery is not None:
+            self._check_rules(rules)
+            items = [*(items or ()), *found.services(discovery.file, self._trail)]
         for node in items or ():
             services.add(node)
         whole = len(self._problems) == before and bool(items) and self._rules_whole
@@ -263,6 +284,29 @@ class _Loader:
             self._tell_unused_rules([known for name, known in rules.items() if name not in services.used])
         self._tell_unused_profiles(services)
         return services
+
+    def _discovery(self) -> Discovery | None:
+        written = self._written.discover
+        if written is None:
+            return None
+        place = self._root.get("discover", "rules")
+        return Discovery(
+            namespaces=written.namespaces,
+            kinds=written.kinds,
+            file=self._base / written.file,
+            defaults=Defaults(
+                rules=tuple(place.data()) if place is not None and place.items else (),
+                mode=written.mode.value,
+                environment=written.environment,
+            ),
+        )
+
+    def _check_rules(self, rules: Mapping[str, Known]) -> None:
+        """The names in `discover`, told where they stand and not once for every service that is found."""
+        place = self._root.get("discover", "rules")
+        for item in (place.items or ()) if place is not None else ():
+            if item.text is not None and item.text not in rules and self._rules_whole:
+                self._problems.add(item.at, unknown("rule", item.text, rules))
 
     def _tell_unused_rules(self, unused: list[Known]) -> None:
         """One note, however many: whole packs are named of which a few rules are used."""

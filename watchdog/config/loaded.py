@@ -12,6 +12,7 @@ from typing import Literal
 from pydantic import SecretStr
 
 from watchdog.cluster.settings import ClusterSettings
+from watchdog.cluster.wanted import Defaults
 from watchdog.config.trail import Trail
 from watchdog.core.routing import Route
 from watchdog.core.rule import Rule
@@ -92,6 +93,16 @@ class Leader:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Discovery:
+    """Where services are looked for: objects of `kinds` in `namespaces`. `file` is where they are written."""
+
+    namespaces: tuple[str, ...]
+    kinds: tuple[str, ...]
+    file: Path
+    defaults: Defaults
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Configuration:
     """Everything a configuration file and its rule files say. `notes` are warnings that do not keep it from loading.
 
@@ -115,6 +126,7 @@ class Configuration:
     postgres: PostgresAddress | None = None
     leader: Leader = Leader()
     kubernetes: ClusterSettings = field(default_factory=ClusterSettings)
+    discovery: Discovery | None = None
     notes: tuple[Problem, ...] = field(default=(), compare=False)
     trail: Trail = field(default_factory=Trail, compare=False, repr=False)
 

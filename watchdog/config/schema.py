@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from watchdog.cluster.settings import ClusterSettings
+from watchdog.config.discovered import DiscoverShape
 from watchdog.config.fields import (
     Confidence,
     Count,
@@ -231,7 +232,7 @@ class StoreShape(Settings):
     ca_file: Path | None = None
     """Certificate authorities (PEM) to trust instead of the system's."""
     timeout: PositiveDuration = TIMEOUT
-    """Longest time for a transaction, and for a connection: 1s to 1m."""
+    """Longest time for a transaction, and for a connection: 1s to 7s."""
 
 
 class TokenShape(Settings):
@@ -387,5 +388,7 @@ class MainShape(Settings):
     """Not in this release."""
     leader: Any = None
     """Which of several watchdogs acts. Left out: this one, alone."""
+    discover: DiscoverShape | None = None
+    """Services that are not listed but annotated."""
     kubernetes: ClusterSettings = ClusterSettings()
     """The way into the cluster."""
