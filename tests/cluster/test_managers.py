@@ -63,9 +63,7 @@ def tracked(text: str) -> dict[str, Any]:
         pytest.param({"managedFields": ARGO_FIELDS}, [], id="synced-once-and-let-go"),
         pytest.param(HELM, [], id="helm"),
         pytest.param({"labels": FLUX}, KUSTOMIZATION, id="kustomization"),
-        pytest.param(
-            {"labels": {"kustomize.toolkit.fluxcd.io/name": "apps"}}, [], id="half-a-kustomization"
-        ),
+        pytest.param({"labels": {"kustomize.toolkit.fluxcd.io/name": "apps"}}, [], id="half-a-kustomization"),
         pytest.param(
             {"labels": FLUX, "annotations": {"kustomize.toolkit.fluxcd.io/reconcile": "disabled"}},
             [],
@@ -158,7 +156,10 @@ OURS = {"manager": "rollback-watchdog", "operation": "Update", "time": "2026-03-
             ],
             "kustomize-controller",
         ),
-        ([{"manager": "kube-controller-manager", "subresource": "status", "time": "2026-03-02T11:00:00Z"}], ""),
+        (
+            [{"manager": "kube-controller-manager", "subresource": "status", "time": "2026-03-02T11:00:00Z"}],
+            "",
+        ),
     ],
 )
 def test_managed_fields_tell_who_wrote_after_us(others: list[dict[str, Any]], who: str) -> None:
