@@ -39,7 +39,7 @@ _SHAPES: Final[tuple[type[BaseModel], ...]] = (
 )
 #: What the loader asks for although the models have a value for it: they go on after a mistake.
 _REQUIRED: Final[Mapping[type[BaseModel], tuple[str, ...]]] = {
-    schema.MainShape: ("version", "rules", "services"),
+    schema.MainShape: ("version", "rules"),
     schema.RulesFileShape: ("version", "rules"),
     schema.RuleShape: ("name",),
     schema.ServiceShape: ("name", "rules", "traffic"),
@@ -180,6 +180,10 @@ class _Maker:
             self_check={"type": "array", "items": self._provider("probe"), "minItems": 1},
             leader=self._provider("leader"),
         )
+        either = ({"required": [key]} for key in ("services", "discover"))
+        self._parts[schema.MainShape.__name__]["anyOf"] = list(either)
+        found = self._parts["DiscoverShape"]["properties"]["rules"]
+        found["items"] = {"anyOf": [{"type": "string"}, self._ref(schema.TagShape)]}
 
     def _provider(self, family: str, **beside: Json) -> Json:
         """One of a family's kinds: which one decides what else may stand there. `beside` are keys for every kind."""
