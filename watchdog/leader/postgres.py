@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import random
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Final
 
@@ -84,6 +85,7 @@ class PostgresLeadership:
         postgres: PostgresAddress | None,
         clock: SteadyClock,
         rng: random.Random | None = None,
+        connect: Callable[..., Awaitable[asyncpg.Connection]] = connect,
     ) -> None:
         if postgres is None:
             raise ConfigError("leader: kind postgres needs a PostgreSQL store")
@@ -91,6 +93,7 @@ class PostgresLeadership:
         self._address = replace(postgres, timeout=settings.timeout)
         self._clock = clock
         self._rng = rng or random.Random()
+        self._connect = connect
         self._identity = identity_of(settings)[: 63 - len(_NAME)]
         self._hold = Hold(settings, clock=clock)
         self._crew = Crew("leader")
@@ -180,7 +183,9 @@ class PostgresLeadership:
         if self._connection is not None and not self._connection.is_closed():
             return self._connection
         self._drop()
-        connection = await connect(self._address, name=f"{_NAME}{self._identity}", writing=True, limits=False)
+        connection = await self._connect(
+            self._address, name=f"{_NAME}{self._identity}", writing=True, limits=False
+        )
         try:
             await self._prepare(connection)
         except BaseException:
@@ -219,11 +224,12 @@ class PostgresLeadership:
                 if left <= 0.0:
                     break
                 await self._ask(left)
+            self._drop()
         except (_Gone, *_FAULTS) as error:
             _log.warning("lead_not_held", error=self._words(error))
+            self._drop()
         finally:
             self._hold.end()
-            self._drop()
 
     async def _ask(self, left: float) -> None:
         """Whether the session still holds the lock. Raises when it does not, or does not answer as long as it may."""
