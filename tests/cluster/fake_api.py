@@ -45,6 +45,7 @@ class Fault(StrEnum):
     HANG = "hang"  #: nothing, until `resume`; then it is served
     BUSY = "busy"  #: 429 with Retry-After
     DENY = "deny"  #: 403
+    UNSERVED = "unserved"  #: 404 in plain text, as for a kind that is not installed
     BREAK = "break"  #: 500, nothing done
     LIE = "lie"  #: done, and 500
     LOSE = "lose"  #: done, and hung up without an answer
@@ -225,8 +226,8 @@ class FakeApi:
             return _status(429, "TooManyRequests", "too many requests, please try again later", headers)
         if fault is Fault.BREAK:
             return _status(500, "InternalError", "etcdserver: request timed out")
-        if fault is Fault.DENY:
-            return _status(403, "Forbidden", _denied(asked))
+        if fault in {Fault.DENY, Fault.UNSERVED}:
+            return _no(fault, asked)
         try:
             if asked.query.get("watch"):
                 return await self._watch(request, asked)
@@ -388,6 +389,12 @@ def _hung_up(request: web.Request) -> web.Response:
     assert request.transport is not None
     request.transport.abort()
     return web.Response()
+
+
+def _no(fault: Fault | None, asked: Asked) -> web.Response:
+    if fault is Fault.UNSERVED:
+        return web.Response(status=404, text="404 page not found\n")
+    return _status(403, "Forbidden", _denied(asked))
 
 
 def _status(status: int, reason: str, message: str, headers: dict[str, str] | None = None) -> web.Response:

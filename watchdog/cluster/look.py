@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
 
@@ -69,6 +69,7 @@ class Fresh:
         except Refused as error:
             if self._feeds is not None and error.missing:
                 self._feeds.saw(kind, namespace, name, None)
+            _tell_unserved(error, kind)
             raise
         if self._feeds is not None:
             self._feeds.saw(kind, namespace, name, found)
@@ -78,8 +79,19 @@ class Fresh:
         self, kind: Kind[O], namespace: str, *, labels: Mapping[str, str] | None = None
     ) -> Sequence[O]:
         query = {"labelSelector": selector(labels)} if labels else {}
-        answer = await self._cluster.get(kind.path(namespace), query=query, timeout=self._timeout)
+        try:
+            answer = await self._cluster.get(kind.path(namespace), query=query, timeout=self._timeout)
+        except Refused as error:
+            _tell_unserved(error, kind)
+            raise
         return decode(answer, listed(kind.shape)).items
+
+
+def _tell_unserved(error: Refused, kind: Kind[Any]) -> None:
+    """Raises a 404 without a `Status` in words: it says nothing of an object, there is no such kind at all."""
+    if error.missing and not error.reason:
+        told = f"the API server serves no {kind.plural} of {kind.api_version}: is the kind installed?"
+        raise Refused(told, status=error.status) from error
 
 
 def selector(labels: Mapping[str, str]) -> str:

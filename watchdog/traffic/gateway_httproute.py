@@ -146,7 +146,7 @@ class GatewayHTTPRouteSettings(ObjectSettings):
 
     route: ObjectName
     """Name of the HTTPRoute (`gateway.networking.k8s.io/v1`)."""
-    rule: Annotated[int, Field(ge=0, le=15)] | ObjectName = 0
+    rule: Annotated[int, Field(ge=0, le=15, strict=True)] | ObjectName = 0
     """The rule whose backendRefs are the variants: its place, counted from 0, or its `name`."""
 
 

@@ -110,8 +110,8 @@ async def subsets_of(look: Look, *, host: str, namespace: str) -> Subsets:
     """
     service, _, home = host.partition(".")
     if "." in home:
-        note = "readiness unknown: the host is no Service of Kubernetes"
-        return Subsets(host=host, labels={}, behind=Behind(note=note))
+        note = f"{host} is no Service of Kubernetes"
+        return Subsets(host=host, labels={}, behind=Behind(note=f"readiness unknown: {note}"), note=note)
     labels: dict[str, Labels | None] = {}
     notes = []
     for place in dict.fromkeys((home, namespace)):
