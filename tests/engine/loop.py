@@ -18,7 +18,7 @@ from watchdog.core.checks import Poll
 from watchdog.core.dealing import Dealt, Part, deal
 from watchdog.core.deployment import Deployment
 from watchdog.core.errors import StoreAhead
-from watchdog.core.events import Asked, ChannelDead, Outcome
+from watchdog.core.events import Asked, ChannelDead, Outcome, Resumed
 from watchdog.core.facts import facts_before_write
 from watchdog.core.guards import GuardFacts
 from watchdog.core.message import MessageKind, Outgoing
@@ -36,11 +36,13 @@ from watchdog.core.traffic import TrafficState
 from watchdog.core.turn import Turn
 from watchdog.core.view import View
 from watchdog.core.world import World
+from watchdog.engine.announcing import Announcing
 from watchdog.engine.collector import Collector
 from watchdog.engine.dispatcher import Dispatcher
 from watchdog.engine.effects import Effects
 from watchdog.engine.executor import Executor
 from watchdog.engine.reactor import Reactor
+from watchdog.engine.resuming import Resuming
 from watchdog.engine.rhythm import Beat
 from watchdog.engine.scheduler import Scheduler
 from watchdog.engine.ticker import Ticker
@@ -170,6 +172,8 @@ class Engine:
         self.checks: Scheduler[Poll]
         self.traffic: Scheduler[str]
         self.effects: Effects
+        self.announcing: Announcing
+        self.resuming: Resuming
         self.dispatcher: Dispatcher
         self._collector: Collector
         self._watcher: Watcher
@@ -201,6 +205,8 @@ class Engine:
             deliver=self._outcome,
             clock=self.clock,
         )
+        self.announcing = Announcing(switches=self.switches, clock=self.clock)
+        self.resuming = Resuming(switches=self.switches, deliver=self._resumed, clock=self.clock)
         self.effects = Effects(
             executor=self.executor,
             checks=self.checks,
@@ -209,6 +215,8 @@ class Engine:
             metrics=self.metrics,
             clock=self.clock,
             look_interval=RECHECK,
+            announce=self.announcing.committed,
+            resume=self.resuming.submit,
         )
         services = {
             name: restore_service(
@@ -273,6 +281,7 @@ class Engine:
             ticker.run,
             self.checks.run,
             self.traffic.run,
+            self.announcing.run,
         )
         self._tasks = [asyncio.create_task(one(), name=one.__qualname__) for one in work]
 
@@ -282,6 +291,7 @@ class Engine:
         for task in self._tasks:
             task.cancel()
         await self.executor.crew.stop()
+        await self.resuming.crew.stop()
         await self.effects.aclose()
         faults = await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks = []
@@ -380,6 +390,9 @@ class Engine:
     def _outcome(self, outcome: Outcome) -> None:
         self.outcomes.append(outcome)
         self.reactor.deliver(outcome)
+
+    def _resumed(self, event: Resumed) -> None:
+        self.reactor.deliver(event)
 
     def _facts(self, rollback: Rollback, state: TrafficState, paused: str) -> GuardFacts:
         world = replace(self.reactor.world, leader=self.leadership.is_leader)

@@ -284,7 +284,7 @@ async def test_a_write_that_is_refused_after_the_suspend_says_how_to_resume() ->
         switch = switch_of(world)
         state = await switch.read()
         world.api.fault = lambda asked: Fault.DENY if asked.write and asked.plural == "services" else None
-        with pytest.raises(SwitchRejected, match="watchdog gitops resume trips$"):
+        with pytest.raises(SwitchRejected, match=r"watchdog gitops resume trips$"):
             await switch.apply(to_green(state))
 
 
