@@ -31,6 +31,8 @@ _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 PULSE_EVERY: Final = 15.0
 #: After a question in vain the next one comes so many seconds later.
 _AGAIN_AFTER: Final = 1.0
+#: A rest of a pause (seconds) that no clock rounds away.
+_AT_LEAST: Final = 0.01
 #: Open to every client, and next to nothing for the API server.
 _PULSE: Final = "/version"
 #: Longest time in which feeds end.
@@ -163,22 +165,26 @@ class Feeds:
 
     async def _feel(self) -> None:
         """Ask for a sign of life whenever the API server said nothing for a while."""
-        began = self._clock.monotonic()
+        heard_at = self._clock.monotonic()
         while True:
-            quiet = self._clock.monotonic() - max(began, self._cluster.heard_at)
+            heard_at = max(heard_at, self._cluster.heard_at)
+            quiet = self._clock.monotonic() - heard_at
             if quiet < PULSE_EVERY:
                 self._silent_since = None
-                await self._clock.sleep(PULSE_EVERY - quiet)
+                await self._clock.sleep(max(PULSE_EVERY - quiet, _AT_LEAST))
                 continue
             try:
                 await self._cluster.get(_PULSE)
-            except Refused:
-                continue  # an answer
             except (NotSent, Unanswered) as error:
-                if self._silent_since is None:
-                    _log.warning("cluster_silent", error=str(error))
-                self._silent_since = self._clock.monotonic()
-                await self._clock.sleep(_AGAIN_AFTER)
+                if not isinstance(error, NotSent) or not error.retry_after:
+                    if self._silent_since is None:
+                        _log.warning("cluster_silent", error=str(error))
+                    self._silent_since = self._clock.monotonic()
+                    await self._clock.sleep(_AGAIN_AFTER)
+                    continue
+            except Refused:
+                pass
+            heard_at = self._clock.monotonic()  # whatever was answered is a sign of life
 
     def _silent(self) -> bool:
         """Whether the last sign of life was asked for in vain, and none came since."""
