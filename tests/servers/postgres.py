@@ -19,6 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from tests.servers.certificates import Certificate
 from tests.servers.ports import free_port
 from tests.servers.process import Process
 from tests.servers.require import do_without
@@ -59,11 +60,13 @@ def programs() -> Path:
 class Postgres:
     """A context manager around one server. `durable`: what was committed outlives the loss of the machine's cache."""
 
-    def __init__(self, *, durable: bool = False, settings: dict[str, str] | None = None) -> None:
+    def __init__(self, *, durable: bool = False, certificate: Certificate | None = None) -> None:
+        """`certificate`: it speaks TLS, too."""
         self.port = free_port()
         self.folder = Path()
         self._programs = programs()
-        self._settings = {**_SETTINGS, **({} if durable else _HASTY), **(settings or {})}
+        self._settings = {**_SETTINGS, **({} if durable else _HASTY)}
+        self._certificate = certificate
         self._as_user: list[str] = []
         self._process: Process | None = None
         self._numbers = iter(range(1, 1_000_000))
@@ -169,6 +172,16 @@ class Postgres:
         self._run("initdb", "-D", str(data), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync",
                   "--locale=C.UTF-8")  # fmt: skip
         (data / "pg_hba.conf").write_text(_ACCESS)
+        if self._certificate is not None:
+            self._settings["ssl"] = "on"
+            for name, source in {
+                "server.crt": self._certificate.file,
+                "server.key": self._certificate.key,
+            }.items():
+                (data / name).write_bytes(source.read_bytes())
+                (data / name).chmod(0o600)
+                if os.geteuid() == 0:
+                    os.chown(data / name, _somebody().pw_uid, -1)
         return data
 
     def __enter__(self) -> Self:

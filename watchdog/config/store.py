@@ -23,8 +23,8 @@ from watchdog.telemetry.redact import register_secret
 _SQLITE = "sqlite:///"
 #: What only a database behind a network has.
 _REMOTE = ("password", "ca_file", "tls", "timeout")
-#: A shorter one is exceeded by every hiccup; a longer one holds decisions up.
-_SHORTEST, _LONGEST = timedelta(seconds=1), timedelta(minutes=1)
+#: A shorter one is exceeded by every hiccup. Twice a longer one, and the reactor would be taken for stuck.
+_SHORTEST, _LONGEST = timedelta(seconds=1), timedelta(seconds=7)
 _NEEDED = ("asyncpg", "greenlet")
 
 

@@ -18,7 +18,7 @@ from pydantic import SecretStr
 SCHEMES: Final = ("postgresql", "postgres")
 PORT: Final = 5432
 #: Longest time for one transaction, from the first statement to the answer to COMMIT.
-TIMEOUT: Final = timedelta(seconds=10)
+TIMEOUT: Final = timedelta(seconds=5)
 _EXAMPLE = "postgresql://USER@HOST:5432/DATABASE"
 
 

@@ -16,7 +16,7 @@ from typing import Final
 import asyncpg
 
 from watchdog.postgres.address import Host, PostgresAddress, Tls
-from watchdog.postgres.faults import OLDEST, NotUtf8, NotWritable, TooOld, Unfit
+from watchdog.postgres.faults import DRIVER, OLDEST, NotUtf8, NotWritable, TooOld, Unfit
 
 #: The share of the whole time after which the server gives up by itself: a statement, and a transaction in which
 #: nobody says anything. Both end before the client does, who then has a connection and an answer.
@@ -43,7 +43,7 @@ async def connect(
         try:
             async with asyncio.timeout(left):
                 return await _connect(address, host, context, name=name, writing=writing, limits=limits)
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, Unfit) as error:
+        except (OSError, Unfit, *DRIVER) as error:
             faults.append(error)
     raise next((one for one in faults if isinstance(one, _TELLING)), faults[-1])
 

@@ -42,6 +42,10 @@ _TLS = "see `tls` and `ca_file` beside `store: url`"
 _LOG = "see the server's log"
 
 
+#: Whatever the driver raises, also when a connection ends at a moment for which it has no better word.
+DRIVER: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+
+
 class Unfit(Exception):
     """Found by ourselves: a server that cannot be used, or is not used any longer."""
 
@@ -127,7 +131,7 @@ def explain(error: BaseException) -> Fault:
         return Fault(_untrusted(error), _TLS)
     if isinstance(error, OSError):
         return _of_system(error)
-    if isinstance(error, asyncpg.InterfaceError):
+    if isinstance(error, asyncpg.InterfaceError | asyncpg.InternalClientError):
         return Fault(f"the connection was lost ({said(error)})", _AWAY)
     return Fault(said(error), _LOG)
 

@@ -14,19 +14,19 @@ from typing import TypeVar
 
 import asyncpg
 from sqlalchemy import Connection
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from watchdog.aio.faultpoint import Transaction, passing
-from watchdog.core.errors import StoreError
+from watchdog.core.errors import StoreError, WatchdogError
 from watchdog.core.units import format_duration
 from watchdog.postgres.address import PostgresAddress
 from watchdog.postgres.connecting import connect
-from watchdog.postgres.faults import Deadline, Unfit
+from watchdog.postgres.faults import DRIVER, Deadline, Unfit
 
 R = TypeVar("R")
-_FAULTS = (SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError, Unfit)
+_FAULTS = (SQLAlchemyError, OSError, Unfit, *DRIVER)
 
 
 class RemoteLane:
@@ -109,7 +109,7 @@ class RemoteLane:
                 passing(during.committed)
         except BaseException as error:
             late = self._late
-            await self._recover()
+            await self._recover(error)
             if late:
                 allowed = format_duration(self._address.timeout)
                 raise self._explain(Deadline(f"it did not answer within {allowed}")) from error
@@ -156,10 +156,14 @@ class RemoteLane:
         """The connection that was just opened: SQLAlchemy knows nothing of hosts and limits."""
         return self._wire
 
-    async def _recover(self) -> None:
-        """After a failure: a connection on which the next work can begin, or none."""
+    async def _recover(self, error: BaseException) -> None:
+        """After a failure: a connection on which the next work can begin, or none.
+
+        Kept is one on which nothing failed but what we refused, or the database refused to hold twice.
+        """
         connection, wire = self._connection, self._wire
-        if connection is not None and wire is not None and not wire.is_closed():
+        kept = isinstance(error, WatchdogError | IntegrityError)
+        if kept and connection is not None and wire is not None and not wire.is_closed():
             with contextlib.suppress(*_FAULTS), self._within_time():
                 await connection.rollback()
                 return
