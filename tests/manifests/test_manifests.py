@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,9 @@ import yaml
 from tests.eventually import Eventually
 from tests.servers.kubernetes import Kubernetes, binary
 from tests.servers.process import ROOT
+from watchdog.cluster.rights import roles
 from watchdog.config.check import check
+from watchdog.leader.kubernetes_lease import LeaseLeadership, LeaseSettings
 
 MANIFESTS = ROOT / "config" / "kubernetes"
 INSTALLATIONS = (".", "overlays/ha", "overlays/sidecar")
@@ -81,6 +84,32 @@ def test_the_sidecar_has_no_way_to_the_api_server() -> None:
 @pytest.mark.parametrize("place", INSTALLATIONS)
 def test_nothing_is_granted_in_all_namespaces(place: str) -> None:
     assert not [it for it in built(place) if it["kind"].startswith("Cluster")]
+
+
+def test_the_role_is_exactly_what_the_configuration_needs() -> None:
+    words = [
+        sys.executable,
+        "-m",
+        "watchdog",
+        "doctor",
+        "-c",
+        str(MANIFESTS / "base/watchdog.yaml"),
+        "--role",
+    ]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=True)
+    assert (MANIFESTS / "rights" / "role.yaml").read_text() == done.stdout
+
+
+def test_the_lease_has_the_rights_of_its_leader() -> None:
+    settings = LeaseSettings(namespace="rollback-watchdog", name="rollback-watchdog")
+    made = roles(
+        LeaseLeadership.rights_for(settings),
+        name="rollback-watchdog-lease",
+        account="rollback-watchdog",
+        home="rollback-watchdog",
+    )
+    written = list(yaml.safe_load_all((MANIFESTS / "overlays/ha/lease-role.yaml").read_text()))
+    assert written == made
 
 
 @pytest.mark.parametrize(

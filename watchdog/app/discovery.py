@@ -20,15 +20,13 @@ import yaml
 from watchdog.aio.clock import Clock
 from watchdog.app.shared import Shared
 from watchdog.cluster.feeds import Feeds
-from watchdog.cluster.objects import DEPLOYMENTS, SERVICES, Kind
-from watchdog.cluster.wanted import services_of
+from watchdog.cluster.wanted import ASKING, services_of
 from watchdog.config.loaded import Configuration, Discovery
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 #: Seconds until what changed is written: a deployment changes several objects at once.
 SETTLE: Final = 0.5
-_KINDS: Final[dict[str, Kind[Any]]] = {"deployments": DEPLOYMENTS, "services": SERVICES}
 _HEAD: Final = (
     "# Written by the watchdog: the services that annotations ask for (`discover` in its configuration).\n"
     "# What stands here is written over; change the annotations instead.\n"
@@ -60,7 +58,7 @@ class Discoverer:
     async def run(self) -> None:
         """Keep the file until cancelled. What cannot be written is told once, and tried again."""
         feeds = [
-            self._feeds.feed(_KINDS[kind], namespace)
+            self._feeds.feed(ASKING[kind], namespace)
             for kind in self._wanted.kinds
             for namespace in self._wanted.namespaces
         ]

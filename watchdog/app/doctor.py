@@ -6,7 +6,8 @@ It acts on nothing: no switch is written, no message sent, no store migrated or 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -18,12 +19,13 @@ from watchdog.aio.clock import Clock, SystemClock
 from watchdog.app import holdings, machine, outlook
 from watchdog.app.build import build_channels, build_probes, build_sources, build_switches
 from watchdog.app.finding import Finding, Health, worst
+from watchdog.app.rights import manifest, needed, rights
 from watchdog.app.samples import collecting, data_of, world_of
 from watchdog.app.shared import Shared
 from watchdog.channels.interface import Channel
 from watchdog.config.loaded import Configuration, Provider, ServiceEntry
 from watchdog.core.deployment import Deployment
-from watchdog.core.errors import StoreError, SwitchError
+from watchdog.core.errors import ConfigError, StoreError, SwitchError
 from watchdog.core.incident import IncidentKind
 from watchdog.core.observation import Pulse
 from watchdog.core.service import Mode
@@ -65,6 +67,29 @@ class _Closes(Protocol):
 async def examine(configuration: Configuration, *, clock: Clock | None = None) -> list[Finding]:
     """Everything that was found, in the order of the configuration. Never raises for what the outside does."""
     clock = clock or SystemClock()
+    async with _built(configuration, clock) as (parts, shared):
+        found = await examine_parts(configuration, parts, clock=clock)
+        return [*found, *await rights(shared.cluster, needed(configuration, _entitled(parts)))]
+
+
+async def role(configuration: Configuration, *, account: str, home: str) -> str:
+    """The Role for a configuration and its binding to a service account, as YAML. Reaches nothing.
+
+    Raises `ConfigError` for a configuration that needs nothing in a cluster.
+    """
+    async with _built(configuration, SystemClock()) as (parts, _):
+        wanted = needed(configuration, _entitled(parts))
+    if not wanted:
+        raise ConfigError("nothing in this configuration needs a right in a Kubernetes cluster")
+    return manifest(wanted, account=account, home=home)
+
+
+def _entitled(parts: Parts) -> list[object]:
+    return [*parts.switches.values(), *parts.sources.values(), *parts.channels.values()]
+
+
+@asynccontextmanager
+async def _built(configuration: Configuration, clock: Clock) -> AsyncIterator[tuple[Parts, Shared]]:
     shared = Shared(configuration.kubernetes, clock=clock)
     probes: Mapping[str, Probe] = build_probes(configuration, shared=shared)
     parts = Parts(
@@ -75,7 +100,7 @@ async def examine(configuration: Configuration, *, clock: Clock | None = None) -
         probes=probes,
     )
     try:
-        return await examine_parts(configuration, parts, clock=clock)
+        yield parts, shared
     finally:
         everything: list[_Closes] = [
             *parts.switches.values(),

@@ -6,14 +6,22 @@ This module must never change a right, nor need one.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
-from typing import Final
+from typing import Any, Final
+
+import yaml
 
 from watchdog.app.finding import Finding, Health
 from watchdog.cluster.client import Cluster
 from watchdog.cluster.errors import ClusterError
-from watchdog.cluster.rights import Entitled, Right, excess, granted
+from watchdog.cluster.rights import Entitled, Right, excess, granted, reading, roles
+from watchdog.cluster.wanted import ASKING
+from watchdog.config.loaded import Configuration
+from watchdog.core.rule import ProbeForm
+from watchdog.leader.registry import KINDS as LEADERS
+from watchdog.probes.registry import KINDS as PROBES
+from watchdog.settings.registry import load
 
 #: The longest an answer may take.
 _TIMEOUT: Final = timedelta(seconds=5)
@@ -22,11 +30,39 @@ _AT_ONCE: Final = 20
 _GRANT: Final = "watchdog doctor -c FILE --role | kubectl apply -f -"
 
 
-def needed(parts: Iterable[object]) -> tuple[Right, ...]:
-    """Everything that these parts need, each right once, in their order."""
-    return tuple(
-        dict.fromkeys(right for part in parts if isinstance(part, Entitled) for right in part.rights)
-    )
+def needed(configuration: Configuration, parts: Iterable[object]) -> tuple[Right, ...]:
+    """Everything that a configuration needs, each right once: of its `parts`, its probes, its leader, its discovery."""
+    found = [right for part in parts if isinstance(part, Entitled) for right in part.rights]
+    for entry in configuration.services.values():
+        for name in entry.service.rules:
+            form = configuration.rules[name].form
+            if isinstance(form, ProbeForm):
+                found += _of_probe(form)
+    leader = configuration.leader
+    if leader.settings is not None:
+        found += _of_class(load("leader", LEADERS, leader.kind), leader.settings)
+    if configuration.discovery is not None:
+        kinds = [ASKING[plural] for plural in configuration.discovery.kinds]
+        for namespace in configuration.discovery.namespaces:
+            found += [right for kind in kinds for right in reading(kind, namespace)]
+    return tuple(dict.fromkeys(found))
+
+
+def _of_probe(form: ProbeForm) -> Sequence[Right]:
+    kind = load("probe", PROBES, form.kind)
+    return _of_class(kind, kind.Settings.model_validate(form.settings))
+
+
+def _of_class(kind: Any, settings: Any) -> Sequence[Right]:
+    """What a provider needs that is not built for that alone: by its settings."""
+    of: Callable[[Any], Sequence[Right]] | None = getattr(kind, "rights_for", None)
+    return () if of is None else of(settings)
+
+
+def manifest(wanted: Sequence[Right], *, account: str, home: str) -> str:
+    """The Role and RoleBinding of every namespace, as YAML for `kubectl apply -f -`."""
+    made = roles(wanted, name=account, account=account, home=home)
+    return yaml.safe_dump_all(made, sort_keys=False, width=120)
 
 
 async def rights(cluster: Cluster, wanted: Sequence[Right]) -> list[Finding]:

@@ -52,10 +52,23 @@ def check(config: ConfigFile, json: Json = False) -> None:
     say(_summary(checked))
 
 
-def doctor(config: ConfigFile, json: Json = False) -> None:
+def doctor(
+    config: ConfigFile,
+    json: Json = False,
+    role: Annotated[
+        bool, typer.Option("--role", help="Print the Kubernetes Role that it needs instead; reach nothing.")
+    ] = False,
+    account: Annotated[
+        str, typer.Option("--account", help="With --role: the service account's name.")
+    ] = "rollback-watchdog",
+    namespace: Annotated[
+        str, typer.Option("--namespace", help="With --role: the service account's namespace.")
+    ] = "rollback-watchdog",
+) -> None:
     """Reach everything it names and say what would not work.
 
-    Every source, channel and traffic switch is looked at, and the store. Acts on nothing.
+    Every source, channel and traffic switch is looked at, the store, and in a Kubernetes cluster what we may do there:
+    all that is needed, and nothing dangerous beyond it. Acts on nothing.
     """
     import asyncio
     import os
@@ -66,6 +79,11 @@ def doctor(config: ConfigFile, json: Json = False) -> None:
 
     _alone()
     configuration = load(config, environ=os.environ)
+    if role:
+        from watchdog.app.doctor import role as role_of
+
+        typer.echo(asyncio.run(role_of(configuration, account=account, home=namespace)), nl=False)
+        return
     from watchdog.app.doctor import examine
 
     findings = asyncio.run(examine(configuration))

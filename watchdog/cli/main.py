@@ -81,6 +81,7 @@ app.command(
     epilog=epilog(
         f"watchdog doctor -c {CONFIG}",
         f"watchdog doctor -c {CONFIG} --json",
+        f"watchdog doctor -c {CONFIG} --role",
         done="all would work",
         codes={1: "something would not; the table says what to do"},
     )

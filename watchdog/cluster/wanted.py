@@ -12,7 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from watchdog.cluster.marks import PREFIX
-from watchdog.cluster.objects import Kind, Metadata
+from watchdog.cluster.objects import DEPLOYMENTS, SERVICES, Kind, Metadata
 
 #: `"true"`: watch this object.
 WATCH: Final = PREFIX + "watch"
@@ -27,8 +27,8 @@ ENVIRONMENT: Final = PREFIX + "environment"
 #: On a Service: the label key whose value is switched.
 SELECTOR: Final = PREFIX + "selector"
 
-#: The kinds that can ask, by their plural, and what their switch calls the object.
-ASKING: Final = {"deployments": "deployment", "services": "service"}
+#: The kinds that can ask, by their plural.
+ASKING: Final[dict[str, Kind[Any]]] = {one.plural: one for one in (DEPLOYMENTS, SERVICES)}
 
 
 class Defaults(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,7 +44,7 @@ def service_of(kind: Kind[Any], metadata: Metadata, defaults: Defaults) -> dict[
     notes = metadata.annotations
     if notes.get(WATCH, "").strip().lower() != "true":
         return None
-    key = ASKING[kind.plural]
+    key = kind.name.lower()  # what its switch calls the object
     traffic = {"kind": f"kubernetes-{key}", "namespace": metadata.namespace, key: metadata.name}
     if key == "service":
         traffic["selector"] = notes.get(SELECTOR, "version").strip()
@@ -58,9 +58,7 @@ def service_of(kind: Kind[Any], metadata: Metadata, defaults: Defaults) -> dict[
     }
 
 
-def services_of(
-    found: Iterable[tuple[Kind[Any], Metadata]], defaults: Defaults
-) -> dict[str, dict[str, Any]]:
+def services_of(found: Iterable[tuple[Kind[Any], Metadata]], defaults: Defaults) -> dict[str, dict[str, Any]]:
     """Every service that is asked for, in order, by the object that asks (`deployments prod/trips`)."""
     asked = {}
     for kind, metadata in found:

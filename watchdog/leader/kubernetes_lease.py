@@ -14,6 +14,8 @@ from __future__ import annotations
 import asyncio
 import math
 import random
+from collections.abc import Sequence
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -25,6 +27,7 @@ from watchdog.aio.crew import Crew
 from watchdog.cluster.access import own_namespace
 from watchdog.cluster.client import Cluster
 from watchdog.cluster.errors import ClusterError, Refused, Unanswered
+from watchdog.cluster.rights import Right
 from watchdog.core.errors import ConfigError
 from watchdog.leader.hold import Hold, SharedSettings, identity_of
 
@@ -80,6 +83,19 @@ class LeaseLeadership:
         self._seen_at = 0.0
         """When it was first seen like this, by boot time."""
         self._trouble = ""
+
+    @staticmethod
+    def rights_for(settings: LeaseSettings) -> Sequence[Right]:
+        """What a lease takes: to make it once, and to read and renew it. None where its namespace is not known."""
+        namespace = settings.namespace or own_namespace()
+        if namespace is None:
+            return ()
+        lease = partial(Right, group="coordination.k8s.io", resource="leases", namespace=namespace)
+        return (
+            lease(verb="create"),
+            lease(verb="get", name=settings.name),
+            lease(verb="update", name=settings.name),
+        )
 
     @property
     def is_leader(self) -> bool:

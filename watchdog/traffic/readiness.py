@@ -7,12 +7,13 @@ Unknown is a veto, so somebody must ask. This module must never make a "no" or "
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 from typing import Final
 
 import msgspec
 
+from watchdog.cluster.rights import Entitled, Right
 from watchdog.core.errors import SwitchRejected
 from watchdog.core.happenings import Happening
 from watchdog.core.traffic import Change, Tier, TrafficState, VariantState
@@ -47,6 +48,10 @@ class WithReadiness:
     @property
     def identity(self) -> str:
         return self._switch.identity
+
+    @property
+    def rights(self) -> Sequence[Right]:
+        return self._switch.rights if isinstance(self._switch, Entitled) else ()
 
     async def read(self) -> TrafficState:
         return await self._filled(await self._switch.read())
