@@ -28,7 +28,7 @@ from watchdog.core.errors import ConfigError
 from watchdog.leader.hold import Hold, SharedSettings, identity_of
 from watchdog.postgres.address import PostgresAddress
 from watchdog.postgres.connecting import connect
-from watchdog.postgres.faults import Unfit, explain
+from watchdog.postgres.faults import DRIVER, Unfit, explain
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -61,7 +61,7 @@ _WHO: Final = (
 )
 
 #: What the driver and the system raise for a server that is not there, or not any more.
-_FAULTS: Final = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, Unfit)
+_FAULTS: Final = (OSError, TimeoutError, Unfit, *DRIVER)
 
 
 class PostgresSettings(SharedSettings):
