@@ -11,6 +11,7 @@ import contextlib
 import json
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 from tests.cluster.fake_api import FakeApi
@@ -65,6 +66,10 @@ class World(ABC):
     @abstractmethod
     def recover(self) -> None:
         """The end of `hang`."""
+
+    @abstractmethod
+    def way_in(self, folder: Path) -> Json:
+        """What stands under `kubernetes:` in the configuration of a daemon that is to find its way here."""
 
     @abstractmethod
     async def settle(self) -> None:
@@ -153,6 +158,19 @@ class FakeWorld(World):
     def recover(self) -> None:
         self.api.resume()
 
+    def way_in(self, folder: Path) -> Json:
+        path = folder / "kubeconfig"
+        found = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "clusters": [{"name": "memory", "cluster": {"server": self.api.url}}],
+            "users": [{"name": "nobody", "user": {"token": "canary-cluster-token"}}],
+            "contexts": [{"name": "memory", "context": {"cluster": "memory", "user": "nobody"}}],
+            "current-context": "memory",
+        }
+        path.write_text(json.dumps(found))
+        return {"kubeconfig": str(path)}
+
     async def settle(self) -> None:
         """It is settled at once."""
 
@@ -240,6 +258,9 @@ class RealWorld(World):
 
     def recover(self) -> None:
         self.proxy.release()
+
+    def way_in(self, folder: Path) -> Json:
+        return {"kubeconfig": str(self._server.kubeconfig), "url": f"https://127.0.0.1:{self.proxy.port}"}
 
     async def settle(self) -> None:
         def settled() -> bool:
