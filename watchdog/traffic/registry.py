@@ -4,7 +4,9 @@ from __future__ import annotations
 
 KINDS = {
     "command": "watchdog.traffic.command:CommandSwitch",
+    "gateway-httproute": "watchdog.traffic.gateway_httproute:GatewayHTTPRouteSwitch",
     "haproxy": "watchdog.traffic.haproxy:HAProxySwitch",
+    "istio-virtualservice": "watchdog.traffic.istio_virtualservice:IstioVirtualServiceSwitch",
     "kubernetes-deployment": "watchdog.traffic.kubernetes_deployment:KubernetesDeploymentSwitch",
     "kubernetes-ingress": "watchdog.traffic.kubernetes_ingress:KubernetesIngressSwitch",
     "kubernetes-service": "watchdog.traffic.kubernetes_service:KubernetesServiceSwitch",
