@@ -57,7 +57,7 @@ class Daemon:
         self._stopped = False
         self._turning = asyncio.Lock()
         """Held while one term gives way to the next, and while a configuration is taken in."""
-        self._metrics = Metrics(self._measured)
+        self._metrics = Metrics(self._measured, cluster=lambda: self._term.parts.cluster_costs)
         self._pause = PauseFile(configuration.pause_file)
         self._store = make_store(configuration.store)
         self._alone = configuration.leader.alone

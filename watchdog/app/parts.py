@@ -107,6 +107,12 @@ class Parts:
         self._numbers = itertools.count()
         self.admit(self._build(configuration))
 
+    @property
+    def cluster_costs(self) -> tuple[int, int] | None:
+        """Calls to the Kubernetes API server and bytes received so far; `None` before the first."""
+        cluster = self._shared.cluster
+        return (cluster.calls, cluster.received) if cluster.calls else None
+
     def lock(self) -> None:
         """Take the host locks. Raises `ConfigError` for two services on one switch, `StoreError` for a lock."""
         self._locks |= self._lock(self.switches)

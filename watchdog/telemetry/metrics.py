@@ -19,7 +19,7 @@ from prometheus_client import (
     disable_created_metrics,
     generate_latest,
 )
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
@@ -42,9 +42,18 @@ _SWITCH_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2
 
 
 class Metrics:
-    """Every self-metric, in a registry of its own. `view` is asked at each rendering."""
+    """Every self-metric, in a registry of its own. `view` is asked at each rendering.
 
-    def __init__(self, view: Callable[[], View | None]) -> None:
+    `cluster` answers how many calls were made to the Kubernetes API server since the engine began, and how many bytes
+    came back; `None` where there is none.
+    """
+
+    def __init__(
+        self,
+        view: Callable[[], View | None],
+        *,
+        cluster: Callable[[], tuple[int, int] | None] = lambda: None,
+    ) -> None:
         self._registry = CollectorRegistry(auto_describe=False)
         self._query = Histogram(
             "watchdog_source_query_seconds",
@@ -118,6 +127,7 @@ class Metrics:
             registry=self._registry,
         ).labels(__version__, platform.python_version()).set(1)
         self._registry.register(_FromView(view))
+        self._registry.register(_OfCluster(cluster))
 
     def observe_query(self, source: str, seconds: float) -> None:
         """One question to a source ended, answered or not."""
@@ -198,6 +208,25 @@ class _FromView(Collector):
         )
         yield GaugeMetricFamily(
             "watchdog_is_leader", "Whether this process may act.", value=float(view.leader)
+        )
+
+
+class _OfCluster(Collector):
+    """What the Kubernetes API server was asked."""
+
+    def __init__(self, cluster: Callable[[], tuple[int, int] | None]) -> None:
+        self._cluster = cluster
+
+    def collect(self) -> Iterator[Metric]:
+        counted = self._cluster()
+        if counted is None:
+            return
+        calls, received = counted
+        yield CounterMetricFamily(
+            "watchdog_kubernetes_requests", "Calls to the Kubernetes API server.", value=calls
+        )
+        yield CounterMetricFamily(
+            "watchdog_kubernetes_received_bytes", "Bytes of its answers, watches included.", value=received
         )
 
 
