@@ -10,6 +10,9 @@ down_revision = None
 branch_labels = None
 depends_on = None
 
+#: In the order of its characters, on PostgreSQL, too.
+_KEY = sa.String().with_variant(sa.String(collation="C"), "postgresql")
+
 
 def upgrade() -> None:
     """Make every table and index."""
@@ -23,7 +26,7 @@ def upgrade() -> None:
 def _records() -> None:
     op.create_table(
         "services",
-        sa.Column("name", sa.String(), nullable=False),
+        sa.Column("name", _KEY, nullable=False),
         sa.Column("doc", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("name", name="pk_services"),
     )
@@ -31,11 +34,11 @@ def _records() -> None:
     for name, columns in own.items():
         op.create_table(
             name,
-            sa.Column("id", sa.String(), nullable=False),
-            *(sa.Column(column, sa.String(), nullable=False) for column in columns),
-            sa.Column("service", sa.String(), nullable=False),
-            sa.Column("state", sa.String(), nullable=False),
-            sa.Column("at", sa.String(), nullable=False),
+            sa.Column("id", _KEY, nullable=False),
+            *(sa.Column(column, _KEY, nullable=False) for column in columns),
+            sa.Column("service", _KEY, nullable=False),
+            sa.Column("state", _KEY, nullable=False),
+            sa.Column("at", _KEY, nullable=False),
             sa.Column("doc", sa.Text(), nullable=False),
             sa.PrimaryKeyConstraint("id", name=f"pk_{name}"),
             *([sa.UniqueConstraint("key", name="uq_rollbacks_key")] if name == "rollbacks" else []),
@@ -48,10 +51,10 @@ def _records() -> None:
 def _checks() -> None:
     op.create_table(
         "checks",
-        sa.Column("service", sa.String(), nullable=False),
-        sa.Column("rule", sa.String(), nullable=False),
-        sa.Column("version", sa.String(), nullable=False),
-        sa.Column("variant", sa.String(), nullable=False),
+        sa.Column("service", _KEY, nullable=False),
+        sa.Column("rule", _KEY, nullable=False),
+        sa.Column("version", _KEY, nullable=False),
+        sa.Column("variant", _KEY, nullable=False),
         sa.Column("doc", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("service", "rule", "version", "variant", name="pk_checks"),
     )
@@ -60,11 +63,11 @@ def _checks() -> None:
 def _outbox() -> None:
     op.create_table(
         "outbox",
-        sa.Column("key", sa.String(), nullable=False),
+        sa.Column("key", _KEY, nullable=False),
         sa.Column("number", sa.Integer(), nullable=False),
-        sa.Column("channel", sa.String(), nullable=False),
-        sa.Column("state", sa.String(), nullable=False),
-        sa.Column("due_at", sa.String(), nullable=False),
+        sa.Column("channel", _KEY, nullable=False),
+        sa.Column("state", _KEY, nullable=False),
+        sa.Column("due_at", _KEY, nullable=False),
         sa.Column("doc", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("key", name="pk_outbox"),
     )
@@ -76,11 +79,11 @@ def _audit() -> None:
     op.create_table(
         "audit",
         sa.Column("seq", sa.Integer(), autoincrement=False, nullable=False),
-        sa.Column("at", sa.String(), nullable=False),
-        sa.Column("kind", sa.String(), nullable=False),
-        sa.Column("subject", sa.String(), nullable=False),
-        sa.Column("previous", sa.String(), nullable=False),
-        sa.Column("hash", sa.String(), nullable=False),
+        sa.Column("at", _KEY, nullable=False),
+        sa.Column("kind", _KEY, nullable=False),
+        sa.Column("subject", _KEY, nullable=False),
+        sa.Column("previous", _KEY, nullable=False),
+        sa.Column("hash", _KEY, nullable=False),
         sa.Column("doc", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("seq", name="pk_audit"),
         sa.UniqueConstraint("previous", name="uq_audit_previous"),
@@ -91,10 +94,10 @@ def _audit() -> None:
 def _requests() -> None:
     op.create_table(
         "requests",
-        sa.Column("id", sa.String(), nullable=False),
+        sa.Column("id", _KEY, nullable=False),
         sa.Column("number", sa.Integer(), nullable=False),
-        sa.Column("state", sa.String(), nullable=False),
-        sa.Column("at", sa.String(), nullable=False),
+        sa.Column("state", _KEY, nullable=False),
+        sa.Column("at", _KEY, nullable=False),
         sa.Column("doc", sa.Text(), nullable=False),
         sa.Column("reply", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("id", name="pk_requests"),

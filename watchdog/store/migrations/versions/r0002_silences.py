@@ -10,14 +10,17 @@ down_revision = "0001"
 branch_labels = None
 depends_on = None
 
+#: In the order of its characters, on PostgreSQL, too.
+_KEY = sa.String().with_variant(sa.String(collation="C"), "postgresql")
+
 
 def upgrade() -> None:
     """Make the table of silences."""
     op.create_table(
         "silences",
-        sa.Column("id", sa.String(), nullable=False),
-        sa.Column("state", sa.String(), nullable=False),
-        sa.Column("at", sa.String(), nullable=False),
+        sa.Column("id", _KEY, nullable=False),
+        sa.Column("state", _KEY, nullable=False),
+        sa.Column("at", _KEY, nullable=False),
         sa.Column("doc", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_silences"),
     )
