@@ -30,7 +30,7 @@ SELECT 'column', table_name || '.' || column_name,
     data_type || ' ' || is_nullable || ' ' || coalesce(collation_name, '')
 FROM information_schema.columns WHERE table_schema = 'public'
 UNION ALL SELECT 'index', indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'
-UNION ALL SELECT 'constraint', conname, pg_get_constraintdef(oid) FROM pg_constraint 
+UNION ALL SELECT 'constraint', conname, pg_get_constraintdef(oid) FROM pg_constraint
 WHERE contype IN ('p', 'u') AND connamespace = 'public'::regnamespace
 ORDER BY 1, 2, 3
 """
