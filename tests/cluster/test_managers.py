@@ -147,7 +147,7 @@ OURS = {"manager": "rollback-watchdog", "operation": "Update", "time": "2026-03-
     [
         ([], ""),
         ([{"manager": "argocd-controller", "time": "2026-03-02T10:00:10Z"}], "argocd-controller"),
-        ([{"manager": "argocd-controller", "time": "2026-03-02T10:00:05Z"}], "argocd-controller"),
+        ([{"manager": "kubectl-patch", "time": "2026-03-02T10:00:05Z"}], ""),
         ([{"manager": "kubectl-edit", "time": "2026-03-02T10:00:00Z"}], ""),
         (
             [

@@ -128,9 +128,9 @@ def _scales(one: FieldManager) -> bool:
 def wrote_last(metadata: Metadata) -> str:
     """Who wrote the object after us, as managed fields name him (`argocd-controller`); else empty.
 
-    Managed fields know seconds. Who wrote in the very second in which we did counts: it is asked when we were undone.
+    Managed fields know seconds: of who wrote in the very second in which we did, nobody can tell.
     """
     written = [one for one in metadata.managed_fields if not one.subresource and one.time]
     ours = max((one.time for one in written if one.manager == OURSELVES), default="")
-    others = [one for one in written if one.manager != OURSELVES and ours and one.time >= ours]
+    others = [one for one in written if one.manager != OURSELVES and ours and one.time > ours]
     return max(others, key=lambda one: one.time).manager if others else ""
