@@ -157,7 +157,7 @@ async def examine_parts(
         configuration=configuration,
         reader=parts.reader,
         store=holdings.file_of(configuration.store_url),
-        known=worst(store) is not Health.BAD,
+        known=holdings.is_known(store),
         sources=answering,
         clock=clock,
         until=clock.monotonic() + patience.total_seconds(),

@@ -1,4 +1,4 @@
-"""The files that the daemon holds: its store and the room for it, its kill switch, its secrets, its locks.
+"""What the daemon holds: its store and the room for it, its kill switch, its secrets, its locks.
 
 This module must never open a file for writing, and never read a secret.
 """
@@ -12,12 +12,12 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
-from watchdog.app.finding import Finding, Health
+from watchdog.app.finding import Finding, Health, worst
 from watchdog.config.loaded import Configuration
 from watchdog.core.errors import StoreError
 from watchdog.core.traffic import Tier
 from watchdog.engine.pause import PauseFile
-from watchdog.store.interface import Reader
+from watchdog.store.interface import Condition, Reader, Remote
 from watchdog.traffic.interface import TrafficSwitch
 from watchdog.traffic.lock import HostLock
 
@@ -25,6 +25,9 @@ from watchdog.traffic.lock import HostLock
 LITTLE_SPACE: Final = 200 * 2**20
 #: Less than this and the store may fail at the next decision (bytes).
 _NO_SPACE: Final = 10 * 2**20
+_EMPTY: Final = "the database is empty; the daemon makes its tables at its first start"
+#: Every replica uses three.
+_FEW_CONNECTIONS: Final = 6
 #: So few more files: SQLite makes some beside its own.
 _FEW_FILES: Final = 100
 
@@ -40,12 +43,18 @@ async def store(configuration: Configuration, reader: Reader) -> list[Finding]:
     path = file_of(configuration.store_url)
     if path is not None and not path.exists():
         return [*_store_to_be(path), *_space(path)]
+    about: list[Finding] = []
     try:
+        if isinstance(reader, Remote):
+            condition = await reader.condition()
+            about = list(_database(condition))
+            if condition.empty or worst(about) is Health.BAD:
+                return about
         page = await reader.audit(limit=1)
     except StoreError as error:
         return [Finding(what="store", health=Health.BAD, detail=str(error), advice=error.advice)]
     count = page.items[0].seq if page.items else 0
-    found = [Finding(what="store", health=Health.OK, detail=f"readable, {count} audit records")]
+    found = [Finding(what="store", health=Health.OK, detail=f"readable, {count} audit records"), *about]
     return found if path is None else [*found, *_writable(path), *_space(path)]
 
 
@@ -95,6 +104,32 @@ def _owner(path: Path) -> int | None:
         return path.lstat().st_uid
     except OSError:
         return None
+
+
+def is_known(found: Iterable[Finding]) -> bool:
+    """Whether the store, of which that was found, can be asked about services."""
+    found = list(found)
+    return worst(found) is not Health.BAD and not any(one.detail == _EMPTY for one in found)
+
+
+def _database(condition: Condition) -> Iterator[Finding]:
+    if condition.refused:
+        yield Finding(
+            what="store",
+            health=Health.BAD,
+            detail=f"the user of the store's url may not {condition.refused}",
+            advice="let that user own the database: ALTER DATABASE … OWNER TO …",
+        )
+    elif condition.empty:
+        yield Finding(what="store", health=Health.OK, detail=_EMPTY)
+    few = condition.free < _FEW_CONNECTIONS
+    yield Finding(
+        what="database",
+        health=Health.WARN if few else Health.OK,
+        detail=f"PostgreSQL {condition.server}, {condition.size / 2**20:.0f} MiB, "
+        f"{condition.free} connections are free",
+        advice="raise max_connections: a watchdog uses three, and none may be missing" if few else "",
+    )
 
 
 def _store_to_be(path: Path) -> Iterator[Finding]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from datetime import datetime
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar, runtime_checkable
 
 import msgspec
 
@@ -115,6 +115,28 @@ class Reader(Protocol):
 
     async def aclose(self) -> None:
         """Close. Idempotent, never raises."""
+        ...
+
+
+class Condition(msgspec.Struct, frozen=True, kw_only=True):
+    """How the database of a store is, for `watchdog doctor`: `size` in bytes, `free` connections that are left.
+
+    `refused`: what our user may not do there, in words. `empty`: no daemon has made its tables yet.
+    """
+
+    server: str
+    size: int
+    free: int
+    empty: bool = False
+    refused: str = ""
+
+
+@runtime_checkable
+class Remote(Protocol):
+    """A reader of a database behind a network."""
+
+    async def condition(self) -> Condition:
+        """How it is now. Raises `StoreError`, also for a server that takes no writes."""
         ...
 
 

@@ -6,9 +6,9 @@ This module must never believe that a transaction failed because nobody confirme
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, inspect
 from sqlalchemy.exc import DBAPIError
 
 from watchdog.aio.faultpoint import OPENING
@@ -16,16 +16,20 @@ from watchdog.core.audit import ChainHead
 from watchdog.core.errors import ConfigError, StoreCorrupt, StoreError
 from watchdog.postgres import faults
 from watchdog.postgres.address import PostgresAddress, address_of
+from watchdog.store.interface import Condition
 from watchdog.store.migrate import require_head
 from watchdog.store.reader import SqlReader
 from watchdog.store.remote import RemoteLane
 from watchdog.store.sql import SqlStore
 from watchdog.store.statements import read_head_for_sure
+from watchdog.store.tables import metadata
 
 R = TypeVar("R")
 #: Seconds between two looks for what other processes stored.
 LOOK_EVERY: Final = 0.5
 _DAMAGED: Final = ("XX001", "XX002")
+_RIGHTS: Final = ("SELECT", "INSERT", "UPDATE", "DELETE")
+_MAY_WRITE: Final = "SELECT " + " AND ".join(f"has_table_privilege('{{0}}', '{right}')" for right in _RIGHTS)
 
 
 class PostgresReader(SqlReader):
@@ -35,6 +39,14 @@ class PostgresReader(SqlReader):
         self.address = _address(address)
         self._known = False
         super().__init__(str(self.address), _lane(self.address, "reader", writing=False))
+
+    async def condition(self) -> Condition:
+        """How the database is, asked where the daemon would write. Raises `StoreError`."""
+        lane = _lane(self.address, "doctor", writing=True)
+        try:
+            return await lane.run(_condition)
+        finally:
+            await lane.aclose()
 
     async def _read(self, work: Callable[[Connection], R]) -> R:
         def known(connection: Connection) -> R:
@@ -65,6 +77,25 @@ class PostgresStore(SqlStore):
 
     def _at_one_moment(self, connection: Connection) -> None:
         connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+
+
+def _condition(connection: Connection) -> Condition:
+    def one(statement: str) -> Any:
+        return connection.exec_driver_sql(statement).scalar_one()
+
+    found = inspect(connection).get_table_names()
+    refused = ""
+    if not found and not one("SELECT coalesce(has_schema_privilege(current_schema(), 'CREATE'), false)"):
+        refused = "make tables"
+    elif missing := [name for name in metadata.tables if name in found and not one(_MAY_WRITE.format(name))]:
+        refused = f"write {', '.join(missing)}"
+    return Condition(
+        server=one("SHOW server_version"),
+        size=one("SELECT pg_database_size(current_database())"),
+        free=one("SELECT current_setting('max_connections')::int - count(*) FROM pg_stat_activity"),
+        empty=not found,
+        refused=refused,
+    )
 
 
 def _address(address: str | PostgresAddress) -> PostgresAddress:
