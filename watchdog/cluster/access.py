@@ -49,10 +49,10 @@ class Access:
         except Exception as error:
             raise NotSent(f"{_NO_WAY}: the token cannot be read: {_words(error)}") from error
         # Token files are written with and without a line's end.
-        value = "" if auth is None or not auth["value"] else str(auth["value"]).strip()
-        if not value.isprintable() or not value.isascii():
+        words = [] if auth is None else str(auth["value"] or "").split()
+        if len(words) > 2 or not all(word.isprintable() and word.isascii() for word in words):
             raise NotSent(f"{_NO_WAY}: the token has characters that no HTTP header can carry")
-        return {"Authorization": value} if value else {}
+        return {"Authorization": " ".join(words)} if words else {}
 
 
 async def find_access(
