@@ -73,6 +73,7 @@ def shell(tmp_path: Path, served: Served) -> Shell:
     [
         ("watchdog si", ["silence", "silences"]),
         ("watchdog pause ", ["hotels", "trips"]),
+        ("watchdog gitops resume tr", ["trips"]),
         ("watchdog status tr", ["trips"]),
         ("watchdog ack ", ["i1"]),
         ("watchdog incidents show ", ["i1"]),

@@ -38,6 +38,7 @@ COMMANDS = [
     ["silence"],
     ["silences"],
     ["silences", "expire"],
+    ["gitops", "resume"],
     ["audit", "verify"],
     ["audit", "export"],
     ["schema", "config"],

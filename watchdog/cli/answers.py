@@ -26,6 +26,7 @@ _WORD = {"service", "version", "taint", "states"}
 _ANSWERS = {
     "pause": {"service", "paused"},
     "resume": {"service", "paused"},
+    "gitops/resume": {"service", "resumed", "warning"},
     "taint": _WORD,
     "untaint": _WORD,
     "mark-good": _WORD,
@@ -50,4 +51,5 @@ def is_page(noun: str, answer: Any) -> bool:
 
 def is_outcome(path: tuple[str, ...], answer: Any) -> bool:
     """Whether this can answer a request that was made at this path below /api/v1."""
-    return isinstance(answer, dict) and _ANSWERS.get(path[-1], {"id"}) <= set(answer)
+    wanted = _ANSWERS.get("/".join(path[-2:])) or _ANSWERS.get(path[-1], {"id"})
+    return isinstance(answer, dict) and wanted <= set(answer)
