@@ -19,7 +19,9 @@ ENVIRON = {"WATCHDOG_CI_TOKEN": "t" * 32, "WATCHDOG_HOOK_SECRET": "s" * 32}
 SAMPLES = sorted(path.stem for path in (ROOT / "config").glob("*.yaml") if path.stem != "watchdog")
 PACKS = sorted(path.stem for path in (ROOT / "rules").glob("*.yaml"))
 FILES = [*(f"config/{name}.yaml" for name in SAMPLES), *(f"rules/{name}.yaml" for name in PACKS)]
-LABELS = '{team: booking, hosts: "trips-[0-9]+:9100", database: trips, postgres: "trips-db:9187"}'
+LABELS = (
+    '{team: booking, hosts: "trips-[0-9]+:9100", database: trips, postgres: "trips-db:9187", namespace: prod}'
+)
 ARMED = """version: 1
 rules:
   - {name: armed, query: 'a{version="$version"}', evidence: none, threshold: {critical: 1, rollback: 150%}}

@@ -96,7 +96,7 @@ REFUSED = [
     ("service-name", "does not match"),
     ("service-tag-key", "is not valid under any of the given schemas"),
     ("source-kind-missing", "'kind' is a required property"),
-    ("source-kind-unknown", "is not one of ['prometheus', 'scrape']"),
+    ("source-kind-unknown", "is not one of ['kubernetes', 'prometheus', 'scrape']"),
     ("source-key-unknown", "Additional properties are not allowed"),
     ("interval-without-unit", "is not valid under any of the given schemas"),
     ("rollback-key", "Additional properties are not allowed"),
@@ -114,7 +114,7 @@ REFUSED = [
     ("rule-unit-unknown", "is not one of ['ratio', 'seconds'"),
     ("rule-severity", "is not one of"),
     ("rule-clear", "is not of type 'string'"),
-    ("rule-probe-kind", "is not one of ['command', 'grpc', 'http', 'tcp']"),
+    ("rule-probe-kind", "is not one of ['command', 'grpc', 'http', 'kubernetes', 'tcp']"),
     ("rule-probe-key", "Additional properties are not allowed"),
     ("rule-selector-misspelt", "Additional properties are not allowed"),
 ]

@@ -18,6 +18,8 @@ from pydantic import SecretStr
 
 from tests.channels.messages import USUAL
 from tests.channels.receiver import SECRET
+from tests.cluster import recorded
+from tests.cluster.fake_api import FakeApi
 from tests.contracts import probe_rigs
 from tests.faults.proxy import OBEYED, Deed, FaultProxy
 from tests.servers import raw
@@ -26,7 +28,9 @@ from tests.sources.questions import parts, poll, running
 from watchdog.aio.clock import SystemClock
 from watchdog.channels.interface import Delivered, Later, Unclear
 from watchdog.channels.webhook import WebhookChannel
+from watchdog.cluster.objects import PODS
 from watchdog.core.observation import Failed, FailReason, Pulse, Value
+from watchdog.probes.kubernetes import KubernetesProbe
 from watchdog.probes.registry import KINDS as PROBES
 from watchdog.settings.registry import load
 from watchdog.sources.prometheus import PrometheusSettings, PrometheusSource
@@ -186,6 +190,33 @@ def _port_of(settings: dict[str, Any]) -> int:
     return int(where.rstrip("/").rpartition(":")[2])
 
 
+class KubernetesRig(Rig):
+    """Whoever cannot be asked how the target is says nothing of it: that is our own inability, never a dead target."""
+
+    name = "kubernetes"
+
+    @asynccontextmanager
+    async def open(self, folder: Path) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            api = await stack.enter_async_context(FakeApi())
+            api.put(PODS, "prod", recorded.pod())
+            self.proxy = FaultProxy(_port_of({"url": api.url}))
+            await stack.enter_async_context(self.proxy.open())
+            self.probe = KubernetesProbe(cluster=api.cluster(self.proxy.url, timeout="1s"))
+            stack.push_async_callback(self.probe.aclose)
+            yield
+
+    async def call(self, deed: Deed) -> bool:
+        settings = {"namespace": "prod", "selector": "app=trips", "when": ["crash_loop"], "timeout": "1s"}
+        seen = await self.probe.check(settings, now=datetime.now(UTC))
+        if isinstance(seen, Pulse):
+            assert seen.passed, seen
+            return True
+        assert isinstance(seen, Failed)
+        assert seen.reason is FailReason.UNABLE, seen
+        return False
+
+
 class WebhookRig(Rig):
     """What may have arrived is never said not to have; what is said to have arrived has."""
 
@@ -228,6 +259,7 @@ RIGS: dict[str, type[Rig]] = {
         TcpRig,
         TcpTlsRig,
         GrpcRig,
+        KubernetesRig,
         WebhookRig,
     )
 }

@@ -5,21 +5,26 @@ from __future__ import annotations
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
 from aiohttp.abc import AbstractResolver
 
+from tests.cluster import recorded
+from tests.cluster.fake_api import FakeApi
 from tests.servers import raw
 from tests.servers.certificates import Certificate
 from tests.servers.health import HealthServer
 from tests.servers.peer import Peer, hang
 from tests.servers.raw import RawServer
+from watchdog.cluster.client import Cluster
+from watchdog.cluster.objects import PODS
 from watchdog.probes.command import CommandProbe
 from watchdog.probes.grpc import GrpcProbe
 from watchdog.probes.http import HttpProbe
 from watchdog.probes.interface import Probe
+from watchdog.probes.kubernetes import KubernetesProbe
 from watchdog.probes.tcp import TcpProbe
 
 
@@ -29,6 +34,8 @@ class Rig(ABC):
     kind: ClassVar[str]
     #: Whether plain bytes on a connection can be wrong for it.
     listens: ClassVar[bool] = True
+    #: Whether somebody else says how the target is, over a connection that is kept. Who cannot be asked says nothing.
+    told: ClassVar[bool] = False
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -172,6 +179,63 @@ class Command(Rig):
         return [{"argv": ["true", text], "environment": {"X": text}}]
 
 
+class _WithItsOwn(KubernetesProbe):
+    """The probe with a connection that nobody else has."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        super().__init__(cluster=cluster)
+        self._own = cluster
+
+    async def aclose(self) -> None:
+        await super().aclose()
+        await self._own.aclose()
+
+
+class Kubernetes(Rig):
+    kind = "kubernetes"
+    listens = False
+    told = True
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self._api = FakeApi()
+        self._users = 0
+
+    def probe(self, resolver: AbstractResolver | None = None) -> Probe:
+        return _WithItsOwn(self._api.cluster())
+
+    def at(self, host: str, port: int) -> dict[str, Any]:
+        return {"namespace": "prod", "selector": "app=trips"}
+
+    @asynccontextmanager
+    async def alive(self) -> AsyncIterator[dict[str, Any]]:
+        async with self._serving(recorded.pod(namespace="prod")) as settings:
+            yield settings
+
+    @asynccontextmanager
+    async def dead(self, port: int) -> AsyncIterator[dict[str, Any]]:
+        async with self._serving(recorded.pod("", recorded.crash_loop(), namespace="test")) as settings:
+            yield settings
+
+    @asynccontextmanager
+    async def _serving(self, pod: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
+        async with AsyncExitStack() as stack:
+            if not self._users:
+                await stack.enter_async_context(self._api)
+            self._users += 1
+            self._api.put(PODS, pod["metadata"]["namespace"], pod)
+            yield {"namespace": pod["metadata"]["namespace"], "selector": "app=trips"}
+            self._users -= 1
+
+    def naming(self, text: str) -> list[dict[str, Any]]:
+        return [
+            {"namespace": text, "selector": "app=trips"},
+            {"namespace": "prod", "selector": f"app={text}"},
+            {"namespace": "prod", "deployment": text},
+            {"namespace": "prod", "selector": "app=trips", "version": text},
+        ]
+
+
 RIGS: dict[str, type[Rig]] = {
     "http": Http,
     "https": Https,
@@ -179,4 +243,5 @@ RIGS: dict[str, type[Rig]] = {
     "tcp over tls": TcpTls,
     "grpc": Grpc,
     "command": Command,
+    "kubernetes": Kubernetes,
 }

@@ -77,7 +77,7 @@ async def test_each_version_gets_what_it_would_have_got_alone(
             name="app",
         ),
     }
-    assert set(sources) == set(KINDS)
+    assert set(sources) == set(KINDS) - {"kubernetes"}, "which reads no pages: test_kubernetes_source.py"
     for number, app in enumerate(apps.values()):
         app.control(gauges={"queue_depth": 5 + number})
 

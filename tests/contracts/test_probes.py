@@ -34,7 +34,7 @@ def rig(request: pytest.FixtureRequest, tmp_path: Path) -> Rig:
     return RIGS[request.param](tmp_path)
 
 
-@pytest.fixture(params=[name for name in RIGS if name != "command"])
+@pytest.fixture(params=[name for name in RIGS if name not in ("command", "kubernetes")])
 def net(request: pytest.FixtureRequest, tmp_path: Path) -> Rig:
     return RIGS[request.param](tmp_path)
 
@@ -87,7 +87,7 @@ async def test_a_healthy_target_is_alive_every_time(rig: Rig, probe: Probe) -> N
 async def test_a_target_that_refuses_is_dead(rig: Rig, probe: Probe, free_port: Callable[[], int]) -> None:
     async with rig.dead(free_port()) as settings:
         seen = await pulse(rig, probe, settings)
-    assert (seen.passed, seen.answered) == (False, False), "a refusal is no answer"
+    assert (seen.passed, seen.answered) == (False, rig.told), "a refusal is no answer"
 
 
 async def test_a_target_that_hangs_is_dead_when_the_time_is_over(listening: Rig, probe: Probe) -> None:
@@ -119,8 +119,10 @@ async def test_no_free_descriptor_is_our_own_inability(rig: Rig, probe: Probe) -
     async with rig.alive() as settings:
         assert (await pulse(rig, probe, settings)).passed
         with no_descriptors():
-            seen = await unable(rig, probe, settings)
-        assert os.strerror(24) in seen.detail
+            if rig.told:
+                assert (await pulse(rig, probe, settings)).passed, "its connection is open"
+            else:
+                assert os.strerror(24) in (await unable(rig, probe, settings)).detail
         assert (await pulse(rig, probe, settings)).passed
 
 

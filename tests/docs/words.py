@@ -76,6 +76,10 @@ KINDS = {
     ("source prometheus", "headers"): "mapping: name to text or secret",
     ("source scrape", "headers"): "mapping: name to text or secret",
     ("source scrape", "urls"): "list of addresses",
+    ("source kubernetes", "namespaces"): "list of namespaces",
+    ("source kubernetes", "labels"): "list of label keys",
+    ("probe kubernetes", "selector"): "`KEY=VALUE,KEY=VALUE`",
+    ("probe kubernetes", "when"): "list of `crash_loop`, `image_pull`, `cannot_start`, `oom_killed`, `stuck`",
 }
 
 
@@ -102,6 +106,7 @@ _CLEAR: int = RuleShape.model_fields["clear"].get_default()
 _POLICY, _EVIDENCE, _HOLDS = RollbackPolicy(), Evidence(), Holds()
 
 DEFAULTS = {
+    ("probe kubernetes", "when"): "all",
     **{("rollback", name): written(getattr(_POLICY, name)) for name in RollbackPolicy.__struct_fields__},
     **{("evidence", name): written(getattr(_EVIDENCE, name)) for name in ("min_events", "min_bad")},
     **{("evidence", name): written(getattr(_EVIDENCE, name)) for name in ("confidence", "excess")},

@@ -13,7 +13,13 @@ from watchdog.core.rule import Rule
 
 ROOT = Path(__file__).parents[2]
 PACKS = {file.stem: file for file in sorted((ROOT / "rules").glob("*.yaml"))}
-LABELS = {"team": "booking", "hosts": "trips-[0-9]+:9100", "database": "trips", "postgres": "db-1:9187"}
+LABELS = {
+    "team": "booking",
+    "hosts": "trips-[0-9]+:9100",
+    "database": "trips",
+    "postgres": "db-1:9187",
+    "namespace": "prod",
+}
 
 
 def all_together(folder: Path) -> Configuration:

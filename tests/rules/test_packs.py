@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from tests.core.history import History
 from tests.core.scenario import T0, Scenario
@@ -130,7 +131,7 @@ def test_a_bad_canary_loses_its_traffic_beside_a_good_version(
 
 def test_all_others_never_roll_back(packs: dict[str, Rule]) -> None:
     acting = {name for name, rule in packs.items() if rule.can_roll_back}
-    assert acting == {name for name, *_ in AUTOMATIC} | {"healthy"}
+    assert acting == {name for name, *_ in AUTOMATIC} | {"healthy", "kubernetes-pods"}
 
 
 #: Rule, value, and the level it is held at.
@@ -167,6 +168,14 @@ HELD = [
     ("capacity-rate-limiting", 0.055, Level.CRITICAL),
     ("capacity-database-unreachable", 1.0, Level.OK),
     ("capacity-database-unreachable", 0.0, Level.CRITICAL),
+    ("kubernetes-not-ready", 0.25, Level.OK),
+    ("kubernetes-not-ready", 0.26, Level.WARNING),
+    ("kubernetes-not-ready", 0.51, Level.CRITICAL),
+    ("kubernetes-restarts", 0.005, Level.OK),
+    ("kubernetes-restarts", 0.006, Level.WARNING),
+    ("kubernetes-restarts", 0.016, Level.CRITICAL),
+    ("kubernetes-progress", 0.0, Level.OK),
+    ("kubernetes-progress", 1.0, Level.CRITICAL),
 ]
 
 
@@ -177,7 +186,7 @@ def test_a_level_is_held_strictly_beyond_its_threshold(
     story = Story(packs[name], events=100_000)
     story.traffic(blue=1, green=0)
     story.polled("20m", on="blue", value=value, others=0.0)
-    assert story.remembers(name).held is expected
+    assert story.remembers(name, on="blue" if packs[name].per_version else "").held is expected
     assert not story.service.rollbacks
 
 
@@ -220,6 +229,23 @@ def test_a_health_page_that_is_dead_five_times_rolls_back(packs: dict[str, Rule]
     assert not story.service.rollbacks
     story.after("10s").sees(story.check(), Pulse(passed=False, at=story.now))
     story.rollback_is(RollbackState.INTENDED)
+
+
+def test_pods_that_crash_three_times_in_a_row_roll_their_version_back_within_the_warm_up(
+    packs: dict[str, Rule],
+) -> None:
+    story = Scenario(packs["kubernetes-pods"])
+    story.traffic(blue=1, green=0)
+    crashing = Pulse(passed=False, at=T0, answered=True)
+    for _ in range(80):
+        story.after("30s").traffic()
+        story.sees(story.check("kubernetes-pods", on="blue"), replace(crashing, at=story.now, passed=True))
+    story.after("5s").traffic(blue=0, green=1)
+    for seen in range(3):
+        assert not story.service.rollbacks, seen
+        story.after("5s").traffic()
+        story.sees(story.check("kubernetes-pods", on="green"), replace(crashing, at=story.now))
+    story.rollback_is(RollbackState.INTENDED, str(story.vetoes))
 
 
 def test_all_packs_can_be_loaded_together_and_say_nothing(tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ _NOT_ON_PROBES = (
 _BLIND_AFTER = timedelta(minutes=3)
 _LEVELS = ("warning", "critical", "rollback")
 #: Evaluates the simple forms itself and knows no PromQL.
-_NO_PROMQL = frozenset({"scrape"})
+_NO_PROMQL = frozenset({"kubernetes", "scrape"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

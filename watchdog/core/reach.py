@@ -31,6 +31,8 @@ NOTHING_ANSWERS = "nothing answers: probably the watchdog's own network"
 _ABSENT = frozenset({FailReason.UNREACHABLE, FailReason.TIMEOUT})
 #: Answers are remembered to this precision while nothing fails.
 _OFTEN = timedelta(seconds=1)
+#: Kinds of sources that answer from what they collected by themselves.
+_RECALLING = frozenset({"kubernetes", "scrape"})
 _HOST = re.compile(r"^(?:[a-z][a-z0-9+.-]*://)?(?:[^/@]*@)?(\[[^\]]*\]|[^:/?#]*)", re.IGNORECASE)
 _HERE = re.compile(r"localhost|.*\.localhost|127\.\d+\.\d+\.\d+|\[::1\]|::1", re.IGNORECASE)
 
@@ -101,7 +103,7 @@ def probes_here(settings: Mapping[str, Any]) -> bool:
 def place_of(kind: str, settings: Mapping[str, Any]) -> SourcePlace:
     """Where a source of a kind with these settings is asked."""
     addresses = settings.get("urls") or [settings.get("url")]
-    return SourcePlace(here=all(is_here(one) for one in addresses), recalls=kind == "scrape")
+    return SourcePlace(here=all(is_here(one) for one in addresses), recalls=kind in _RECALLING)
 
 
 def answered_at(observation: Observation, place: SourcePlace | None, now: datetime) -> datetime | None:

@@ -6,5 +6,6 @@ KINDS = {
     "command": "watchdog.probes.command:CommandProbe",
     "grpc": "watchdog.probes.grpc:GrpcProbe",
     "http": "watchdog.probes.http:HttpProbe",
+    "kubernetes": "watchdog.probes.kubernetes:KubernetesProbe",
     "tcp": "watchdog.probes.tcp:TcpProbe",
 }
