@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.core.scenario import OK, Scenario
+from tests.core.scenario import OK, ROLLBACK, Scenario
 from watchdog.core.deployment import DeploymentState, Origin
 from watchdog.core.events import OutcomeKind
 from watchdog.core.rollback import RollbackState
@@ -45,7 +45,7 @@ def test_what_was_bad_of_the_same_version_is_no_target_afterwards() -> None:
     scenario.healthy_for("11m").shows("red", version="v2", content="c").traffic(blue=0, red=100)
     scenario.after("35s")
     for _ in range(4):
-        scenario.after("30s").observe(value=50.0, on="red")
+        scenario.after("30s").observe(value=ROLLBACK, on="red")
     assert scenario.rollback.to_variant == "blue"
 
 
@@ -72,17 +72,17 @@ def test_a_young_version_that_is_started_again_stays_armed_and_no_younger() -> N
     seen = scenario.on("red")
     assert (seen.version, seen.armed, seen.started_at) == ("v2", True, before.started_at)
     for _ in range(4):
-        scenario.after("30s").observe(value=50.0, on="red")
+        scenario.after("30s").observe(value=ROLLBACK, on="red")
     scenario.rollback_is(RollbackState.INTENDED)
     assert scenario.rollback.to_variant == "blue"
 
 
 def test_a_bad_version_that_is_started_again_is_not_taken_for_one_that_was_bad_before() -> None:
     scenario = Scenario().shows("blue", version="v1", content="a").shows("green", version="v2", content="b")
-    scenario.green_deployed().after("35s").traffic().after("5s").observe(value=50.0, on="green")
+    scenario.green_deployed().after("35s").traffic().after("5s").observe(value=ROLLBACK, on="green")
     restarted("green", "red", scenario)
     for _ in range(4):
-        scenario.after("30s").observe(value=50.0, on="red")
+        scenario.after("30s").observe(value=ROLLBACK, on="red")
     scenario.rollback_is(RollbackState.INTENDED)
 
 
@@ -91,7 +91,7 @@ def test_what_is_started_again_is_no_way_out_of_itself() -> None:
     restarted("blue", "red", scenario)
     scenario.after("35s")
     for _ in range(4):
-        scenario.after("30s").observe(value=50.0, on="red")
+        scenario.after("30s").observe(value=ROLLBACK, on="red")
     assert ("known_good_target", "same_version") in scenario.vetoes
     assert ("armed", "not_armed") in scenario.vetoes
 
@@ -103,3 +103,17 @@ def test_what_was_rolled_back_and_comes_again_by_a_restart_is_not_armed() -> Non
     scenario.healthy_for("5m").traffic(blue=0, green=100)
     restarted("green", "red", scenario)
     assert (scenario.on("red").version, scenario.on("red").armed) == ("v2", False)
+
+
+def test_settings_that_were_gone_back_to_and_are_bad_too_are_not_left_again() -> None:
+    scenario = same_version().green_is_bad()
+    scenario.outcome(OutcomeKind.APPLIED, state=scenario.state(green=0, blue=100))
+    for _ in range(10):
+        scenario.after("30s").traffic().observe(value=OK, on="blue")
+    scenario.rollback_is(RollbackState.COMPLETED)
+    scenario.after("20m").traffic()
+    for _ in range(4):
+        scenario.after("30s").observe(value=ROLLBACK, on="blue")
+    assert ("armed", "not_armed") in scenario.vetoes
+    assert ("known_good_target", "same_version") not in scenario.vetoes
+    assert [one.switched for one in scenario.service.rollbacks.values()] == [True, False]

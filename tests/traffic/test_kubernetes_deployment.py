@@ -252,6 +252,17 @@ async def test_settings_of_the_good_template_come_back_whole(world: FakeRollouts
     assert world.get(DEPLOYMENTS, "trips")["spec"]["template"] == good
 
 
+async def test_replicas_that_an_autoscaler_sets_between_decision_and_write_stay(world: FakeRollouts) -> None:
+    made = switch(world)
+    change = back(await made.read())
+    scale(world, 9)
+    state = await made.apply(change)
+    assert state.live == ("green",)
+    assert world.get(DEPLOYMENTS, "trips")["spec"]["replicas"] == 9
+    (ours,) = template_writes(world)
+    assert not [step for step in ours.body if "replicas" in step["path"]]
+
+
 async def test_a_target_that_was_removed_between_read_and_write_is_refused(world: FakeRollouts) -> None:
     made = switch(world)
     change = back(await made.read())
