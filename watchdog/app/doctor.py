@@ -19,6 +19,7 @@ from watchdog.aio.clock import Clock, SystemClock
 from watchdog.app import holdings, machine, outlook
 from watchdog.app.build import build_channels, build_probes, build_sources, build_switches
 from watchdog.app.finding import Finding, Health, worst
+from watchdog.app.keepers import keepers
 from watchdog.app.rights import manifest, needed, rights
 from watchdog.app.samples import collecting, data_of, world_of
 from watchdog.app.shared import Shared
@@ -269,11 +270,7 @@ class _Surgery:
         live = ", ".join(state.live) or "nothing"
         known = ", ".join(sorted(state.variants))
         found = [Finding(what=what, health=Health.OK, detail=f"readable; live: {live}; variants: {known}")]
-        if state.managed_by:
-            detail = f"managed by {state.managed_by}, which may revert a switch"
-            found.append(
-                Finding(what=what, health=Health.WARN, detail=detail, advice="set gitops for the service")
-            )
+        found += keepers(entry.service, state)
         found += outlook.ourselves(entry.service, state, self.configuration)
         if state.paused:
             detail = f"paused by a mark on the target: {state.paused}"
