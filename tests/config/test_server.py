@@ -119,17 +119,3 @@ def test_the_store_and_the_pause_file_have_their_places(draft: Draft) -> None:
 
     assert loaded.store_url == "sqlite:////var/lib/watchdog/watchdog.db"
     assert loaded.pause_file == Path("/var/lib/watchdog/pause")
-
-
-@pytest.mark.parametrize("leader", ["{kind: single}"])
-def test_one_replica_is_what_there_is(draft: Draft, leader: str) -> None:
-    assert draft.insert(f"leader: {leader}\n").problems() == []
-
-
-@pytest.mark.parametrize(
-    "leader", ["single", "{}", "{kind: kubernetes-lease, namespace: x}", "{kind: single, name: x}"]
-)
-def test_other_leaders_are_not_there_yet(draft: Draft, leader: str) -> None:
-    (problem,) = draft.insert(f"leader: {leader}\n").problems()
-
-    assert problem.endswith("only `leader: {kind: single}` is available in this release")

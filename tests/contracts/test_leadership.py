@@ -90,7 +90,7 @@ async def test_it_leads_until_it_gives_up(rig: Rig) -> None:
     leadership, _ = rig.make("one")
     assert (leadership.is_leader, leadership.holder) == (False, "")
     await asyncio.wait_for(leadership.acquire(), PATIENCE)
-    assert leadership.is_leader
+    assert [leadership.is_leader] == [True]
     assert leadership.holder == leadership.identity != ""
     lost = asyncio.create_task(leadership.lost())
     await asyncio.sleep(0)
@@ -102,7 +102,7 @@ async def test_it_leads_until_it_gives_up(rig: Rig) -> None:
     assert leadership.is_leader, "it may lead again"
     await leadership.aclose()
     await leadership.aclose()
-    assert not leadership.is_leader
+    assert [leadership.is_leader] == [False]
     lost.cancel()
     await asyncio.gather(lost, return_exceptions=True)
 
@@ -147,7 +147,7 @@ async def test_who_stands_still_has_lost_the_lead_before_another_has_it(
     await one_of(eventually, a)
     b = begin("b")
     a.clock.freeze()
-    assert a.leads, "for now"
+    assert [a.leads] == [True], "for now"
     await eventually(
         lambda: _not_both(a, b) and b.leads, within=PATIENCE, every=0.01, what="the other one leads"
     )

@@ -59,13 +59,15 @@ class Standby:
     async def run(self) -> None:
         """Read until cancelled."""
         while True:
-            began = self._clock.monotonic()
+            pause = READ_INTERVAL.total_seconds()
             if not self._leads():
-                await self._read()
-            took = self._clock.monotonic() - began
-            await self._clock.sleep(max(READ_INTERVAL.total_seconds(), took / SHARE))
+                began = self._clock.monotonic()
+                if await self._read():
+                    pause = max(pause, (self._clock.monotonic() - began) / SHARE)
+            await self._clock.sleep(pause)
 
-    async def _read(self) -> None:
+    async def _read(self) -> bool:
+        """Whether the store answered."""
         now = self._clock.now()
         try:
             async with asyncio.timeout(READ_WITHIN.total_seconds()):
@@ -78,6 +80,8 @@ class Standby:
             self._unwell.works("read")
             world = restored(self._configuration, saved, leader=False, epoch=0)
             self._view = view_of(world, now=now, turn_at=now, audit_head=saved.head.hash)
+            return True
+        return False
 
     def _failed(self, error: StoreError) -> None:
         self._unwell.fails("read", error)

@@ -180,7 +180,7 @@ class Term:
         return await self._store.load(now=self._clock.now())
 
     def asked(self, request: Request) -> None:
-        """A request was stored. While the engine is being made it is kept: `load` has missed it. Before, `load` finds it."""
+        """A request was stored. While the engine is made it is kept: `load` has missed it. Before, `load` finds it."""
         if self._changeover is not None:
             self.deliver(Asked(request=request))
         elif self._beginning:
