@@ -77,6 +77,11 @@ def said(guard: str, **facts: Any) -> str:
             {"target_ready": None, "target_note": "srv_blue: no check"},
             "readiness of blue is unknown: srv_blue: no check",
         ),
+        (
+            "target_ready",
+            {"target_ready": 0, "target_note": "it is scaled to 0"},
+            "blue has 0 ready, 8 needed (it is scaled to 0)",
+        ),
         ("target_ready", {"target_ready": 7}, "blue has 7 ready, 8 needed"),
         ("still_live", {"from_live": False}, "v2 takes no traffic any more"),
         (

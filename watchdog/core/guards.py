@@ -147,7 +147,8 @@ def target_ready(facts: GuardFacts) -> Veto | None:
         return Veto(
             guard="target_ready",
             reason="not_ready",
-            detail=f"{facts.target_variant} has {facts.target_ready} ready, {wanted} needed",
+            detail=f"{facts.target_variant} has {facts.target_ready} ready, {wanted} needed"
+            + (f" ({facts.target_note})" if facts.target_note else ""),
         )
     return None
 
