@@ -24,6 +24,8 @@ from watchdog.core.check import CheckId, Reason, Verdict
 from watchdog.core.rule import Level
 from watchdog.core.service import Mode
 from watchdog.core.view import CheckView, ServiceView, SourceView, View
+from watchdog.leader.registry import ALONE
+from watchdog.leader.registry import KINDS as LEADERS
 from watchdog.probes.expectations import Expected, ExpectedBody, ExpectedConnection, Matching
 from watchdog.probes.registry import KINDS as PROBES
 from watchdog.settings.access import BasicAuth
@@ -32,7 +34,7 @@ from watchdog.sources.registry import KINDS as SOURCES
 from watchdog.telemetry.metrics import Metrics
 from watchdog.traffic.registry import KINDS as TRAFFIC
 
-FAMILIES = {"source": SOURCES, "probe": PROBES, "traffic": TRAFFIC, "channel": CHANNELS}
+FAMILIES = {"source": SOURCES, "probe": PROBES, "traffic": TRAFFIC, "channel": CHANNELS, "leader": LEADERS}
 
 _SHAPES: dict[str, type[BaseModel]] = {
     "main": schema.MainShape,
@@ -91,7 +93,8 @@ def model_of(name: str) -> type[BaseModel]:
 
 def tables() -> list[str]:
     """The names of all tables that the pages must show."""
-    providers = [f"{family} {kind}" for family, kinds in FAMILIES.items() for kind in kinds]
+    kinds = [(family, kind) for family, known in FAMILIES.items() for kind in known]
+    providers = [f"{family} {kind}" for family, kind in kinds if kind != ALONE]  # which has no keys
     rules = [f"pack {name}" for name in packs.packs()]
     return [*_SHAPES, *providers, *rules, "endpoints", "metrics"]
 

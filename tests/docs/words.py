@@ -28,7 +28,7 @@ KINDS = {
     ("main", "channels"): "mapping: name to channel",
     ("main", "routes"): "list of routes",
     ("main", "self_check"): "list of probes",
-    ("main", "leader"): "`{kind: single}`",
+    ("main", "leader"): "mapping with `kind`",
     ("service", "rules"): "list of rule names or `{tag: TAG}`",
     ("service", "traffic"): "mapping with `kind`",
     ("rollback", "confirm"): "`none`, a rule, or a list of rules",
