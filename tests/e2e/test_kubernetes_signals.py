@@ -21,10 +21,9 @@ from watchdog.cluster.objects import DEPLOYMENTS
 pytestmark = pytest.mark.timeout(120)
 
 Rollouts = FakeRollouts | RealRollouts
-REAL = pytest.param("real", marks=pytest.mark.kubernetes)
 
 
-@pytest.fixture(params=["memory", REAL])
+@pytest.fixture
 async def world(request: pytest.FixtureRequest) -> AsyncIterator[Rollouts]:
     opened = (
         FakeRollouts.open()
