@@ -77,12 +77,25 @@ class World(ABC):
 
     def furnish(self) -> None:
         """Everything that the docstring of this module tells."""
-        for variant, image in (("blue", "app:v1"), ("green", "app:v2")):
-            self.put(PODS, pod(f"{variant}-1", {"app": "trips", "version": variant}, image))
-            self.fate(f"{variant}-1", "ready")
-            self.put(SERVICES, service(f"trips-{variant}", {"app": "trips", "version": variant}))
-        self.put(SERVICES, service("trips", {"app": "trips", "version": "blue"}))
-        self.put(INGRESSES, ingress("trips", path("/", "trips-blue")))
+        for kind, thing in furniture():
+            self.put(kind, thing)
+            if kind is PODS:
+                self.fate(thing["metadata"]["name"], "ready")
+
+
+def furniture() -> list[tuple[Kind[Any], Json]]:
+    """What stands in a world."""
+    found: list[tuple[Kind[Any], Json]] = []
+    for variant, image in (("blue", "app:v1"), ("green", "app:v2")):
+        found += [
+            (PODS, pod(f"{variant}-1", {"app": "trips", "version": variant}, image)),
+            (SERVICES, service(f"trips-{variant}", {"app": "trips", "version": variant})),
+        ]
+    return [
+        *found,
+        (SERVICES, service("trips", {"app": "trips", "version": "blue"})),
+        (INGRESSES, ingress("trips", path("/", "trips-blue"))),
+    ]
 
 
 def pod(name: str, labels: Json, image: str = "app:v1") -> Json:
@@ -229,12 +242,18 @@ class RealWorld(World):
                 await world.cluster.aclose()
 
     def furnish(self) -> None:
-        self._server.apply({"apiVersion": "v1", "kind": "Node", "metadata": {"name": NODE}})
-        super().furnish()
+        node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": NODE}}
+        self._server.apply(node, *(self._named(kind, thing) for kind, thing in furniture()))
+        for kind, thing in furniture():
+            if kind is PODS:
+                self._tell(thing["metadata"]["name"], status(thing, "ready"))
 
     def put(self, kind: Kind[Any], thing: Json) -> None:
+        self._server.apply(self._named(kind, thing))
+
+    def _named(self, kind: Kind[Any], thing: Json) -> Json:
         metadata = {**thing["metadata"], "namespace": self.namespace}
-        self._server.apply({"apiVersion": kind.api_version, "kind": kind.name, **thing, "metadata": metadata})
+        return {"apiVersion": kind.api_version, "kind": kind.name, **thing, "metadata": metadata}
 
     def patch(self, kind: Kind[Any], name: str, body: Json) -> None:
         self._kubectl("patch", f"{kind.plural}/{name}", "--type=merge", "-p", json.dumps(body))
@@ -247,8 +266,11 @@ class RealWorld(World):
         self._kubectl("delete", f"{kind.plural}/{name}", "--grace-period=0", "--force")
 
     def fate(self, pod: str, fate: str) -> None:
-        told = json.dumps({"status": status(self.get(PODS, pod), fate)})
-        self._kubectl("patch", f"pods/{pod}", "--subresource=status", "--type=merge", "-p", told)
+        self._tell(pod, status(self.get(PODS, pod), fate))
+
+    def _tell(self, pod: str, told: Json) -> None:
+        body = json.dumps({"status": told})
+        self._kubectl("patch", f"pods/{pod}", "--subresource=status", "--type=merge", "-p", body)
 
     def changes(self, kind: Kind[Any], name: str) -> int:
         return self._server.written(kind, self.namespace, name) - 1

@@ -44,6 +44,8 @@ class ObjectRig(Rig):
 
     def __init__(self, world: World) -> None:
         self.world = world
+        if isinstance(world, RealWorld):
+            self.timeout = timedelta(seconds=6)  # a busy machine keeps a real one waiting
         self.switch = self.again()
 
     @classmethod
