@@ -11,6 +11,7 @@ from datetime import timedelta
 from typing import Any, Final
 
 import yaml
+from pydantic import ValidationError
 
 from watchdog.app.finding import Finding, Health
 from watchdog.cluster.client import Cluster
@@ -19,6 +20,8 @@ from watchdog.cluster.rights import Entitled, Right, excess, granted, reading, r
 from watchdog.cluster.wanted import ASKING
 from watchdog.config.loaded import Configuration
 from watchdog.core.rule import ProbeForm
+from watchdog.core.service import Service
+from watchdog.core.variables import NAMES, fill_settings
 from watchdog.leader.registry import KINDS as LEADERS
 from watchdog.probes.registry import KINDS as PROBES
 from watchdog.settings.registry import load
@@ -37,7 +40,7 @@ def needed(configuration: Configuration, parts: Iterable[object]) -> tuple[Right
         for name in entry.service.rules:
             form = configuration.rules[name].form
             if isinstance(form, ProbeForm):
-                found += _of_probe(form)
+                found += _of_probe(form, entry.service)
     leader = configuration.leader
     if leader.settings is not None:
         found += _of_class(load("leader", LEADERS, leader.kind), leader.settings)
@@ -48,9 +51,19 @@ def needed(configuration: Configuration, parts: Iterable[object]) -> tuple[Right
     return tuple(dict.fromkeys(found))
 
 
-def _of_probe(form: ProbeForm) -> Sequence[Right]:
+def _of_probe(form: ProbeForm, service: Service) -> Sequence[Right]:
+    """What a probe needs for one service, as far as that can be said before anything was deployed."""
     kind = load("probe", PROBES, form.kind)
-    return _of_class(kind, kind.Settings.model_validate(form.settings))
+    values = {"service": service.name, "environment": service.environment}
+    values |= {f"label.{name}": text for name, text in service.labels.items()}
+    later = {name: f"${name}" for name in NAMES if name not in values}
+    try:
+        settings = kind.Settings.model_validate(
+            fill_settings(form.settings, {**values, **later}, form.quoting)
+        )
+    except ValidationError:
+        return ()  # what a label makes unusable, the probe itself says
+    return _of_class(kind, settings)
 
 
 def _of_class(kind: Any, settings: Any) -> Sequence[Right]:
