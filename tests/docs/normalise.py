@@ -29,6 +29,7 @@ _RULES: tuple[tuple[str, str], ...] = (
     (r"((?:the deployment|version live|the switch) *│)[ \d]+│[ \d]+│", r"\1COUNT│COUNT│"),
     (r"(?<=exit code 1 after )[\d.]+ m?s", "DURATION"),
     (r"(?<=\"revision\": \")[^\"]+", "REVISION"),
+    (r"(?<=\"holder\": \")[^\"]+", "HOST"),
     # Whether a look at the switch came first.
     (r"^shop \w+: pending → (?:watching|adopted)\n", ""),
     (r"(?<= is )(?:pending|watching|adopted)$", "BEGINNING"),
