@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from yarl import URL
 
 from tests.servers.certificates import Certificate
 from watchdog.cluster.access import Access, find_access, in_a_pod, own_namespace
@@ -234,7 +235,7 @@ async def test_which_proxy_is_used(
 ) -> None:
     given: dict[str, Any] = {"kubeconfig": write(**cluster), **settings}
     access = await find(environment=environment, **given)
-    assert access.extra.get("proxy") == proxy
+    assert access.extra.get("proxy") == (None if proxy is None else URL(proxy))
 
 
 async def test_a_proxy_of_another_kind_is_said(write: Callable[..., Path]) -> None:
@@ -246,6 +247,8 @@ async def test_nothing_of_the_way_in_is_shown(write: Callable[..., Path]) -> Non
     access = await find(kubeconfig=write(**{"proxy-url": "http://user:hidden@proxy.example"}))
     assert TOKEN not in repr(access)
     assert "hidden" not in repr(access)
+    assert access.extra["proxy"] == URL("http://proxy.example")
+    assert access.extra["proxy_headers"] == {"Proxy-Authorization": "Basic dXNlcjpoaWRkZW4="}
 
 
 async def test_the_same_way_has_the_same_mark(write: Callable[..., Path], account: Path) -> None:

@@ -263,6 +263,20 @@ async def test_after_it_worked_again_pauses_begin_from_the_start() -> None:
         assert rig.cluster.at("watch")[-1] - failed <= FIRST_PAUSE
 
 
+async def test_after_a_gap_everything_is_listed_before_anything_is_believed() -> None:
+    rig = Rig()
+    rig.cluster.lists = listing(10, pod("a", 7))
+    async with rig.followed():
+        rig.cluster.refuse = NotSent("refused")
+        rig.cluster.stream.end(Unanswered("cut off"))
+        await asyncio.sleep(60)
+        rig.cluster.refuse, rig.cluster.lists = None, listing(20, pod("a", 17))
+        await asyncio.sleep(LONGEST_PAUSE)
+        assert rig.feed.current
+        assert rig.changes[-1] == ("7", "17")
+        assert rig.cluster.stream.query["resourceVersion"] == "20"
+
+
 async def test_a_watch_that_is_cut_off_goes_on_from_its_last_event() -> None:
     rig = Rig()
     async with rig.followed():

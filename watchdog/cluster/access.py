@@ -5,6 +5,7 @@ This module must never keep a credential longer than the library does, show one,
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import ipaddress
 import os
@@ -161,10 +162,17 @@ def _trust(found: Any) -> ssl.SSLContext:
 
 
 def _extra(found: Any) -> dict[str, Any]:
-    if found.proxy and URL(found.proxy).scheme not in {"http", "https"}:
-        raise NotSent(f"{_NO_WAY}: a proxy must be an http:// or https:// one")
-    extra = {"proxy": found.proxy, "server_hostname": found.tls_server_name}
-    return {name: value for name, value in extra.items() if value}
+    extra: dict[str, Any] = {"server_hostname": found.tls_server_name} if found.tls_server_name else {}
+    if found.proxy:
+        proxy = URL(str(found.proxy))
+        if proxy.scheme not in {"http", "https"}:
+            raise NotSent(f"{_NO_WAY}: a proxy must be an http:// or https:// one")
+        # Apart, so that no error shows it.
+        if proxy.user is not None:
+            pair = base64.b64encode(f"{proxy.user}:{proxy.password or ''}".encode()).decode()
+            extra["proxy_headers"] = {"Proxy-Authorization": f"Basic {pair}"}
+        extra["proxy"] = proxy.with_user(None)
+    return extra
 
 
 def _mark(found: Any, url: str) -> str:

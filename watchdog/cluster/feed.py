@@ -119,6 +119,7 @@ class Feed(Generic[O]):
         self._open = False
         self._believed_until = 0.0
         self._failures = 0
+        self._forgotten = False
         self._turn = asyncio.Lock()
         self._listeners: dict[object, Listener[O]] = {}
         self._page: Any = msgspec.json.Decoder(listed(topic.kind.shape))
@@ -131,8 +132,10 @@ class Feed(Generic[O]):
     @property
     def current(self) -> bool:
         """Whether what is held may be believed: it was listed, and the watch is open or ended a moment ago."""
-        fed = self._open or self._clock.monotonic() < self._believed_until
-        return self._listed and fed and not self._silent()
+        return self._listed and self._believable() and not self._silent()
+
+    def _believable(self) -> bool:
+        return self._open or self._clock.monotonic() < self._believed_until
 
     @property
     def objects(self) -> Mapping[Key, O]:
@@ -160,7 +163,8 @@ class Feed(Generic[O]):
             self.forget()
             while True:
                 try:
-                    if not self._version:
+                    # After a gap nobody knows what was missed until it has come in; a list knows.
+                    if not self._version or not self._believable():
                         await self._list()
                     await self._watch()
                 except ClusterError as error:
@@ -173,8 +177,8 @@ class Feed(Generic[O]):
         if isinstance(error, Refused):
             # Whatever was wrong with the place in the stream (forgotten, unknown to a restored store): a list has one.
             self._version = ""
-            if error.gone and self._failures == 0:
-                self._failures = 1  # a second one without anything in between waits
+            if error.gone and not self._forgotten:
+                self._forgotten = True  # a second one without anything in between waits
                 return
         self._tell(str(error))
         pause = min(FIRST_PAUSE * 2 ** min(self._failures, 10), LONGEST_PAUSE) * self._rng.uniform(0.5, 1.0)
@@ -187,7 +191,7 @@ class Feed(Generic[O]):
             _log.warning("cluster_feed_failed", feed=str(self.topic), error=problem)
 
     def _works(self) -> None:
-        self._failures = 0
+        self._failures, self._forgotten = 0, False
         if self.problem:
             self.problem = ""
             _log.info("cluster_feed_works_again", feed=str(self.topic))
