@@ -29,7 +29,7 @@ class RequestKind(StrEnum):
     SILENCE = "silence"
     EXPIRE = "expire"  #: end a silence early
     ALERT = "alert"  #: somebody else's alert fires: look now, and judge as ever
-    GITOPS_RESUME = "gitops_resume"  #: let what was suspended for a rollback (`gitops: pause`) write the target again
+    GITOPS_RESUME = "gitops_resume"  #: let who was suspended for a rollback write the target again
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
