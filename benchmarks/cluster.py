@@ -40,7 +40,7 @@ rules:
   - name: signal
     unit: count
     gauge: {of: 'bench_signal{version="$version"}', by: max}
-    window: 1s
+    window: 3s
     evidence: none
     interval: critical
     threshold: {critical: 0.4, rollback: 0.6}

@@ -11,6 +11,8 @@
     console             commands behind `$`, run in the page's folder; what they print stands below each
     console shell       the same in one shell, as in one terminal, with other ports; what runs is ended after the page
     console demo        the same beside a `watchdog demo --keep` that has come to its end
+    console kubernetes  run against a real API server where there is one, by `tests.docs.clusters`
+    yaml kubernetes file=NAME    manifests, for those commands
     console make        targets of the Makefile, which must exist
     console install     run with another folder in place of /opt/rollback-watchdog, offline
     http demo           a request to that demo's daemon, and its answer

@@ -19,6 +19,7 @@ from tests.docs import packs
 from tests.docs.words import DEFAULTS, KINDS, LATER, written
 from watchdog.api.routes import ROUTES, Route
 from watchdog.channels.registry import KINDS as CHANNELS
+from watchdog.cluster.settings import ClusterSettings
 from watchdog.config import schema
 from watchdog.core.check import CheckId, Reason, Verdict
 from watchdog.core.rule import Level
@@ -45,6 +46,8 @@ _SHAPES: dict[str, type[BaseModel]] = {
     "service": schema.ServiceShape,
     "rollback": schema.RollbackShape,
     "environment": schema.ProfileShape,
+    "discover": schema.DiscoverShape,
+    "kubernetes": ClusterSettings,
     "limits": schema.LimitsShape,
     "limits.max_breaching": schema.BreakerShape,
     "route": schema.RouteShape,

@@ -12,11 +12,13 @@ from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
 
+from tests.docs.clusters import ClusterPlayer, has_cluster
 from tests.docs.keeper import KeptDemo
 from tests.docs.pages import PAGES, ROOT, tables_of, with_tables
 from tests.docs.player import Demo, Player, rewritten
 from tests.docs.reference import table
 from tests.docs.webhook import with_body
+from tests.servers.kubernetes import Kubernetes
 from watchdog.config.json_schema import config_schema, rules_schema, written
 
 
@@ -37,6 +39,10 @@ def main() -> None:
             text = with_body(text)
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
             played = Player(folder=folder, demo=demo).play(text)
+            if has_cluster(text) and Kubernetes.there():
+                servers = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+                with Kubernetes(servers) as server:
+                    played += ClusterPlayer(folder=folder, server=server).play(text)
             if not all(one.same for one in played):
                 text = rewritten(text, played)
             if text != before:

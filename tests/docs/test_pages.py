@@ -38,6 +38,7 @@ PAGE = pytest.mark.parametrize("page", PAGES, ids=name_of)
 KINDS = {
     *("console", "console demo", "console make", "console install", "http demo"),
     *("yaml", "yaml rules", "yaml sections", "haproxy", "python receiver", "json webhook"),
+    *("console kubernetes", "yaml kubernetes"),
     *("nginx", "text", "console shell", "python", "bash", "yaml pipeline", "yaml prometheus"),
 }
 SECRETS = {"WATCHDOG_TOKEN": "t" * 32, "WATCHDOG_HOOK_SECRET": "s" * 32, "PROMETHEUS_TOKEN": "p" * 32}

@@ -107,6 +107,7 @@ _POLICY, _EVIDENCE, _HOLDS = RollbackPolicy(), Evidence(), Holds()
 
 DEFAULTS = {
     ("probe kubernetes", "when"): "all",
+    ("discover", "kinds"): "both",
     **{("rollback", name): written(getattr(_POLICY, name)) for name in RollbackPolicy.__struct_fields__},
     **{("evidence", name): written(getattr(_EVIDENCE, name)) for name in ("min_events", "min_bad")},
     **{("evidence", name): written(getattr(_EVIDENCE, name)) for name in ("confidence", "excess")},

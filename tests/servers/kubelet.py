@@ -78,6 +78,17 @@ async def serve(cluster: Cluster, namespace: str, fate: Fate) -> None:
         await asyncio.sleep(0)
 
 
+async def poll(cluster: Cluster, namespace: str, fate: Fate, *, every: float = 0.3) -> None:
+    """The same for fates that change by themselves: every pod is looked at again and again, until cancelled."""
+    told: dict[str, str] = {}
+    path = f"/api/v1/namespaces/{namespace}/pods"
+    while True:
+        with contextlib.suppress(ClusterError):
+            for pod in msgspec.json.decode(await cluster.get(path))["items"]:
+                await _tend(cluster, path, pod, fate, told)
+        await asyncio.sleep(every)
+
+
 async def _tend(cluster: Cluster, path: str, pod: dict[str, Any], fate: Fate, told: dict[str, str]) -> None:
     name, uid = pod["metadata"]["name"], pod["metadata"]["uid"]
     if pod["metadata"].get("deletionTimestamp"):

@@ -41,13 +41,18 @@ _CONTROLLERS = (
 )
 
 
+def found(name: str) -> str | None:
+    """The path of a Kubernetes binary, if it is there."""
+    assets = Path(os.environ.get("KUBEBUILDER_ASSETS") or _ASSETS)
+    return shutil.which(name, path=str(assets)) or shutil.which(name)
+
+
 def binary(name: str) -> str:
     """The path of a Kubernetes binary; skips the test without it, whatever else is required."""
-    assets = Path(os.environ.get("KUBEBUILDER_ASSETS") or _ASSETS)
-    found = shutil.which(name, path=str(assets)) or shutil.which(name)
-    if found is None:
+    path = found(name)
+    if path is None:
         _do_without(name)
-    return found
+    return path
 
 
 def _do_without(name: str) -> NoReturn:
@@ -72,6 +77,11 @@ class Kubernetes:
         self.etcd = self._etcd(programs[0])
         self.api = self._api(programs[1])
         self.manager = None if manager is None else self._manager(manager)
+
+    @staticmethod
+    def there() -> bool:
+        """Whether its binaries are."""
+        return all(found(name) for name in ("etcd", "kube-apiserver", "kube-controller-manager", "kubectl"))
 
     def _etcd(self, program: str) -> Process:
         self._etcd_port = free_port()
