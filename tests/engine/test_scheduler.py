@@ -364,3 +364,62 @@ async def test_a_thousand_jobs_cost_little(start: Make) -> None:
     count = sum(map(len, rig.polls.values()))
     assert count >= 10_000
     assert (time.process_time() - began) / count < 0.0005
+
+
+APART = seconds(0.2)
+
+
+async def test_the_first_hint_is_followed_at_once_and_those_after_it_together(start: Make) -> None:
+    rig = start()
+    rig.scheduler.plan("a", {"one": seconds(3600)})
+    await asyncio.sleep(10)
+    rig.polls.clear()
+    began = now()
+    for _ in range(50):
+        rig.scheduler.soon("one", apart=APART)
+        await asyncio.sleep(0.01)
+    await asyncio.sleep(10)
+    times = [at - began for at in rig.polls["one"]]
+    assert times == pytest.approx([0.0, 0.2, 0.4, 0.6])
+
+
+async def test_a_hint_after_a_while_is_followed_at_once_again(start: Make) -> None:
+    rig = start()
+    rig.scheduler.plan("a", {"one": seconds(3600)})
+    await asyncio.sleep(10)
+    rig.polls.clear()
+    for _ in range(3):
+        rig.scheduler.soon("one", apart=APART)
+        await asyncio.sleep(1)
+    assert rig.gaps("one") == pytest.approx([1, 1])
+
+
+async def test_a_hint_during_a_poll_is_followed_by_one_more(start: Make) -> None:
+    rig = start()
+    rig.takes = lambda _: 1.0
+    rig.scheduler.plan("a", {"one": seconds(3600)})
+    await asyncio.sleep(10)
+    rig.polls.clear()
+    for _ in range(8):
+        rig.scheduler.soon("one", apart=APART)
+        await asyncio.sleep(0.1)
+    await asyncio.sleep(10)
+    assert rig.gaps("one") == pytest.approx([1.0])
+    assert rig.scheduler.overruns == 0
+
+
+async def test_the_planned_poll_comes_an_interval_after_the_one_of_a_hint(start: Make) -> None:
+    rig = start()
+    rig.scheduler.plan("a", {"one": seconds(30)})
+    await asyncio.sleep(100)
+    rig.polls.clear()
+    rig.scheduler.soon("one", apart=APART)
+    await asyncio.sleep(31)
+    assert rig.gaps("one") == pytest.approx([30])
+
+
+async def test_a_hint_about_what_is_not_planned_is_nothing(start: Make) -> None:
+    rig = start()
+    rig.scheduler.soon("one", apart=APART)
+    await asyncio.sleep(10)
+    assert rig.polls == {}

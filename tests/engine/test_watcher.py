@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 import pytest
 from structlog.testing import capture_logs
@@ -98,3 +99,39 @@ async def test_watching_never_writes(rig: Rig) -> None:
     for _ in range(5):
         await rig.watcher.look("trips")
     assert {call.kind for call in rig.switch.calls} == {"read"}
+
+
+class Told(FakeSwitch):
+    """A switch that is told of changes, and counts how it is looked at."""
+
+    glances = 0
+
+    async def watch(self, changed: Callable[[], None]) -> None:
+        changed()
+
+    async def glance(self) -> TrafficState:
+        self.glances += 1
+        return self.state
+
+
+async def test_a_switch_that_is_told_of_changes_is_only_glanced_at() -> None:
+    switch = Told(variants(), clock=LoopClock().now)
+    seen: list[TrafficSeen | TrafficUnseen] = []
+    watcher = Watcher(switches={"trips": switch}, deliver=seen.append, clock=LoopClock())
+    await watcher.look("trips")
+    assert seen == [TrafficSeen(service="trips", state=switch.state)]
+    assert switch.glances == 1
+    assert switch.calls == []
+
+
+async def test_a_service_that_is_being_switched_is_read() -> None:
+    switch = Told(variants(), clock=LoopClock().now)
+    watcher = Watcher(
+        switches={"trips": switch},
+        deliver=lambda _: None,
+        clock=LoopClock(),
+        closely=lambda service: service == "trips",
+    )
+    await watcher.look("trips")
+    assert switch.glances == 0
+    assert switch.calls != []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
@@ -138,3 +139,28 @@ async def test_cancelling_a_read_cancels_the_probes() -> None:
 
 def change(state: TrafficState, *, expect: str | None = None) -> Change:
     return Change(target="green", away=("blue",), expect=expect or state.revision, mark="rb-1")
+
+
+class Told(FakeSwitch):
+    """A switch that is told of changes."""
+
+    async def watch(self, changed: Callable[[], None]) -> None:
+        changed()
+
+    async def glance(self) -> TrafficState:
+        return self.state
+
+
+async def test_what_a_switch_is_told_comes_through() -> None:
+    variants = {"blue": VariantState(weight=100), "green": VariantState(weight=0, addresses=("a:1",))}
+    switch = WithReadiness(Told(variants, clock=LoopClock().now), Probe({"a:1": True}))
+    told: list[int] = []
+    await switch.watch(lambda: told.append(1))
+    assert told == [1]
+    assert (await switch.glance()).variants["green"].ready == 1
+
+
+async def test_a_switch_that_is_told_nothing_is_read_and_has_nothing_to_watch() -> None:
+    switch = WithReadiness(fake("a:1"), Probe({"a:1": True}))
+    await switch.watch(lambda: pytest.fail("nothing was told"))
+    assert (await switch.glance()).variants["green"].ready == 1
