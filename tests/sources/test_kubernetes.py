@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +18,7 @@ from tests.eventually import Eventually
 from tests.sources.questions import failed, good, poll, question, running
 from watchdog.cluster.feeds import Feeds
 from watchdog.cluster.objects import DEPLOYMENTS, PODS, REPLICA_SETS
+from watchdog.config.check import check
 from watchdog.core.baseline import Earlier
 from watchdog.core.observation import Failed, FailReason, NoData, NoDataReason, Value
 from watchdog.core.rule import Against, Aggregate, Baseline, Gauge, MetricForm, Query, Rate, Thresholds
@@ -379,3 +382,36 @@ def test_what_cannot_work_is_refused(name: str) -> None:
     with pytest.raises(ValidationError) as refused:
         KubernetesSettings.model_validate(settings)
     assert words in str(refused.value)
+
+
+RULE = """version: 1
+rules:
+  - {{name: one, gauge: {{of: '{metric}{{version="$version"}}', by: max}}, threshold: {{critical: 1, rollback: 150%}}}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("metric", "words"),
+    [
+        ("kube_pod_status_ready", ""),
+        (
+            "kube_pod_status_redy",
+            "a kubernetes source has no metric kube_pod_status_redy; did you mean kube_pod_status_ready?",
+        ),
+        ("up", "a kubernetes source has no metric up"),
+    ],
+)
+def test_a_metric_that_it_never_has_is_a_mistake(tmp_path: Path, metric: str, words: str) -> None:
+    (tmp_path / "rules.yaml").write_text(RULE.format(metric=metric))
+    main = tmp_path / "watchdog.yaml"
+    switch = {"kind": "command", "read": ["true"], "apply": ["true", "{variant}"]}
+    service = {"name": "trips", "rules": ["one"], "traffic": switch}
+    whole = {
+        "version": 1,
+        "rules": ["rules.yaml"],
+        "sources": {"cluster": {"kind": "kubernetes", "namespace": "prod"}},
+        "services": [service],
+    }
+    main.write_text(json.dumps(whole))
+    problems = [str(one) for one in check(main, {}).problems]
+    assert problems == ([f"{tmp_path}/rules.yaml:3:29: {words}"] if words else [])

@@ -51,12 +51,16 @@ def check_selector(text: str) -> str:
     return ready
 
 
-def check_evaluable(selector: str) -> None:
-    """Raise `ValueError` when we cannot evaluate the selector ourselves, as sources without PromQL must."""
-    filled = fill(selector, dict.fromkeys(names_in(selector), "x"), str)
-    for matcher in parse_selector(filled).matchers:
+def check_evaluable(selector: str) -> str:
+    """The name of the metric that is selected.
+
+    Raises `ValueError` when we cannot evaluate the selector ourselves, as sources without PromQL must.
+    """
+    filled = parse_selector(fill(selector, dict.fromkeys(names_in(selector), "x"), str))
+    for matcher in filled.matchers:
         if matcher.operator in {Operator.MATCHES, Operator.MATCHES_NOT}:
             compile_pattern(matcher.value)
+    return filled.name
 
 
 def check_query(text: str) -> str:

@@ -80,14 +80,15 @@ class Known:
 class Surroundings:
     """What rules need of the main file. `sources` is `None` when nothing is known about them (a mistake there).
 
-    `windows` says for a source why a window can never have data there, where its kind knows, and `baselines` why a
-    baseline cannot.
+    `windows` says for a source why a window can never have data there, where its kind knows, `baselines` why a baseline
+    cannot, and `metrics` why a metric of that name cannot.
     """
 
     intervals: Intervals
     sources: dict[str, str] | None
     windows: Mapping[str, Callable[[timedelta], str]]
     baselines: Mapping[str, Callable[[Baseline, timedelta], str]]
+    metrics: Mapping[str, Callable[[str], str]]
 
     @property
     def only_source(self) -> str:
@@ -100,7 +101,11 @@ class Surroundings:
     ) -> Surroundings:
         """`known` is false when the sources could not be read at all."""
         kinds = {name: "" if source is None else source.kind for name, source in sources.items()}
-        faults: dict[str, dict[str, Callable[..., str]]] = {"window_fault": {}, "baseline_fault": {}}
+        faults: dict[str, dict[str, Callable[..., str]]] = {
+            "window_fault": {},
+            "baseline_fault": {},
+            "metric_fault": {},
+        }
         for name, source in sources.items():
             for question, found in faults.items():
                 fault = source and getattr(providers.class_of("source", source.kind), question, None)
@@ -111,6 +116,7 @@ class Surroundings:
             sources=kinds if known else None,
             windows=faults["window_fault"],
             baselines=faults["baseline_fault"],
+            metrics=faults["metric_fault"],
         )
 
 
@@ -219,7 +225,7 @@ class _Compiler:
             self._problems.add(self._node.at_value("source"), unknown("source", name, sources))
             return name
         if sources[name] in _NO_PROMQL:
-            self._check_without_promql(form, f"source {name!r} is of kind {sources[name]}")
+            self._check_without_promql(form, name, f"source {name!r} is of kind {sources[name]}")
         self._check_window(name)
         return name
 
@@ -228,15 +234,19 @@ class _Compiler:
         if fault is not None and "window" not in self._broken and (words := fault(self._written.window)):
             self._problems.add(self._node.at_value("window"), words)
 
-    def _check_without_promql(self, form: Form, source: str) -> None:
+    def _check_without_promql(self, form: Form, name: str, source: str) -> None:
         if isinstance(form, Query):
             words = f"{source}, which knows no PromQL; use `ratio`, `quantile`, `rate` or `gauge`"
             self._problems.add(self._node.at_key("query"), words)
+        metric_fault = self._around.metrics.get(name)
         for path, selector in _selectors(form).items():
             try:
-                check_evaluable(selector)
+                metric = check_evaluable(selector)
             except ValueError as fault:
                 self._problems.add(self._node.at_value(*path), str(fault))
+            else:
+                if metric_fault is not None and (words := metric_fault(metric)):
+                    self._problems.add(self._node.at_value(*path), words)
 
     def _unit(self, form: Form) -> Unit:
         unit = self._written.unit

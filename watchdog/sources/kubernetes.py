@@ -31,6 +31,7 @@ from watchdog.core.dealing import Dealt
 from watchdog.core.observation import Answer, Failed, FailReason
 from watchdog.core.rule import Baseline
 from watchdog.settings.model import PositiveDuration, ProviderSettings
+from watchdog.settings.registry import nearest
 from watchdog.sources.interface import Question, SourceReport
 from watchdog.sources.kubernetes_series import METRICS, RESERVED, Naming, Writer, label_name
 from watchdog.sources.recollection import ERROR_CHARS, Origin, Recollection, baseline_fault, window_fault
@@ -134,6 +135,16 @@ class KubernetesSource:
     def window_fault(settings: KubernetesSettings, window: timedelta) -> str:
         """Why no rule with this window can ever have data here; empty when it can."""
         return window_fault("kubernetes", settings.interval, window)
+
+    @staticmethod
+    def metric_fault(settings: KubernetesSettings, metric: str) -> str:
+        """Why there is never a metric of this name here; empty when there is one."""
+        del settings
+        if metric in METRICS:
+            return ""
+        guess = nearest(metric, METRICS)
+        hint = f"; did you mean {guess}?" if guess else ""
+        return f"a kubernetes source has no metric {metric}{hint}"
 
     @staticmethod
     def baseline_fault(settings: KubernetesSettings, baseline: Baseline, window: timedelta) -> str:
