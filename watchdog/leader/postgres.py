@@ -44,17 +44,20 @@ _JITTER: Final = 0.2
 _RELEASE_WITHIN: Final = 3.0
 
 _SCHEMA: Final = "SELECT coalesce(current_schema(), '')"
-_TRY: Final = "SELECT pg_try_advisory_lock($1)"
 #: A lock with one key of 64 bits shows its halves as `classid` and `objid`, and `objsubid` 1.
 _OURS: Final = (
     "l.locktype = 'advisory' AND l.granted AND l.objsubid = 1 "
     "AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()) "
-    "AND ((l.classid::bigint << 32) | l.objid::bigint) = $1"
+    "AND ((l.classid::bigint << 32) | l.objid::bigint) = {key}"
 )
+#: Both are asked as simple queries, whose answer is the number of rows: between the parts of a prepared one the server
+#: would wait for a client that stands still for ever, whatever its limits.
+_TRY: Final = "SELECT WHERE pg_try_advisory_lock({key})"
 _STILL: Final = (
-    "SELECT NOT pg_is_in_recovery() AND EXISTS "  # noqa: S608 - nothing but constants
+    "SELECT WHERE NOT pg_is_in_recovery() AND EXISTS "  # noqa: S608 - nothing but constants
     f"(SELECT FROM pg_locks l WHERE {_OURS} AND l.pid = pg_backend_pid())"
 )
+_YES: Final = "SELECT 1"
 _WHO: Final = (
     "SELECT a.application_name FROM pg_locks l "  # noqa: S608 - nothing but constants
     f"JOIN pg_stat_activity a USING (pid) WHERE {_OURS}"
@@ -125,7 +128,7 @@ class PostgresLeadership:
                     if await self._take():
                         break
                 self._well()
-            except _FAULTS as error:
+            except Exception as error:  # noqa: BLE001 - the border to the driver
                 self._others = ""
                 self._tell(error)
                 self._drop()
@@ -171,10 +174,10 @@ class PostgresLeadership:
         """One try to get the lock; false when another session has it."""
         connection = await self._session()
         asked_at = self._clock.boottime()
-        if await connection.fetchval(_TRY, self._key):
+        if await connection.execute(_TRY.format(key=self._key)) == _YES:
             self._others = ""
             return self._hold.begin(asked_at)
-        found = await connection.fetchval(_WHO, self._key)
+        found = await connection.fetchval(_WHO.format(key=self._key))
         self._others = str(found or "").removeprefix(_NAME)
         return False
 
@@ -238,7 +241,7 @@ class PostgresLeadership:
         if connection is None or connection.is_closed():
             raise _Gone("the session has ended")
         async with asyncio.timeout(left):
-            if not await connection.fetchval(_STILL, self._key):
+            if await connection.execute(_STILL.format(key=self._key)) != _YES:
                 raise _Gone("the server is a standby now, or the session does not hold the lock")
         self._hold.renewed(asked_at)
 

@@ -6,9 +6,10 @@ This module must never believe that a transaction failed because nobody confirme
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import Connection, inspect
+from sqlalchemy import Connection, inspect, text
 from sqlalchemy.exc import DBAPIError
 
 from watchdog.aio.faultpoint import OPENING
@@ -28,6 +29,14 @@ R = TypeVar("R")
 #: Seconds between two looks for what other processes stored.
 LOOK_EVERY: Final = 0.5
 _DAMAGED: Final = ("XX001", "XX002")
+#: Ends transactions that hold the writer's row and have gone on for longer than any may. A process that stands still
+#: between the two halves of a prepared statement holds it for ever: none of the server's own limits counts there.
+_END_STANDING: Final = text(
+    "SELECT pg_terminate_backend(l.pid) FROM pg_locks l JOIN pg_stat_activity a USING (pid) "
+    "WHERE l.relation = to_regclass('writer') AND l.pid <> pg_backend_pid() "
+    "AND a.datname = current_database() AND a.usename = current_user "
+    "AND a.xact_start < clock_timestamp() - make_interval(secs => :limit)"
+)
 _RIGHTS: Final = ("SELECT", "INSERT", "UPDATE", "DELETE")
 _MAY_WRITE: Final = "SELECT " + " AND ".join(f"has_table_privilege('{{0}}', '{right}')" for right in _RIGHTS)
 
@@ -70,6 +79,11 @@ class PostgresStore(SqlStore):
             writes=_lane(self.address, "writes", writing=True, isolation="READ COMMITTED"),
             look_every=LOOK_EVERY,
         )
+
+    async def claim(self, *, now: datetime) -> int:
+        limit = self.address.timeout.total_seconds()
+        await self._read(lambda connection: connection.execute(_END_STANDING, {"limit": limit}).all())
+        return await super().claim(now=now)
 
     async def _head_for_sure(self) -> ChainHead:
         # The server may still be busy with a transaction whose connection was lost: its lock is waited for.
