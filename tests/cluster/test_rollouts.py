@@ -105,7 +105,8 @@ def test_a_paused_deployment_goes_on_with_the_newest_that_it_has() -> None:
 
 def test_only_what_this_very_deployment_owns_is_its_own() -> None:
     mine, going = replica_set("v1", "a"), replica_set("v2", "b", deletionTimestamp=NEW)
-    other = replica_set("v1", "c", ownerReferences=[{"kind": "Deployment", "name": "trips", "uid": "u0"}])
+    namesake = {"kind": "Deployment", "name": "trips", "uid": "u0", "controller": True}
+    other = replica_set("v1", "c", ownerReferences=[namesake])
     nobodys = replica_set("v1", "d", ownerReferences=[])
     assert owned(deployment(), [mine, going, other, nobodys]) == [mine]
 

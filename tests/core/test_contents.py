@@ -65,6 +65,12 @@ def test_a_stable_version_that_is_started_again_is_seen_and_not_armed() -> None:
     assert scenario.on("red").state is DeploymentState.STABLE
 
 
+def test_the_same_beside_what_stays_live_is_no_restart() -> None:
+    scenario = Scenario().shows("blue", version="v1", content="a").stable_blue()
+    scenario.shows("red", version="v1", content="a").after("5s").traffic(blue=50, red=50)
+    assert (scenario.on("red").state, scenario.on("red").armed) == (DeploymentState.WATCHING, True)
+
+
 def test_a_young_version_that_is_started_again_stays_armed_and_no_younger() -> None:
     scenario = Scenario().shows("blue", version="v1", content="a").shows("green", version="v2", content="b")
     before = scenario.green_deployed().on("green")

@@ -128,6 +128,22 @@ async def test_during_a_rollout_the_template_is_live_and_old_pods_are_told(world
     )
 
 
+async def test_pods_that_the_live_template_should_have_count_for_what_must_be_stood_in_for(
+    world: FakeRollouts,
+) -> None:
+    world.lags = True
+    for name in ("blue-1", "blue-2", "blue-3"):
+        world.delete(PODS, name)
+    reason = {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate"}
+    condition = {**reason, "message": "exceeded quota: pods"}
+    world.patch(DEPLOYMENTS, "trips", {"status": {"conditions": [condition], "updatedReplicas": 1}})
+    blue = (await switch(world).read()).variants["blue"]
+    assert (blue.ready, blue.total) == (1, 4)
+    assert blue.note.endswith(
+        "1 of 4 pods updated, 1 ready; 3 pods of others are still there; FailedCreate: exceeded quota: pods"
+    )
+
+
 async def test_a_template_that_the_controller_has_not_seen_cannot_be_read_until_it_has(
     world: FakeRollouts,
 ) -> None:
