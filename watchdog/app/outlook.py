@@ -5,9 +5,11 @@ The same choice of a target as the daemon's. This module must never ask a switch
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 
 from watchdog.app.finding import Finding, Health
+from watchdog.cluster.pod import own_pod
 from watchdog.config.loaded import Configuration
 from watchdog.config.ourselves import Ourselves
 from watchdog.core.facts import capacity
@@ -78,7 +80,7 @@ def target(world: ServiceWorld, state: TrafficState) -> Finding:
 
 def ourselves(service: Service, state: TrafficState, configuration: Configuration) -> list[Finding]:
     """Servers of a variant that are this watchdog, or what it sees or speaks with."""
-    ours = Ourselves(configuration.server, configuration.sources, configuration.channels)
+    ours = Ourselves(configuration.server, configuration.sources, configuration.channels, own_pod(os.environ))
     return [
         Finding(
             what=f"switch of {service.name}",

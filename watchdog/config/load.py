@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from watchdog.cluster.pod import own_pod
 from watchdog.cluster.wanted import Defaults
 from watchdog.config.discovered import Discovered
 from watchdog.config.document import read
@@ -125,7 +126,7 @@ class _Loader:
         rules = self._rules(around)
         services = self._services(rules, found)
         channels, routes = self._telling(services)
-        ours = Ourselves(server, _found(sources), _found(channels))
+        ours = Ourselves(server, _found(sources), _found(channels), own_pod(environ))
         refuse_ourselves(services.entries.values(), ours, self._providers, problems)
         return Configuration(
             path=self._path,

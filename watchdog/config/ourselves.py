@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from watchdog.cluster.pod import OwnPod
 from watchdog.config.loaded import Provider, Server, ServiceEntry
 from watchdog.config.problems import Problems
 from watchdog.config.providers import Providers
@@ -25,9 +26,15 @@ class Ourselves:
     """
 
     def __init__(
-        self, server: Server, sources: Mapping[str, Provider], channels: Mapping[str, Provider]
+        self,
+        server: Server,
+        sources: Mapping[str, Provider],
+        channels: Mapping[str, Provider],
+        pod: OwnPod | None = None,
     ) -> None:
+        """`pod` is the one this process runs in."""
         self._server = server
+        self.pod = pod
         self._named: dict[tuple[str, int], str] = {}
         for family, providers in (("source", sources), ("channel", channels)):
             for name, provider in providers.items():
@@ -41,6 +48,8 @@ class Ourselves:
         if not port.isdecimal():
             return ""
         place = _plain(host), int(port)
+        if self.pod is not None and self.pod.address and place[0] == _plain(self.pod.address):
+            return "the pod that this watchdog runs in"
         if place[1] == self._server.port and self._listens(place[0]):
             return "this watchdog itself"
         return self._named.get(place, "")
@@ -64,6 +73,10 @@ def refuse_ourselves(
             if what := ours.at(address):
                 words = f"{address} is {what}: a service cannot be what it is watched with"
                 problems.add(entry.traffic.at, words)
+        of_pod = getattr(switch, "of_pod", None)
+        if ours.pod is not None and of_pod is not None and of_pod(entry.traffic.settings, ours.pod):
+            words = f"its pods are this watchdog's own ({ours.pod.name}): a rollback would take it along"
+            problems.add(entry.traffic.at, words)
 
 
 def _place_of(url: Any) -> tuple[str, int] | None:

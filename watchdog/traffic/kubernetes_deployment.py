@@ -28,6 +28,7 @@ from watchdog.cluster.objects import (
     Pod,
     ReplicaSet,
 )
+from watchdog.cluster.pod import OwnPod
 from watchdog.cluster.pods import serving, version_of_template
 from watchdog.cluster.rollouts import (
     bare,
@@ -83,6 +84,11 @@ class KubernetesDeploymentSwitch(ObjectSwitch[Deployment]):
         self._absent = settings.scaled_to_zero
         #: The ReplicaSets that were seen with an object, by its `resourceVersion`, for what is made of it at once.
         self._surveyed: dict[str, dict[str, ReplicaSet]] = {}
+
+    @staticmethod
+    def of_pod(settings: DeploymentSettings, pod: OwnPod) -> bool:
+        """Whether that pod is one of the Deployment's."""
+        return pod.belongs_to(settings.namespace, settings.deployment)
 
     def watched(self) -> tuple[Kind[Any], ...]:
         return DEPLOYMENTS, REPLICA_SETS, PODS
