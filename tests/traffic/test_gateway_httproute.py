@@ -86,6 +86,20 @@ async def test_the_target_gets_what_the_rule_had_together(
     assert weights(world) == {BLUE: new[0], GREEN: new[1], "trips": 0}
 
 
+async def test_each_weight_is_tested_before_it_is_written(world: FakeWorld) -> None:
+    await switch(world).apply(change(await switch(world).read()))
+    [write] = world.api.writes()
+    path = "/spec/rules/0/backendRefs"
+    assert [one for one in write.body if one["path"].startswith(path)] == [
+        {"op": "test", "path": f"{path}/0/name", "value": BLUE},
+        {"op": "test", "path": f"{path}/0/weight", "value": 100},
+        {"op": "add", "path": f"{path}/0/weight", "value": 0},
+        {"op": "test", "path": f"{path}/1/name", "value": GREEN},
+        {"op": "test", "path": f"{path}/1/weight", "value": 0},
+        {"op": "add", "path": f"{path}/1/weight", "value": 100},
+    ]
+
+
 async def test_a_rule_is_chosen_by_its_name(world: FakeWorld) -> None:
     rules: list[Json] = [
         {"name": "hotels", "backendRefs": [ref("hotels")]},

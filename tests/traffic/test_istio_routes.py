@@ -141,6 +141,12 @@ def test_weights_are_swapped_and_nothing_else_is_written() -> None:
     ]
 
 
+@pytest.mark.parametrize("old", [(1, 3), (0, 1), (100, 100)])
+def test_weights_that_summed_to_something_else_sum_to_100_afterwards(old: tuple[int, int]) -> None:
+    thing = virtual_service({"route": [to("v1", old[0]), to("v2", old[1])]})
+    assert moved(thing, "v1", "v2")["spec"]["http"] == [{"route": [to("v1", 100), to("v2", 0)]}]
+
+
 def test_an_only_destination_is_pointed_elsewhere() -> None:
     thing = virtual_service({"route": [to("v2", port={"number": 80})], "retries": {"attempts": 3}})
     after = moved(thing, "v1", "v2")
