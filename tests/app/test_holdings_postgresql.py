@@ -83,7 +83,7 @@ async def test_a_database_that_is_away_or_takes_no_writes_is_told(tmp_path: Path
     (readonly,) = await examined(tmp_path, url)
     (away,) = await examined(tmp_path, url.replace(str(postgres.port), str(free_port())))
     assert (readonly.health, away.health) == (Health.BAD, Health.BAD)
-    assert "read-only" in readonly.detail
+    assert "takes no writes" in readonly.detail
     assert "refused the connection" in away.detail
     assert away.advice
 

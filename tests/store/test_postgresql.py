@@ -32,7 +32,7 @@ from watchdog.postgres.address import Host, PostgresAddress, Tls, address_of
 from watchdog.postgres.connecting import connect
 from watchdog.store.postgresql import PostgresReader, PostgresStore
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(120)
 
 #: Short enough for a test that waits it out, long enough for a busy machine that does not.
 PATIENCE = timedelta(seconds=2)
@@ -180,14 +180,14 @@ class TestRequests:
         await follower.submit(samples.request(1))
         await leader.submit(samples.request(2))
         waiting = asyncio.create_task(follower.reply("q0001"))
-        await eventually(lambda: len(heard["leader"]) == 2, within=15)
+        await eventually(lambda: len(heard["leader"]) == 2, within=30)
         answer = Reply(request="q0001", status=200, body={"by": "leader"})
         await leader.commit(Turn(replies=(answer,)))
 
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(30):
             assert await waiting == answer
         await follower.submit(samples.request(3))
-        await eventually(lambda: len(heard["leader"]) == 3, within=15)
+        await eventually(lambda: len(heard["leader"]) == 3, within=30)
         assert sorted(request.id for request in heard["leader"]) == ["q0001", "q0002", "q0003"]
         assert heard["follower"] == []
         assert [one.id for one in (await leader.load(now=DAY)).requests] == ["q0002", "q0003"]
@@ -201,7 +201,7 @@ class TestRequests:
         await leader.claim(now=DAY)
         saved = await leader.load(now=DAY)
         await follower.submit(samples.request(2))
-        await eventually(lambda: heard, within=15)
+        await eventually(lambda: heard, within=30)
         assert (saved.requests, heard) == ((samples.request(1),), [samples.request(2)])
 
     async def test_nothing_is_lost_or_heard_twice_over_lost_connections(
@@ -213,12 +213,12 @@ class TestRequests:
         waiting = asyncio.create_task(follower.reply("q0000"))
         for number in range(5):
             end_sessions(postgres, address)
-            await eventually(partial(_submitted, follower, number), within=15)
-        await eventually(lambda: len(heard) >= 5, within=15, what=f"five of {heard}")
+            await eventually(partial(_submitted, follower, number), within=30)
+        await eventually(lambda: len(heard) >= 5, within=30, what=f"five of {heard}")
         end_sessions(postgres, address)
         answer = Reply(request="q0000", status=200)
-        await eventually(lambda: _committed(leader, Turn(replies=(answer,))), within=15)
-        async with asyncio.timeout(15):
+        await eventually(lambda: _committed(leader, Turn(replies=(answer,))), within=30)
+        async with asyncio.timeout(30):
             assert await waiting == answer
         assert sorted(heard) == [f"q{number:04}" for number in range(5)]
 
@@ -256,8 +256,8 @@ class TestLostConnections:
         await store.commit(Turn(incidents=(samples.incident(1),)))
         end_sessions(postgres, address)
         # The end of the session arrives whenever the loop looks next.
-        await eventually(lambda: _committed(store, Turn(incidents=(samples.incident(2),))), within=15)
-        await eventually(lambda: _seen(store, 2), within=15)
+        await eventually(lambda: _committed(store, Turn(incidents=(samples.incident(2),))), within=30)
+        await eventually(lambda: _seen(store, 2), within=30)
 
     @pytest.mark.parametrize("point", [Point.TURN_BEGUN, Point.TURN_WRITTEN])
     async def test_one_that_is_lost_before_the_end_of_a_commit_means_that_nothing_is_written(
@@ -266,7 +266,7 @@ class TestLostConnections:
         store = await start()
         turn = Turn(audit=samples.links(ChainHead(), 1), incidents=(samples.incident(1),))
         at_point(point, lambda: end_sessions(postgres, address))
-        with pytest.raises(StoreError, match=r"being shut down|connection was lost") as caught:
+        with pytest.raises(StoreError, match="the server cannot be reached") as caught:
             await store.commit(turn)
         assert "goes on by itself" in caught.value.advice
         assert str(address) in str(caught.value)
@@ -314,7 +314,7 @@ class TestLostConnections:
         await ending
         await admin.close()
         assert said
-        await eventually(lambda: _committed(store, Turn(incidents=(samples.incident(1),))), within=15)
+        await eventually(lambda: _committed(store, Turn(incidents=(samples.incident(1),))), within=30)
 
     async def test_a_commit_cancelled_and_lost_at_any_moment_is_whole_or_absent(
         self, start: Open, postgres: Postgres, address: PostgresAddress
@@ -398,7 +398,7 @@ class TestServer:
         store.on_request(heard.append)
         server.stop()
         for _ in range(3):
-            with pytest.raises(StoreError, match=r"refused|lost|shut down") as caught:
+            with pytest.raises(StoreError, match="cannot be reached") as caught:
                 await store.commit(Turn(incidents=(samples.incident(1),)))
             assert caught.value.advice
         with pytest.raises(StoreError):
@@ -407,7 +407,7 @@ class TestServer:
         await store.commit(Turn(incidents=(samples.incident(1),)))
         assert (await store.incidents()).items == (samples.incident(1),)
         await follower.submit(samples.request(1))
-        await eventually(lambda: heard, within=15)
+        await eventually(lambda: heard, within=30)
 
     async def test_a_server_that_answers_nobody_holds_no_call_for_ever(
         self, server: Postgres, start: Open, address: PostgresAddress
@@ -418,7 +418,7 @@ class TestServer:
         server.freeze()
         async with asyncio.timeout(40):
             for _ in range(2):  # on the connection there is, and on a new one
-                with pytest.raises(StoreError, match=r"did not answer|lost"):
+                with pytest.raises(StoreError, match="cannot be reached"):
                     await store.commit(Turn(audit=(first,)))
         server.thaw()
         assert await _settled(store, Turn(audit=(first,)))
@@ -483,10 +483,10 @@ class TestFailover:
         store = await start()
         await store.commit(Turn(audit=(first,)))
         take_over = older()
-        await eventually(lambda: _committed(store, Turn(audit=(second,))), within=15)
+        await eventually(lambda: _committed(store, Turn(audit=(second,))), within=30)
         take_over()
         for turn in (Turn(audit=(third,)), Turn(services=(samples.service(),))):
-            await eventually(partial(_refused, store, turn), within=15)
+            await eventually(partial(_refused, store, turn), within=30)
         again = await start(claiming=False)
         assert await seqs(again) == [1]
         assert (await again.load(now=DAY)).services == ()
@@ -498,7 +498,7 @@ class TestFailover:
         store = await start()
         take_over()
         with pytest.raises(StoreAhead, match="older than what this watchdog wrote"):
-            await eventually(lambda: _committed(store, Turn(services=(samples.service(),))), within=15)
+            await eventually(lambda: _committed(store, Turn(services=(samples.service(),))), within=30)
         again = await start()
         assert (await again.load(now=DAY)).services == ()
 
@@ -579,7 +579,7 @@ class TestConnecting:
         name = postgres.database()
         postgres.sql(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
         error = await self.opening(replace(address, database=name))
-        assert "read-only" in str(error)
+        assert "takes no writes" in str(error)
         assert "name all servers" in error.advice
 
     async def test_a_database_that_holds_not_every_character(
@@ -648,7 +648,7 @@ class TestReader:
         reader = PostgresReader(address)
         assert [record async for record in reader.chain()] == list(turn.audit)
         assert await reader.incident("i0001") == samples.incident(1)
-        with pytest.raises(StoreError, match="read-only"):
+        with pytest.raises(StoreError, match="takes no writes"):
             await reader._reads.run(lambda connection: connection.exec_driver_sql("DELETE FROM incidents"))  # noqa: SLF001
         await reader.aclose()
         with pytest.raises(StoreError, match="closed"):

@@ -340,9 +340,12 @@ def breaker_open(why: str, names: tuple[str, ...], *, since: datetime, now: date
 
 
 def store_failed(what: str, advice: str, *, now: datetime) -> Message:
-    """The store cannot be written, so nothing is done: told past the store."""
+    """The store cannot be written, so nothing is done: told past the store.
+
+    What stands in parentheses changes from one attempt to the next: it makes no other message.
+    """
     return Message(
-        key=f"{MessageKind.STORE_FAILED}:{_digest(what)}",
+        key=f"{MessageKind.STORE_FAILED}:{_digest(what.partition(' (')[0])}",
         kind=MessageKind.STORE_FAILED,
         severity=Severity.CRITICAL,
         headline=f"the watchdog cannot use its store and rolls nothing back: {what}",

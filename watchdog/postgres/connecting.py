@@ -97,17 +97,17 @@ def _settings(timeout: timedelta, name: str, *, writing: bool, limits: bool) -> 
 def _require(connection: asyncpg.Connection) -> None:
     version = connection.get_server_version()
     if version.major < OLDEST:
-        raise TooOld(f"the server is PostgreSQL {version.major}, which is too old")
+        raise TooOld(f"PostgreSQL {version.major}")
     encoding = connection.get_settings().server_encoding
     if encoding != "UTF8":
-        raise NotUtf8(f"the database's encoding is {encoding} instead of UTF8")
+        raise NotUtf8(f"its encoding is {encoding} instead of UTF8")
 
 
 async def _require_writable(connection: asyncpg.Connection) -> None:
     if await connection.fetchval("SELECT pg_is_in_recovery()"):
-        raise NotWritable("it is read-only: a standby, which has not taken over")
+        raise NotWritable("a standby, which has not taken over")
     if await connection.fetchval("SHOW transaction_read_only") == "on":
-        raise NotWritable("it is read-only: default_transaction_read_only is on")
+        raise NotWritable("default_transaction_read_only is on")
 
 
 def _tls(address: PostgresAddress) -> ssl.SSLContext | str:

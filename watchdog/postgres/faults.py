@@ -1,6 +1,8 @@
 """What went wrong with PostgreSQL, in words, and what a person should do about it.
 
-This module must never repeat what stands behind a server's message (`DETAIL` holds whole rows), nor a password.
+What changes from one attempt to the next stands in parentheses: the rest is the same for one trouble, so that people
+are told of it once. This module must never repeat what stands behind a server's message (`DETAIL` holds whole rows),
+nor a password.
 """
 
 from __future__ import annotations
@@ -25,9 +27,10 @@ class Fault(NamedTuple):
 
 
 _ITSELF = "the watchdog goes on by itself as soon as the database answers again"
-_AWAY = f"see whether PostgreSQL runs there and can be reached; {_ITSELF}"
-_START = f"it is starting or stopping; {_ITSELF}"
+_GONE = "the server cannot be reached"
+_AWAY = f"see whether PostgreSQL runs there, answers and can be reached; {_ITSELF}"
 _LOGIN = "see the user, `password` and the server's pg_hba.conf; its log says why, the client is told little"
+_READ_ONLY = "it takes no writes"
 _STANDBY = (
     "name all servers in the URL (postgresql://USER@one,two/DATABASE): the one that takes writes is used; "
     f"{_ITSELF}"
@@ -49,37 +52,41 @@ DRIVER: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.Internal
 class Unfit(Exception):
     """Found by ourselves: a server that cannot be used, or is not used any longer."""
 
+    what = _GONE
     advice = _LOG
 
 
 class NotWritable(Unfit):
     """Every server that answered is a standby, or takes no writes."""
 
+    what = _READ_ONLY
     advice = _STANDBY
 
 
 class TooOld(Unfit):
     """The server is of a release that is not supported."""
 
+    what = "the server is too old"
     advice = f"use PostgreSQL {OLDEST} or newer"
 
 
 class NotUtf8(Unfit):
     """The database cannot hold every character."""
 
+    what = "the database holds not every character"
     advice = "create it anew: createdb --encoding=UTF8 --template=template0 DATABASE"
 
 
 class Deadline(Unfit):
     """The server did not answer in time; the connection was given up."""
 
-    advice = _SLOW
+    advice = _AWAY
 
 
 #: By SQLSTATE, the longest beginning counts: https://www.postgresql.org/docs/current/errcodes-appendix.html
 _STATES: Final[dict[str, tuple[str, str]]] = {
-    "08": ("the connection was lost", _AWAY),
-    "25006": ("it is read-only (a standby, or after a failover)", _STANDBY),
+    "08": (_GONE, _AWAY),
+    "25006": (_READ_ONLY, _STANDBY),
     "25P03": ("the server ended a transaction that stood still", _ITSELF),
     "28": ("the server does not let this user in", _LOGIN),
     "28P01": ("the password is wrong", _LOGIN),
@@ -92,23 +99,19 @@ _STATES: Final[dict[str, tuple[str, str]]] = {
     "53200": ("the server is out of memory", _LOG),
     "53300": ("the server has no connection left", _FULL),
     "55P03": ("a lock was not to be had in time", _SLOW),
-    "57": ("the server ended the connection", _AWAY),
+    "57": (_GONE, _AWAY),
     "57014": ("a statement took too long", _SLOW),
-    "57P01": ("the server is being shut down", _START),
-    "57P02": ("the server crashed", _START),
-    "57P03": ("the server is starting", _START),
-    "57P05": ("the server ended a connection that stood still", _ITSELF),
     "58030": ("the server's disk failed", _DAMAGE),
     "XX001": ("the database is damaged", _DAMAGE),
     "XX002": ("the database is damaged", _DAMAGE),
 }
 _OS: Final[dict[int, str]] = {
-    errno.ECONNREFUSED: "refused the connection",
+    errno.ECONNREFUSED: "it refused the connection",
     errno.ENOENT: "there is no such socket",
     errno.ECONNRESET: "the connection was lost",
     errno.EPIPE: "the connection was lost",
-    errno.EHOSTUNREACH: "cannot be reached",
-    errno.ENETUNREACH: "cannot be reached",
+    errno.EHOSTUNREACH: "no way leads there",
+    errno.ENETUNREACH: "no way leads there",
     errno.EACCES: "access to the socket is denied",
 }
 
@@ -126,13 +129,13 @@ def explain(error: BaseException) -> Fault:
             what, advice = _STATES[state[:length]]
             return Fault(f"{what} ({said(error)})", advice)
     if isinstance(error, Unfit):
-        return Fault(str(error), error.advice)
+        return Fault(f"{error.what} ({error})", error.advice)
     if isinstance(error, ssl.SSLError):
         return Fault(_untrusted(error), _TLS)
     if isinstance(error, OSError):
         return _of_system(error)
     if isinstance(error, asyncpg.InterfaceError | asyncpg.InternalClientError):
-        return Fault(f"the connection was lost ({said(error)})", _AWAY)
+        return Fault(f"{_GONE} ({said(error)})", _AWAY)
     return Fault(said(error), _LOG)
 
 
@@ -144,12 +147,13 @@ def _untrusted(error: ssl.SSLError) -> str:
 
 def _of_system(error: OSError) -> Fault:
     if isinstance(error, socket.gaierror):
-        return Fault(f"its name cannot be resolved ({error.strerror})", _AWAY)
+        return Fault(f"{_GONE} (its name cannot be resolved: {error.strerror})", _AWAY)
     if isinstance(error, TimeoutError):
-        return Fault("it did not answer in time", _AWAY)
+        return Fault(f"{_GONE} (it did not answer in time)", _AWAY)
     if "SSL" in str(error):
         return Fault("the server speaks no TLS", _TLS)
-    return Fault(_OS.get(error.errno or 0, error.strerror or "the connection was lost"), _AWAY)
+    why = _OS.get(error.errno or 0, error.strerror or "the connection was lost")
+    return Fault(f"{_GONE} ({why})", _AWAY)
 
 
 def said(error: BaseException) -> str:

@@ -159,18 +159,25 @@ class SqlStore(SqlReader):
         self._announcer.on_request(listener)
 
     async def reply(self, request: str) -> Reply:
+        self._require_open()
         future = self._announcer.expect(request)
         try:
-            answered = await self._read(lambda connection: read_reply(connection, request))
-            while answered is None:
+            while (answered := await self._answered(request)) is None:
                 done, _ = await asyncio.wait([future], timeout=self._look_every)
                 if done:
                     return future.result()
-                with contextlib.suppress(StoreError):  # it is looked at again; whoever waits gives up in time
-                    answered = await self._read(lambda connection: read_reply(connection, request))
             return answered
         finally:
             self._announcer.forget(request, future)
+
+    async def _answered(self, request: str) -> Reply | None:
+        """The reply, if it is there. Where it is looked for again, a look that fails is no reason to give up."""
+        try:
+            return await self._read(lambda connection: read_reply(connection, request))
+        except StoreError:
+            if self._look_every is None:
+                raise
+            return None
 
     def on_commit(self, listener: Callable[[Turn], None]) -> None:
         self._announcer.on_commit(listener)
