@@ -95,10 +95,11 @@ class Providers:
         return Provider(kind=kind, settings=self.check_files(node, settings), at=node.at)
 
     def check_files(self, node: Node | None, settings: S) -> S:
-        """Settings with absolute paths; authorities that cannot be used are told at their place in `node`."""
+        """Settings with absolute paths; what cannot be used is told at its place in `node`."""
         settings = self._anchored(settings)
         if node is not None:
             self._check_ca_file(node, settings)
+            self._check_kubeconfig(node, settings)
         return settings
 
     def class_of(self, family: str, kind: str) -> Any:
@@ -158,6 +159,18 @@ class Providers:
         except ValueError as fault:
             why = f"cannot be read: {fault}"
         self._problems.add(node.at_value("ca_file"), f"{path} {why}")
+
+    def _check_kubeconfig(self, node: Node, settings: Settings) -> None:
+        """One that is named and not there would be noticed at the first look only. Its content is read when used."""
+        path = getattr(settings, "kubeconfig", None)
+        if not isinstance(path, Path):
+            return
+        try:
+            if not stat.S_ISREG(path.stat().st_mode):
+                self._problems.add(node.at_value("kubeconfig"), f"{path} is not a regular file")
+        except OSError as fault:
+            words = f"{path} cannot be read: {fault.strerror or fault}"
+            self._problems.add(node.at_value("kubeconfig"), words)
 
     def _anchored(self, settings: S) -> S:
         """Relative paths start from the configuration's folder, not from wherever the daemon was started."""
