@@ -444,6 +444,35 @@ async def test_a_newer_watchdog_is_not_overruled(world: FakeRollouts) -> None:
         await made.apply(back(await made.read()))
 
 
+# -- in daylight
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        ({"revisionHistoryLimit": 0}, "raise its revisionHistoryLimit from 0"),
+        ({"strategy": {"type": "Recreate"}}, "set `scaled_to_zero: allow`"),
+        ({"revisionHistoryLimit": 1, "strategy": ROLLING}, None),
+    ],
+)
+async def test_what_leaves_no_way_back_is_told_before_anybody_needs_it(
+    world: FakeRollouts, spec: dict[str, Any], words: str | None
+) -> None:
+    world.patch(DEPLOYMENTS, "trips", {"spec": spec})
+    told = await switch(world).inspect()
+    assert (told is None) if words is None else (words in (told or ""))
+    if "strategy" in spec:
+        assert await switch(world, scaled_to_zero="allow").inspect() is None
+
+
+async def test_an_inspection_tells_what_cannot_be_asked(world: FakeRollouts) -> None:
+    world.api.forbidden.add(("patch", "deployments"))
+    assert "the right is missing" in (await switch(world).inspect() or "")
+    world.api.forbidden.clear()
+    world.delete(DEPLOYMENTS, "trips")
+    assert "not found" in (await switch(world).inspect() or "")
+
+
 # -- others
 
 

@@ -8,6 +8,7 @@ the template.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Final, Literal
 
@@ -15,6 +16,7 @@ from msgspec.structs import replace
 
 from watchdog.aio.clock import Clock
 from watchdog.cluster.client import Cluster
+from watchdog.cluster.errors import ClusterError
 from watchdog.cluster.feeds import Feeds
 from watchdog.cluster.look import Look
 from watchdog.cluster.marks import ROLLBACK, SWITCHED_AT, epoch_of
@@ -118,6 +120,28 @@ class KubernetesDeploymentSwitch(ObjectSwitch[Deployment]):
                 f"{self.where}: ReplicaSet {change.target} has no template any more; nothing was changed"
             )
         return [{"op": "replace", "path": "/spec/template", "value": bare(target.spec.template)}]
+
+    async def inspect(self) -> str | None:
+        """Besides rights: what in the Deployment leaves nothing to go back to, or nothing that counts as ready."""
+        try:
+            async with asyncio.timeout(self._timeout.total_seconds()):
+                return await super().inspect() or self._no_way_back(await self._one(self._fresh))
+        except TimeoutError:
+            return f"{self.where}: no answer in time"
+        except ClusterError as error:
+            return f"{self.where}: {error}"
+
+    def _no_way_back(self, found: Deployment) -> str | None:
+        if found.spec.revision_history_limit == 0:
+            return (
+                f"{self.where} keeps no old ReplicaSet to go back to: raise its revisionHistoryLimit from 0"
+            )
+        if self._absent == "rolling" and found.spec.replicas and not left_running(found):
+            return (
+                f"{self.where} stops all pods before it starts others ({found.spec.strategy.type}): a target without "
+                "pods never counts as ready; roll out otherwise, or set `scaled_to_zero: allow`"
+            )
+        return None
 
     # What is particular to Deployments about an object
 
