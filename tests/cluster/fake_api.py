@@ -91,6 +91,8 @@ class FakeApi:
         #: Called with the plural after every change: what a controller does at once.
         self.after: Callable[[str], None] = lambda _: None
         self.retry_after = 1
+        #: Watches stay open and say nothing: they lag behind.
+        self.withheld = False
         self.namespaces: set[str] = set()
         #: What a SelfSubjectAccessReview says no to, as verb and resource.
         self.forbidden: set[tuple[str, str]] = set()
@@ -316,7 +318,7 @@ class FakeApi:
         with contextlib.suppress(ConnectionError):
             while not self._over and life == self._ended:
                 moved = self._moved
-                for version, what, of, thing in list(self._log):
+                for version, what, of, thing in [] if self.withheld else list(self._log):
                     if version > since and of[:2] == key[:2] and key[2] in {"", of[2]}:
                         since = version
                         if _selected(thing, asked.query):

@@ -367,6 +367,7 @@ async def test_a_glance_is_never_older_than_our_own_write(rig: ObjectRig, eventu
     try:
         await eventually(lambda: told_for_nothing(rig, switch), what="a glance that asks nothing")
         change = to_green(await switch.read())
+        api_of(rig).withheld = True
         after = await switch.apply(change)
         told = await switch.glance()
         assert (told.live, told.revision, told.mark) == (("green",), after.revision, "rb-1")

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from tests.cluster.fake_api import Asked
 from tests.cluster.worlds import FakeWorld, pod
 from watchdog.cluster.objects import ENDPOINT_SLICES, PODS, REPLICA_SETS, SERVICES, Metadata
-from watchdog.core.errors import SwitchUnreachable
+from watchdog.core.errors import SwitchUnknown, SwitchUnreachable
 from watchdog.core.traffic import Change, TrafficState
 from watchdog.traffic.kubernetes_service import KubernetesServiceSwitch, ServiceSettings
 
@@ -182,6 +183,26 @@ async def test_nothing_but_one_value_of_the_selector_is_written(world: FakeWorld
     (sent,) = [asked.body for asked in world.api.writes()]
     assert sent["spec"] == {"selector": {"version": "green"}}
     assert tested.fields() == ("/spec/selector/version",)
+
+
+async def test_a_service_that_cannot_be_read_any_more_right_after_the_write_leaves_it_unknown(
+    world: FakeWorld,
+) -> None:
+    tested = switch(world)
+    state = await tested.read()
+    written: list[bool] = []
+
+    def before(asked: Asked) -> None:
+        if asked.method == "PATCH":
+            written.append(True)
+        elif written and asked.plural == "services":
+            world.api.before = lambda _: None
+            select(world, version=None)
+
+    world.api.before = before
+    change = Change(target="green", away=("blue",), expect=state.revision, mark="rb-1", epoch=1)
+    with pytest.raises(SwitchUnknown, match="written"):
+        await tested.apply(change)
 
 
 async def test_a_label_with_a_prefix_can_be_switched(world: FakeWorld) -> None:
