@@ -332,4 +332,5 @@ class Changeover:
                 task = f"watch {name} #{next(self._numbers)}"
                 changed = partial(engine.traffic.soon, name, apart=LOOKS_APART)
                 engine.supervisor.start(task, partial(switch.watch, changed), critical=False)
+                changed()  # what happened while nobody was told
                 self._watched[name] = switch, task
