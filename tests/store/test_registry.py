@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from watchdog.core.errors import ConfigError
+from watchdog.postgres.address import address_of
+from watchdog.store.postgresql import PostgresReader, PostgresStore
 from watchdog.store.registry import make_reader, make_store
 from watchdog.store.sqlite import SqliteReader, SqliteStore
 
@@ -16,10 +18,20 @@ def test_sqlite_is_a_file() -> None:
     assert str(store.path) == str(reader.path) == "/var/lib/w.db"
 
 
+@pytest.mark.parametrize("scheme", ["postgresql", "postgres"])
+def test_postgresql_is_a_database(scheme: str) -> None:
+    for address in (f"{scheme}://w:hunter2@db/x", address_of(f"{scheme}://w:hunter2@db/x")):
+        store, reader = make_store(address), make_reader(address)
+        assert isinstance(store, PostgresStore)
+        assert isinstance(reader, PostgresReader)
+        assert store.place == reader.place == "postgresql://w@db/x"
+
+
 @pytest.mark.parametrize(
     ("url", "words"),
     [
         ("sqllite:////var/lib/w.db", "unknown store kind 'sqllite'; did you mean 'sqlite'"),
+        ("postgresql://w:secret@db", "name one database"),
         ("redis://secret@host/1", "unknown store kind 'redis'"),
         ("/var/lib/w.db", "not an address"),
         ("", "not an address"),

@@ -142,7 +142,7 @@ def explain(error: BaseException) -> Fault:
 def _untrusted(error: ssl.SSLError) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its certificate cannot be trusted ({error.verify_message})"
-    return f"TLS failed ({error.reason or type(error).__name__})"
+    return f"TLS failed ({getattr(error, 'reason', None) or type(error).__name__})"
 
 
 def _of_system(error: OSError) -> Fault:
