@@ -255,5 +255,5 @@ def moved(world: World, to: str) -> None:
 
 
 def writes(world: World) -> int:
-    """How often the Deployment's own `spec` was written."""
+    """How often the Deployment's `spec` or annotations were written, but for what its controller does."""
     return int(world.get(DEPLOYMENTS, "trips")["metadata"]["generation"])

@@ -205,7 +205,6 @@ async def test_a_policy_that_refuses_the_write_is_a_refusal_with_its_words(
     ):
         thing = {"apiVersion": f"{group}/v1", "kind": kind, "metadata": {"name": name}, "spec": spec}
         await asyncio.to_thread(world.server.apply, thing)
-    before = await asyncio.to_thread(writes, world)
 
     def refused() -> bool:
         """It takes the API server a moment to know a policy."""
@@ -213,6 +212,7 @@ async def test_a_policy_that_refuses_the_write_is_a_refusal_with_its_words(
         return "change freeze" in world.server.kubectl(*words, check=False)
 
     await eventually(lambda: asyncio.to_thread(refused), within=30, every=0.2, what="a policy")
+    before = await asyncio.to_thread(writes, world)
     with pytest.raises(SwitchRejected, match="change freeze"):
         await switch.apply(back(await switch.read()))
     assert await asyncio.to_thread(writes, world) == before
