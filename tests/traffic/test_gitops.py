@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from tests.cluster.fake_api import Asked, Fault
 from tests.traffic.gitops import HEALS, SUSPENDED, Kept, switch_of, to_green
+from watchdog.aio.clock import SystemClock
+from watchdog.cluster.gitops import Owners
 from watchdog.cluster.kube_events import EVENTS
+from watchdog.cluster.look import Fresh
 from watchdog.cluster.objects import SERVICES
 from watchdog.cluster.owners import APPLICATIONS, KUSTOMIZATIONS
-from watchdog.core.errors import SwitchConflict, SwitchRejected, SwitchUnreachable
+from watchdog.core.errors import SwitchConflict, SwitchRejected, SwitchUnknown, SwitchUnreachable
 from watchdog.core.happenings import Happening
 
 
@@ -279,13 +282,62 @@ async def test_who_may_turn_it_on_again_is_said() -> None:
         assert state.suspended.owner.endswith("which ApplicationSet fleet may turn on again")
 
 
-async def test_a_write_that_is_refused_after_the_suspend_says_how_to_resume() -> None:
+@pytest.mark.parametrize(
+    ("fault", "error"),
+    [(Fault.DENY, SwitchRejected), (Fault.BREAK, SwitchUnknown), (Fault.CUT, SwitchUnknown)],
+)
+async def test_a_write_that_fails_after_the_suspend_says_how_to_resume(
+    fault: Fault, error: type[Exception]
+) -> None:
     async with Kept.heal() as world:
         switch = switch_of(world)
         state = await switch.read()
-        world.api.fault = lambda asked: Fault.DENY if asked.write and asked.plural == "services" else None
-        with pytest.raises(SwitchRejected, match=r"watchdog gitops resume trips$"):
+        world.api.fault = lambda asked: fault if asked.write and asked.plural == "services" else None
+        with pytest.raises(error, match=r"watchdog gitops resume trips$"):
             await switch.apply(to_green(state))
+
+
+async def test_a_glance_believes_for_a_while_what_was_seen_of_an_owner_and_a_read_does_not() -> None:
+    async with Kept.heal() as world:
+        now = [0.0]
+        owners = Owners(
+            world.cluster,
+            SERVICES,
+            fields=lambda: ("/spec/selector/version",),
+            timeout=timedelta(seconds=5),
+            clock=Standing(now),
+        )
+        found = await Fresh(world.cluster, timeout=timedelta(seconds=5)).one(SERVICES, "prod", "trips")
+
+        async def seen(*, fresh: bool) -> tuple[str | None, int]:
+            before = len(world.api.asked)
+            managed = await owners.look(found.metadata, fresh=fresh)
+            return managed.managed_by, len(world.api.asked) - before
+
+        healing = "Argo CD application argocd/trips (self-heal)"
+        assert await seen(fresh=False) == (healing, 1)
+        assert await seen(fresh=False) == (healing, 0)
+        world.api.patch(APPLICATIONS, "argocd", "trips", {"spec": {"syncPolicy": {"automated": None}}})
+        assert await seen(fresh=False) == (healing, 0)
+        assert await seen(fresh=True) == (None, 1)
+        world.api.patch(APPLICATIONS, "argocd", "trips", {"spec": HEALS})
+        assert await seen(fresh=False) == (None, 0)
+        now[0] = 61.0
+        assert await seen(fresh=False) == (healing, 1)
+        world.api.fault = lambda asked: Fault.BREAK
+        assert "is unknown" in str((await seen(fresh=True))[0])
+        world.api.resume()
+        assert await seen(fresh=False) == (healing, 0), "a moment's fault is not remembered"
+
+
+class Standing(SystemClock):
+    """A clock that says what it is told."""
+
+    def __init__(self, now: list[float]) -> None:
+        self._now = now
+
+    def monotonic(self) -> float:
+        return self._now[0]
 
 
 async def test_rights_name_the_owner_once_it_is_known() -> None:

@@ -186,12 +186,11 @@ class ObjectSwitch(ABC, Generic[O]):
                 await self._owners.suspend_before(found.metadata, change.mark, self.where, until=half)
             try:
                 await self._write(body)
-            except SwitchRejected as error:
+            except (SwitchRejected, SwitchUnreachable, SwitchUnknown) as error:
                 if not change.suspend:
                     raise
-                raise SwitchRejected(
-                    f"{error}; what keeps it may be suspended: watchdog gitops resume {self._name}"
-                ) from error
+                hint = f"what keeps it may be suspended: watchdog gitops resume {self._name}"
+                raise type(error)(f"{error}; {hint}") from error
             except SwitchConflict:
                 # Certainly not done. Its status may have changed, which says nothing: what counts is read again.
                 if not left or loop.time() >= half:
