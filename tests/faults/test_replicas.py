@@ -110,7 +110,7 @@ async def test_a_leader_that_stood_still_between_decision_and_write_wakes_up_and
 
     async def knows() -> bool:
         status = await stage.b.status()
-        return status["leader"] and (await stage.a.status())["holder"] == status["holder"]
+        return bool(status["leader"]) and (await stage.a.status())["holder"] == status["holder"]
 
     await eventually(knows, within=PATIENCE, every=0.1, what="the old leader to know who leads")
     again = {key: count - before[key] for key, count in stage.heard().items() if key in before}
