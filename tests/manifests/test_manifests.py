@@ -135,7 +135,7 @@ async def test_a_real_api_server_takes_it_and_admits_its_pods(
 ) -> None:
     def admitted() -> bool:
         found = kubernetes.get("pods", "-n", namespace)["items"]
-        return len(found) == replicas
+        return bool(len(found) == replicas)
 
     objects = built(place)
     namespace = one(objects, "Namespace")["metadata"]["name"]
