@@ -147,7 +147,9 @@ FILLER = """version: 1
 rules:
   - name: filler
     tags: [web]
-    ratio: {bad: 'e{version="$version"}', total: 't{version="$version"}'}
+    ratio:                             # of a metric that any kind of source may have
+      bad: kube_pod_container_status_restarts_total{version="$version",container="app"}
+      total: kube_pod_container_status_restarts_total{version="$version"}
     threshold: {critical: 1%, rollback: 150%}
   - name: healthy
     probe: {kind: http, url: "http://$service.internal/healthz"}
