@@ -10,7 +10,7 @@ from typing import Any
 
 from watchdog.aio.clock import Clock
 from watchdog.cluster.client import Cluster
-from watchdog.cluster.errors import ClusterError, Unanswered
+from watchdog.cluster.errors import ClusterError, Silent
 
 Json = dict[str, Any]
 
@@ -70,7 +70,7 @@ class Stream:
                     raise line
                 yield line
         except TimeoutError:
-            raise Unanswered("nothing was heard for too long") from None
+            raise Silent("nothing was heard for too long") from None
         finally:
             self.closed = True
 

@@ -345,12 +345,17 @@ async def test_it_is_believed_while_the_watch_is_open_and_a_moment_longer() -> N
     assert not believed()
 
 
-async def test_a_watch_without_even_a_bookmark_is_dead() -> None:
+async def test_a_watch_without_even_a_bookmark_is_opened_anew_and_nothing_is_listed_again() -> None:
     rig = Rig()
     async with rig.followed():
-        await asyncio.sleep(SILENT_FOR.total_seconds() + 1)
-        assert len(rig.cluster.streams) == 2
-        assert rig.cluster.streams[0].closed
+        for number in range(1, 21):
+            await asyncio.sleep(SILENT_FOR.total_seconds())
+            await passed()
+            assert len(rig.cluster.streams) == number + 1
+            assert rig.cluster.streams[number - 1].closed
+            assert rig.feed.current, "a quiet namespace is no failure"
+        assert rig.feed.lists == 1
+        assert not rig.feed.problem
 
 
 async def test_an_api_server_that_falls_silent_is_not_believed_although_the_watch_is_open() -> None:

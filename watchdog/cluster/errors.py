@@ -29,6 +29,10 @@ class Unanswered(ClusterError):
     """The request was sent, and no whole answer came in time."""
 
 
+class Silent(Unanswered):
+    """A stream that was open said nothing for too long: its connection is dead, or there was nothing to say."""
+
+
 class Refused(ClusterError):
     """The API server said no: HTTP `status`, and `reason` as in its Status object (`NotFound`, `Conflict` …)."""
 

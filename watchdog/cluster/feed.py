@@ -20,7 +20,7 @@ import structlog
 from watchdog.aio.clock import Clock
 from watchdog.cluster.client import Cluster
 from watchdog.cluster.differences import Difference, Key, differences, key_of, same
-from watchdog.cluster.errors import GONE, ClusterError, NotSent, Refused, Unanswered
+from watchdog.cluster.errors import GONE, ClusterError, NotSent, Refused, Silent, Unanswered
 from watchdog.cluster.look import decode, listed, selector
 from watchdog.cluster.objects import Kind, O
 
@@ -34,7 +34,8 @@ Listener = Callable[[tuple[Difference[T], ...]], None]
 PAGE: Final = 500
 #: A watch is asked to end after so many seconds, drawn anew each time: not all end at once.
 WATCH_SECONDS: Final = (240, 300)
-#: Bookmarks come about every minute; a watch that says nothing for so long is dead.
+#: Bookmarks come about every minute where something changes; a watch that is silent for so long may be dead, and is
+#: opened anew.
 SILENT_FOR: Final = timedelta(seconds=90)
 #: What is held is believed for so many seconds after a watch ended, while the next one is opened.
 BELIEVED_FOR: Final = 5.0
@@ -237,6 +238,10 @@ class Feed(Generic[O]):
                     if not progress:
                         progress = True
                         self._works()
+        except Silent:
+            if not self._open:
+                raise
+            return  # where nothing changes no bookmarks need come: another watch goes on from here, and tells
         finally:
             self._ended()
         if not progress and self._clock.monotonic() - began < _TOO_SHORT:

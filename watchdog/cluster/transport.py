@@ -18,7 +18,7 @@ import msgspec
 from yarl import URL
 
 from watchdog.cluster.access import Access
-from watchdog.cluster.errors import ClusterError, NotSent, Refused, Unanswered
+from watchdog.cluster.errors import ClusterError, NotSent, Refused, Silent, Unanswered
 
 #: A whole list of a large namespace fits; more than this is no answer of an API server (bytes).
 LARGEST: Final = 256 * 2**20
@@ -66,7 +66,7 @@ class Attempt:
             words = str(error) if isinstance(error, aiohttp.ClientConnectorError) else type(error).__name__
             return NotSent(f"{self.what}: the API server cannot be reached: {words}")
         if isinstance(error, TimeoutError):
-            return Unanswered(f"{self.what}: nothing was heard for too long")
+            return Silent(f"{self.what}: nothing was heard for too long")
         return Unanswered(f"{self.what}: the connection broke: {type(error).__name__}")
 
 
