@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from tests.engine.kept import OWNER, KeptSwitch
 from tests.engine.loop import Engine
 from tests.eventually import eventually
-from watchdog.core.errors import SwitchUnknown, SwitchUnreachable
+from watchdog.core.errors import StoreError, SwitchUnknown, SwitchUnreachable
 from watchdog.core.message import Message, MessageKind
 from watchdog.core.request import RequestKind
 from watchdog.core.rollback import RollbackState
@@ -228,6 +228,26 @@ async def test_a_request_that_a_crash_left_unanswered_is_carried_out_at_the_next
         lambda: again.audit[-1].kind == "gitops_resumed", within=10, every=0.05, what="its record"
     )
     assert again.chain_holds()
+
+
+async def test_what_was_resumed_while_the_store_was_away_is_recorded_when_it_is_back(start: Make) -> None:
+    engine = await start(GitOps.PAUSE)
+    await a_bad_commit(engine)
+    await until(engine, RollbackState.COMPLETED)
+    switch, resume = kept(engine), kept(engine).resume
+
+    async def and_the_store_fails(mark: str) -> str:
+        engine.store.fail_always(StoreError("the disk is full"))
+        return await resume(mark)
+
+    switch.resume = and_the_store_fails  # type: ignore[method-assign]  # right then the disk is full
+    asked = asyncio.create_task(engine.ask(RequestKind.GITOPS_RESUME))
+    await eventually(lambda: switch.resumes == 1, within=30, every=0.05, what="a resume")
+    await asyncio.sleep(2)
+    assert not asked.done()
+    engine.store.heal()
+    assert (await asked).status == 200
+    assert [one.kind for one in engine.audit if one.kind.startswith("gitops")][-1] == "gitops_resumed"
 
 
 async def test_a_switch_that_suspends_nothing_says_so(start: Make) -> None:

@@ -268,6 +268,40 @@ async def test_an_owner_that_moves_between_read_and_write_is_read_again() -> Non
         assert world.owner()["spec"]["syncPolicy"].get("automated") is None
 
 
+async def test_what_a_person_changes_between_read_and_write_is_what_is_restored() -> None:
+    async with Kept.heal() as world:
+        switch = switch_of(world)
+        state, his, moves = await switch.read(), {"prune": False, "selfHeal": True}, iter(range(1))
+
+        def he_is_faster(asked: Asked) -> None:
+            if asked.write and asked.plural == "applications" and next(moves, None) is not None:
+                world.api.patch(APPLICATIONS, "argocd", "trips", {"spec": {"syncPolicy": {"automated": his}}})
+
+        world.api.before = he_is_faster
+        await switch.apply(to_green(state))
+        await switch.resume("rb-1")
+        assert world.owner()["spec"]["syncPolicy"]["automated"] == his
+
+
+async def test_a_rollback_that_suspends_while_somebody_resumes_stays_suspended() -> None:
+    async with Kept.heal() as world:
+        switch = switch_of(world)
+        await switch.apply(to_green(await switch.read()))
+        moves = iter(range(1))
+
+        def another_rollback(asked: Asked) -> None:
+            if asked.write and asked.plural == "applications" and next(moves, None) is not None:
+                note = json.dumps({"rollback": "rb-2", "was": HEALS["syncPolicy"]["automated"]})
+                world.api.patch(
+                    APPLICATIONS, "argocd", "trips", {"metadata": {"annotations": {SUSPENDED: note}}}
+                )
+
+        world.api.before = another_rollback
+        with pytest.raises(SwitchConflict, match="suspended by rb-2 meanwhile"):
+            await switch.resume("rb-1")
+        assert world.owner()["spec"]["syncPolicy"].get("automated") is None
+
+
 async def test_who_may_turn_it_on_again_is_said() -> None:
     async with Kept.heal() as world:
         owner = {"kind": "ApplicationSet", "name": "fleet", "uid": "u", "controller": True}
