@@ -24,7 +24,7 @@ import pytest
 from tests.servers.certificates import Certificate
 from tests.servers.ports import free_port
 from tests.servers.process import Process, answers
-from tests.servers.require import MISSING
+from tests.servers.require import ASSETS, MISSING
 from watchdog.cluster.objects import Kind
 
 _ASSETS = Path("/usr/local/kubebuilder/bin")
@@ -43,7 +43,7 @@ _CONTROLLERS = (
 
 def found(name: str) -> str | None:
     """The path of a Kubernetes binary, if it is there."""
-    assets = Path(os.environ.get("KUBEBUILDER_ASSETS") or _ASSETS)
+    assets = Path(os.environ.get(ASSETS) or _ASSETS)
     return shutil.which(name, path=str(assets)) or shutil.which(name)
 
 
@@ -56,7 +56,7 @@ def binary(name: str) -> str:
 
 
 def _do_without(name: str) -> NoReturn:
-    pytest.skip(f"{MISSING}: {name}: put it into {_ASSETS}, or name its folder in KUBEBUILDER_ASSETS")
+    pytest.skip(f"{MISSING}: {name}: put it into {_ASSETS}, or name its folder in {ASSETS}")
 
 
 class Kubernetes:

@@ -10,6 +10,8 @@ import pytest
 
 REQUIRE_REAL = "WATCHDOG_REQUIRE_REAL"
 MISSING = "real component missing"
+#: Names where Kubernetes' binaries are looked for; no package has them, so their absence alone is never a failure.
+ASSETS = "KUBEBUILDER_ASSETS"
 
 # Debian keeps servers in sbin, which is not on every user's PATH.
 _PLACES = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin", "/sbin"])
