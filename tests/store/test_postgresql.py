@@ -287,6 +287,26 @@ class TestLostConnections:
         assert await seqs(store) == [1, 2]
         assert heard[0] is turn
 
+    async def test_a_transaction_that_the_server_is_still_busy_with_is_waited_for_before_anything_is_believed(
+        self, start: Open, postgres: Postgres, address: PostgresAddress
+    ) -> None:
+        store = await start()
+        lost = await connect(address, name="lost", writing=True)
+        transaction = lost.transaction()
+        await transaction.start()
+        await lost.fetch("SELECT epoch FROM writer FOR SHARE")
+        await lost.execute("INSERT INTO audit VALUES (1, '', '', '', '', 'f', '')")
+        asking = asyncio.create_task(store._head_for_sure())  # noqa: SLF001
+
+        def waits() -> bool:
+            query = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = '{}'"
+            return postgres.sql(query.format(address.database)) == [["1"]]
+
+        await eventually(waits, within=30, what="a question that waits")
+        await transaction.commit()
+        assert await asking == ChainHead(seq=1, hash="f")
+        await lost.close()
+
     async def test_whatever_the_driver_says_of_a_lost_connection_comes_as_an_error_of_the_store(
         self, start: Open, address: PostgresAddress
     ) -> None:
