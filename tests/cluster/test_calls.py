@@ -121,6 +121,13 @@ async def test_a_kept_connection_that_was_closed_is_the_end_of_a_write(write: Ca
     assert len(wire.requests) == 1
 
 
+async def test_a_new_connection_that_was_closed_is_the_end_of_a_read_too() -> None:
+    async with Wire(b"") as wire:
+        with pytest.raises(Unanswered):
+            await wire.cluster(timeout=LONG).get(PATH)
+    assert len(wire.requests) == 1
+
+
 async def test_a_read_is_not_tried_over_and_over() -> None:
     async with Wire(b"") as wire:
         cluster = await wire.warm()
