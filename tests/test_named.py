@@ -30,8 +30,7 @@ def test_runs(n): pass
 def test_skipped(): pass
 @pytest.mark.skip(reason="real component missing: haproxy")
 def test_without_haproxy(): pass
-
-@pytest.mark.skip(reason="{MISSING}: kube-apiserver: name its folder in {ASSETS}")
+@pytest.mark.skip(reason="real component missing: kube-apiserver: name its folder in KUBEBUILDER_ASSETS")
 def test_without_kubernetes(): pass
 @pytest.mark.soak
 def test_long(): pass
