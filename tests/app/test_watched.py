@@ -110,6 +110,21 @@ async def test_capacity_that_goes_away_is_noticed_without_a_poll(
     await eventually(lambda: ready() == 0, within=PATIENCE)
 
 
+async def test_a_pod_that_is_taken_away_by_its_labels_is_noticed_without_a_poll(
+    start: Callable[[], Awaitable[Live]], api: FakeApi, eventually: Eventually
+) -> None:
+    live = await start()
+    await eventually(lambda: live_version(live, "trips") == "v1", within=PATIENCE)
+    await eventually(lambda: watches(api, "pods"), within=PATIENCE)
+    api.patch(PODS, "prod", "trips-v2", {"metadata": {"labels": {"app": "elsewhere"}}})
+
+    def versions() -> set[str | None]:
+        state = live.view.services["trips"].traffic
+        return set() if state is None else {one.version for one in state.variants.values()}
+
+    await eventually(lambda: versions() == {"v1"}, within=PATIENCE)
+
+
 async def test_services_of_one_namespace_share_their_watches_through_a_reload(
     start: Callable[[], Awaitable[Live]], api: FakeApi, home: Home, eventually: Eventually
 ) -> None:

@@ -205,7 +205,9 @@ class ObjectSwitch(ABC, Generic[O]):
             return
 
         def told(differences: tuple[Difference[Any], ...]) -> None:
-            if any(self._concerned(one.newest) for one in differences):
+            # Before and after: what takes a pod's labels away takes the pod away.
+            sides = (side for one in differences for side in (one.before, one.after) if side is not None)
+            if any(self._concerned(side) for side in sides):
                 changed()
 
         wanted = [feeds.feed(kind, self._namespace) for kind in self.watched()]
