@@ -58,7 +58,8 @@ class Both:
     def change(self, *, crash: bool = False) -> None:
         """Two containers restart, one of each version."""
         self.restarts += 1
-        bad = r.crash_loop(restarts=self.restarts) if crash else r.running(restarts=2 * self.restarts)
+        count = 2 * self.restarts
+        bad = r.crash_loop(restarts=count) if crash else r.running(restarts=count)
         for one in (
             r.pod("trips-v1-a", r.running(restarts=self.restarts), version="v1"),
             r.pod("trips-v2-a", bad, r.running("proxy-1", restarts=9), version="v2"),
@@ -86,7 +87,7 @@ class Both:
     async def values(self, form: MetricForm) -> dict[str, Value]:
         found: dict[str, Value] = {}
         for name, source in self.sources.items():
-            seen = await poll(source, form)
+            seen = await poll(source, form, window=60)  # all that happens here, however long it takes
             assert isinstance(seen, Value), (name, seen)
             found[name] = seen
         return found
@@ -107,7 +108,7 @@ async def both() -> AsyncIterator[Both]:
         made.change()
         feeds = Feeds(api.cluster())
         async with RawServer(made.page) as server:
-            every = timedelta(seconds=0.2)
+            every = timedelta(seconds=1)  # and a scrape may take as long, on whatever machine
             own = KubernetesSettings(namespace="prod", version_label="version", interval=every)
             made.sources["kubernetes"] = KubernetesSource(own, name="app", feeds=feeds)
             made.sources["scrape"] = ScrapeSource(
@@ -118,7 +119,7 @@ async def both() -> AsyncIterator[Both]:
         await feeds.aclose()
 
 
-@pytest.mark.timeout(90)
+@pytest.mark.timeout(120)
 async def test_the_same_rule_says_the_same_of_objects_and_of_a_page_with_their_series(
     both: Both, eventually: Eventually
 ) -> None:
@@ -130,15 +131,19 @@ async def test_the_same_rule_says_the_same_of_objects_and_of_a_page_with_their_s
         await eventually(lambda: both.same(FORMS[0]), within=20)
     for form in FORMS:
         await eventually(lambda form=form: both.same(form), within=20)  # type: ignore[misc]  # one each
-    crashing = await both.same(FORMS[4])
-    assert crashing["kubernetes"].value == pytest.approx(1 / 4)
+
+    async def crashing() -> bool:
+        found = await both.same(FORMS[4])
+        return all(value.value == pytest.approx(1 / 4) for value in found.values())
+
+    await eventually(crashing, within=20)
     for form in NOTHING:
         for name, source in both.sources.items():
-            seen = await poll(source, form)
+            seen = await poll(source, form, window=60)
             assert isinstance(seen, NoData), (name, seen)
 
 
-@pytest.mark.timeout(90)
+@pytest.mark.timeout(120)
 async def test_what_is_dealt_out_is_what_each_would_have_got_alone(
     both: Both, eventually: Eventually
 ) -> None:
@@ -159,10 +164,13 @@ async def test_what_is_dealt_out_is_what_each_would_have_got_alone(
             assert answer.of(key).parts["value"] == (() if value is None else (value,))
 
 
-async def test_both_tell_the_names_that_there_are(both: Both) -> None:
-    names = {}
-    for name, source in both.sources.items():
-        assert isinstance(source, Lists)
-        names[name] = set(await source.names() or ())
-    assert names["scrape"] <= names["kubernetes"]
-    assert "kube_pod_status_ready" in names["scrape"]
+async def test_both_tell_the_names_that_there_are(both: Both, eventually: Eventually) -> None:
+    async def told() -> bool:
+        names = {}
+        for name, source in both.sources.items():
+            assert isinstance(source, Lists)
+            names[name] = set(await source.names() or ())
+        assert names["scrape"] <= names["kubernetes"]
+        return "kube_pod_status_ready" in names["scrape"]
+
+    await eventually(told, within=20)

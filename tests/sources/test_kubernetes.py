@@ -25,6 +25,8 @@ from watchdog.core.rule import Against, Aggregate, Baseline, Gauge, MetricForm, 
 from watchdog.sources.interface import Question
 from watchdog.sources.kubernetes import KubernetesSettings, KubernetesSource
 
+pytestmark = pytest.mark.timeout(120)
+
 Open = Callable[..., Awaitable[KubernetesSource]]
 
 
@@ -93,7 +95,7 @@ async def test_the_share_of_pods_that_are_not_ready_is_told_by_version(
     api: FakeApi, start: Open, eventually: Eventually
 ) -> None:
     source = await start()
-    first = await eventually(lambda: value(source, not_ready("v2")))
+    first = await eventually(lambda: value(source, not_ready("v2")), within=20)
     assert first.value == 0
     assert first.at <= datetime.now(UTC)
     assert first.since is not None
@@ -103,7 +105,7 @@ async def test_the_share_of_pods_that_are_not_ready_is_told_by_version(
         assert (await value(source, not_ready("v2"))).value == 0.5
         return True
 
-    await eventually(half)
+    await eventually(half, within=20)
     assert (await value(source, not_ready("v1"))).value == 0
 
 
@@ -111,14 +113,14 @@ async def test_a_container_that_backs_off_is_told_and_so_is_one_that_does_not(
     api: FakeApi, start: Open, eventually: Eventually
 ) -> None:
     source = await start()
-    assert (await eventually(lambda: value(source, CRASHING))).value == 0
+    assert (await eventually(lambda: value(source, CRASHING), within=20)).value == 0
     put(api, r.pod("trips-v2-b", r.crash_loop(), version="v2"))
 
     async def one() -> bool:
         assert (await value(source, CRASHING)).value == 1
         return True
 
-    await eventually(one)
+    await eventually(one, within=20)
 
 
 async def test_restarts_are_a_rate_over_the_window(api: FakeApi, start: Open, eventually: Eventually) -> None:
@@ -128,7 +130,7 @@ async def test_restarts_are_a_rate_over_the_window(api: FakeApi, start: Open, ev
         assert (await value(source, restarts())).value == 0
         return True
 
-    await eventually(none)
+    await eventually(none, within=20)
     for count in (1, 2, 3):
         put(api, r.pod("trips-v2-a", r.running(restarts=count), version="v2"))
 
@@ -136,7 +138,7 @@ async def test_restarts_are_a_rate_over_the_window(api: FakeApi, start: Open, ev
         assert (await value(source, restarts())).value > 0.2
         return True
 
-    await eventually(some)
+    await eventually(some, within=20)
     assert (await value(source, restarts("v1"))).value == 0
 
 
@@ -144,8 +146,8 @@ async def test_a_version_without_pods_is_no_data_never_health(
     api: FakeApi, start: Open, eventually: Eventually
 ) -> None:
     source = await start()
-    await eventually(lambda: value(source, not_ready("v2")))
-    await eventually(lambda: value(source, restarts("v2")))
+    await eventually(lambda: value(source, not_ready("v2")), within=20)
+    await eventually(lambda: value(source, restarts("v2")), within=20)
     for form in (not_ready("v9"), restarts("v9")):
         seen = await no_value(source, form)
         assert isinstance(seen, NoData)
@@ -160,7 +162,7 @@ async def test_a_version_without_pods_is_no_data_never_health(
             assert seen.reason is reason
         return True
 
-    await eventually(gone)
+    await eventually(gone, within=20)
 
 
 async def test_a_deployment_that_does_not_progress_is_told(
@@ -171,14 +173,14 @@ async def test_a_deployment_that_does_not_progress_is_told(
         of='kube_deployment_status_condition{deployment="trips",condition="Progressing",status="false"}',
         by=Aggregate.MAX,
     )
-    assert (await eventually(lambda: value(source, form))).value == 0
+    assert (await eventually(lambda: value(source, form), within=20)).value == 0
     api.put(DEPLOYMENTS, "prod", r.deployment(stuck=True))
 
     async def stuck() -> bool:
         assert (await value(source, form)).value == 1
         return True
 
-    await eventually(stuck)
+    await eventually(stuck, within=20)
 
 
 async def test_before_anything_was_listed_there_is_no_data_and_no_failure(api: FakeApi, start: Open) -> None:
@@ -188,12 +190,11 @@ async def test_before_anything_was_listed_there_is_no_data_and_no_failure(api: F
     assert isinstance(seen, NoData), seen
 
 
-@pytest.mark.timeout(90)
 async def test_while_the_cluster_may_not_be_asked_there_is_an_error_never_a_number(
     api: FakeApi, start: Open, eventually: Eventually
 ) -> None:
     source = await start()
-    await eventually(lambda: value(source, restarts()))
+    await eventually(lambda: value(source, restarts()), within=20)
     api.fault = lambda _: Fault.DENY
     api.forget()
 
@@ -209,12 +210,11 @@ async def test_while_the_cluster_may_not_be_asked_there_is_an_error_never_a_numb
     await eventually(lambda: value(source, not_ready("v2")), within=40)
 
 
-@pytest.mark.timeout(90)
 async def test_an_api_server_that_is_gone_is_an_error_and_its_return_begins_a_new_window(
     api: FakeApi, start: Open, eventually: Eventually
 ) -> None:
     source = await start()
-    before = await eventually(lambda: value(source, restarts()))
+    before = await eventually(lambda: value(source, restarts()), within=20)
     await api.stop()
 
     async def failing() -> bool:
@@ -248,7 +248,7 @@ async def test_a_namespace_that_cannot_be_read_makes_answers_partial_that_it_may
         assert seen.reason is NoDataReason.PARTIAL
         return seen
 
-    assert "namespace test" in (await eventually(partial)).detail
+    assert "namespace test" in (await eventually(partial, within=20)).detail
     api.fault = lambda _: None
     await eventually(lambda: value(source, not_ready("v2")), within=40)
 
@@ -256,7 +256,7 @@ async def test_a_namespace_that_cannot_be_read_makes_answers_partial_that_it_may
 async def test_every_namespace_counts(api: FakeApi, start: Open, eventually: Eventually) -> None:
     put(api, r.pod("other", r.crash_loop(), namespace="test", version="v2"))
     source = await start(namespace=None, namespaces=("prod", "test"))
-    seen = await eventually(lambda: value(source, not_ready("v2")))
+    seen = await eventually(lambda: value(source, not_ready("v2")), within=20)
     assert seen.value == pytest.approx(1 / 3)
 
 
@@ -264,11 +264,11 @@ async def test_a_metric_that_is_new_to_it_is_remembered_from_the_question_on(
     start: Open, eventually: Eventually
 ) -> None:
     source = await start(interval=60)
-    await eventually(lambda: value(source, not_ready("v2")))
+    await eventually(lambda: value(source, not_ready("v2")), within=20)
     asked_at = datetime.now(UTC)
     assert isinstance(await poll(source, not_ready("v9")), NoData)
     # It does not take a minute until the first question about another metric has its answer.
-    seen = await eventually(lambda: value(source, CRASHING))
+    seen = await eventually(lambda: value(source, CRASHING), within=20)
     assert seen.since is not None
     assert seen.since >= asked_at
 
@@ -279,13 +279,13 @@ async def test_labels_of_pods_and_of_ours_can_be_asked_for(
     source = await start(labels=("app",), variant_label="version")
     for label in ('app="trips"', 'variant="v1"', 'namespace="prod"', 'job="cluster"', 'pod=~"trips-v1-.*"'):
         form = Gauge(of=f'kube_pod_status_ready{{condition="true",{label}}}', by=Aggregate.MIN)
-        assert (await eventually(lambda form=form: value(source, form))).value == 1  # type: ignore[misc]
+        assert (await eventually(lambda form=form: value(source, form), within=20)).value == 1  # type: ignore[misc]
 
 
 async def test_series_are_dealt_out_by_their_labels(start: Open, eventually: Eventually) -> None:
     source = await start()
     form = Gauge(of='kube_pod_status_ready{condition="true"}', by=Aggregate.SUM)
-    await eventually(lambda: value(source, form))
+    await eventually(lambda: value(source, form), within=20)
     dealt = await source.deal(question(form), by=("version",), now=datetime.now(UTC))
     assert not isinstance(dealt, Failed)
     assert dealt.of(("v1",)).parts["value"] == (2.0,)
@@ -309,7 +309,7 @@ async def test_raw_promql_and_windows_beyond_memory_are_refused(start: Open) -> 
 async def test_a_value_can_be_compared_with_what_was_before(start: Open, eventually: Eventually) -> None:
     source = await start()
     asked = Earlier(form=not_ready("v1"), ago=timedelta())
-    await eventually(lambda: value(source, not_ready("v1")))
+    await eventually(lambda: value(source, not_ready("v1")), within=20)
 
     async def compared() -> bool:
         asking = Question(form=not_ready("v2"), window=timedelta(seconds=1), reference=asked)
@@ -317,7 +317,7 @@ async def test_a_value_can_be_compared_with_what_was_before(start: Open, eventua
         assert answer.parts["reference"] == (0.0,)
         return True
 
-    await eventually(compared)
+    await eventually(compared, within=20)
 
 
 async def test_two_sources_share_their_watches(api: FakeApi, eventually: Eventually) -> None:
@@ -326,7 +326,7 @@ async def test_two_sources_share_their_watches(api: FakeApi, eventually: Eventua
     sources = [KubernetesSource(settings, name=name, feeds=feeds) for name in ("a", "b")]
     async with running(list(sources)):
         for source in sources:
-            await eventually(lambda source=source: value(source, not_ready("v2")))  # type: ignore[misc]
+            await eventually(lambda source=source: value(source, not_ready("v2")), within=20)  # type: ignore[misc]
         assert len([one for one in api.asked if one.query.get("watch")]) == 3
     await feeds.aclose()
 
