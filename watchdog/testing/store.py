@@ -61,8 +61,8 @@ class MemoryData:
 class MemoryStore:
     """The store's twin. `data` of an earlier one stands for a restart on the same disk.
 
-    `fail_next` and `fail_always` make writes (`claim`, `commit`, `submit`, `settle`) fail, `heal` ends it; `commits` are
-    the turns stored so far.
+    `fail_next` and `fail_always` make writes (`claim`, `commit`, `submit`, `settle`) fail, `heal` ends it; `commits`
+    are the turns stored so far.
     """
 
     def __init__(self, data: MemoryData | None = None) -> None:
