@@ -16,11 +16,13 @@ from tests.app.conftest import Home
 from tests.eventually import Eventually
 from tests.faults import recorded
 from tests.faults.recorded import Recorded
+from tests.servers.kubernetes import Kubernetes
 from tests.servers.postgres import Postgres
 from watchdog.aio.clock import SystemClock
 from watchdog.aio.supervise import TaskEnded
 from watchdog.app.daemon import Daemon
 from watchdog.config.load import load
+from watchdog.core.errors import ConfigError
 from watchdog.core.traffic import Tier
 from watchdog.leader.postgres import key_of
 from watchdog.store.registry import make_store
@@ -208,6 +210,44 @@ async def test_a_part_that_ends_ends_the_process_and_gives_the_lead_away(
     other.terminate()
 
 
+async def test_a_switch_with_a_single_writer_keeps_one_of_several_from_starting(shared: Home) -> None:
+    async with Recorded() as switch:
+        switch.add("trips", tier=Tier.B, live="blue", versions={"blue": "v1", "green": "v0"})
+        shared.settings["services"][0]["traffic"] = switch.settings("trips")
+        daemon = Daemon(read(shared), clock=SystemClock(), seed=1)
+        with pytest.raises(ConfigError, match="the traffic switch of trips cannot refuse a stale write"):
+            await daemon.start()
+    assert daemon.url == ""
+
+
+@pytest.mark.kubernetes
+async def test_two_on_a_lease_are_one_leader_and_the_next_goes_on(
+    shared: Home, start: Start, kubernetes: Kubernetes, eventually: Eventually
+) -> None:
+    namespace = kubernetes.namespace("follower")
+    shared.settings |= {
+        "kubernetes": {"kubeconfig": str(kubernetes.kubeconfig)},
+        "leader": {
+            "kind": "kubernetes-lease",
+            "namespace": namespace,
+            "lease": "3s",
+            "renew": "2s",
+            "retry": "200ms",
+        },
+    }
+    first = await start()
+    await eventually(lambda: leads(first), within=PATIENCE, what="the lead")
+    second = await start()
+    await eventually(lambda: holder(second) == holder(first) != "", within=PATIENCE, what="who leads")
+    assert follows(second)
+    record = await asyncio.to_thread(kubernetes.get, "lease", "rollback-watchdog", "-n", namespace)
+    assert record["spec"]["holderIdentity"] == holder(first)
+    await first.stop()
+    await eventually(lambda: leads(second), within=PATIENCE, what="the next lead")
+    record = await asyncio.to_thread(kubernetes.get, "lease", "rollback-watchdog", "-n", namespace)
+    assert record["spec"]["leaseTransitions"] == 1
+
+
 async def test_a_follower_that_reads_no_store_says_so_and_goes_on(
     start: Start, shared: Home, eventually: Eventually
 ) -> None:
@@ -228,6 +268,11 @@ async def test_a_follower_that_reads_no_store_says_so_and_goes_on(
         await eventually(lambda: leads(daemon), within=PATIENCE)
         other.terminate()
         await daemon.stop()
+
+
+def holder(daemon: Daemon) -> str:
+    view = daemon.view()
+    return "" if view is None else view.holder
 
 
 def error(daemon: Daemon) -> str:

@@ -25,8 +25,9 @@ from watchdog.app.standby import Standby, bare
 from watchdog.app.term import STOP_WITHIN, Term, is_deposed
 from watchdog.app.unwell import Unwell
 from watchdog.config.loaded import Configuration
-from watchdog.core.errors import StoreError, WatchdogError
+from watchdog.core.errors import ConfigError, StoreError, WatchdogError
 from watchdog.core.request import Request
+from watchdog.core.traffic import Tier
 from watchdog.core.view import View
 from watchdog.engine.pause import PauseFile
 from watchdog.store.registry import make_store
@@ -127,6 +128,8 @@ class Daemon:
             raise
 
     async def _start(self) -> None:
+        if not self._alone:
+            self._refuse_single_writers()
         await self._term.or_tell(self._store.open())
         self._store.on_request(self._asked)
         if self._alone:
@@ -138,6 +141,15 @@ class Daemon:
             self._supervisor.start("standby", self._standby.run, critical=False)
             self._supervisor.start("leadership", self._lead, critical=True)
         _log.info("started", url=self.url, services=len(self._configuration.services))
+
+    def _refuse_single_writers(self) -> None:
+        """What loading cannot know of a switch of somebody else's making."""
+        for name, switch in self._term.parts.switches.items():
+            if switch.tier is Tier.B:
+                raise ConfigError(
+                    f"the traffic switch of {name} cannot refuse a stale write, so it has a single writer only: "
+                    "beside it write `leader: {kind: single}`"
+                )
 
     async def _listen(self) -> None:
         server = self._configuration.server
