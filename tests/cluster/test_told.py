@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -27,7 +28,7 @@ class Rig:
     def __init__(self) -> None:
         clock = LoopClock()
         self.cluster = ScriptedCluster(clock)
-        self.feeds = Feeds(self.cluster, clock=clock)
+        self.feeds = Feeds(self.cluster, clock=clock, rng=random.Random(1))
         self.told = Told(self.feeds)
         self.fresh = Fresh(self.cluster, timeout=timedelta(seconds=5), feeds=self.feeds)
         a, b = pod("a", 7, app="trips", tier="web"), pod("b", 9, app="hotels")
@@ -79,6 +80,7 @@ async def test_a_feed_that_is_not_current_tells_nothing() -> None:
     rig = Rig()
     async with rig.following():
         rig.cluster.refuse = NotSent("refused")
+        rig.cluster.lists = lambda _: NotSent("refused")
         rig.cluster.stream.end(Unanswered("cut off"))
         await asyncio.sleep(60)
         with pytest.raises(Stale):
