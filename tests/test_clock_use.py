@@ -40,6 +40,8 @@ ALLOWED: dict[str, tuple[set[str], str]] = {
         {"asyncio.sleep", "loop.time"},
         "pauses of the loop's own tasks, also before any clock",
     ),
+    "postgres/": ({"loop.time"}, "the deadline of asyncio.timeout is the loop's"),
+    "store/": ({"asyncio.sleep"}, "what other processes ask is looked for now and then, in the loop's time"),
     "probes/": ({"loop.time"}, "the deadline of asyncio.timeout is the loop's"),
     "sources/": ({"loop.time"}, "the deadline of asyncio.timeout is the loop's"),
     "traffic/nginx_master.py": (

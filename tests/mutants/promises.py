@@ -28,7 +28,7 @@ BROKEN = (
         promise="At most one automatic switch",
         how="a version that traffic returns to is armed like a deployment, and rolled back once more",
         file="watchdog/core/sightings.py",
-        old="armed=earlier is None,",
+        old="armed=known is None,",
         new="armed=True,",
         killed_by=(
             "tests/e2e/test_undone.py::test_a_switch_that_is_undone_within_the_contest_window_is_told_and_not_made_again",

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-import time
 from datetime import timedelta
 from pathlib import Path
 from typing import Final
@@ -35,11 +34,12 @@ async def connect(
     last. Raises what `explain` has words for: the driver's errors, `OSError`, `NotWritable`, `TooOld`, `NotUtf8`. Safe
     to cancel.
     """
-    until = time.monotonic() + address.timeout.total_seconds()
+    clock = asyncio.get_running_loop().time
+    until = clock() + address.timeout.total_seconds()
     context = _tls(address)
     faults: list[Exception] = []
     for place, host in enumerate(address.hosts):
-        left = max(0.05, until - time.monotonic()) / (len(address.hosts) - place)
+        left = max(0.05, until - clock()) / (len(address.hosts) - place)
         try:
             async with asyncio.timeout(left):
                 return await _connect(address, host, context, name=name, writing=writing, limits=limits)
