@@ -55,13 +55,14 @@ class Hold:
         return self.left() > 0.0
 
     def left(self) -> float:
-        """For how many more seconds; 0 when it is over."""
-        if self._renewed_at is None:
+        """For how many more seconds; 0 when it is over. On any thread; who waits for the end is told by `end` alone."""
+        renewed_at = self._renewed_at
+        if renewed_at is None:
             return 0.0
-        left = self._renewed_at + self._for - self._clock.boottime()
+        left = renewed_at + self._for - self._clock.boottime()
         if left > 0.0:
             return left
-        self.end()
+        self._renewed_at = None
         return 0.0
 
     def begin(self, asked_at: float) -> bool:
