@@ -76,6 +76,18 @@ def test_of_two_that_ask_for_one_name_the_first_has_it(tmp_path: Path) -> None:
     assert configuration.services["trips"].traffic.settings.model_dump()["deployment"] == "trips"
 
 
+@pytest.mark.parametrize("more", ["timeout: 9s", "version_label: app", "scaled_to_zero: allow"])
+def test_an_annotation_on_what_is_listed_otherwise_leaves_the_listed_service_as_it_is(
+    tmp_path: Path, more: str
+) -> None:
+    listed = TRIPS.replace("name: trips", "name: rides").replace(
+        "deployment: trips}", f"deployment: trips, {more}}}"
+    )
+    configuration = loaded(tmp_path, TRIPS + STAYS, f"{MAIN}services:\n{listed}")
+    assert set(configuration.services) == {"rides", "stays"}
+    assert any("left out: the same switch as service 'rides'" in note.message for note in configuration.notes)
+
+
 def test_no_secret_can_be_asked_for_by_an_annotation(tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("canary")
     configuration = loaded(tmp_path, TRIPS.replace("name: trips", "name: !file secret"))

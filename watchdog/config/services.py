@@ -178,8 +178,10 @@ class Services:
                 words = "missing key 'traffic': without a switch nothing can be rolled back"
                 self._problems.add(node.at, words)
             return None, None
-        self._check_shared(place, name)
+        alone = self._check_shared(place, name, place.fingerprint())
         traffic = self._providers.read("traffic", place, beside=("ready",))
+        if traffic is not None and alone:
+            self._check_object(place, name, traffic)
         self._note_variables(place.without("ready"))
         probe = place.get("ready")
         if probe is not None:
@@ -201,11 +203,24 @@ class Services:
                     words = f"${word} is not filled in here, a switch takes it as it is written"
                     self._problems.note(leaf.at, words)
 
-    def _check_shared(self, place: Node, name: str) -> None:
-        owner, at = self._switches.setdefault(place.fingerprint(), (name, place.at))
-        if at is not place.at:
-            words = f"the same switch as service {owner!r} at {where(at)}; two services would fight over it"
-            self._problems.add(place.at, words)
+    def _check_shared(self, place: Node, name: str, mark: Hashable) -> bool:
+        """Whether this is the first service with that switch."""
+        owner, at = self._switches.setdefault(mark, (name, place.at))
+        if at is place.at:
+            return True
+        words = f"the same switch as service {owner!r} at {where(at)}; two services would fight over it"
+        self._problems.add(place.at, words)
+        return False
+
+    def _check_object(self, place: Node, name: str, traffic: Provider) -> None:
+        """One object is one switch, however else it is configured, where the kind says what names its object.
+
+        Who annotates a listed object must not make a configuration that no watchdog starts with.
+        """
+        names = getattr(self._providers.class_of("traffic", traffic.kind), "OBJECT", None)
+        if names is not None:
+            values = tuple(getattr(traffic.settings, one) for one in names)
+            self._check_shared(place, name, (traffic.kind, *values))
 
     def _ready(self, node: Node) -> Provider | None:
         asked = False

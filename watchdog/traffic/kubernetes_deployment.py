@@ -69,6 +69,8 @@ class KubernetesDeploymentSwitch(ObjectSwitch[Deployment]):
 
     Settings = DeploymentSettings
     kind: ClassVar[Kind[Any]] = DEPLOYMENTS
+    #: The settings that say which object it is: two switches of one object would fight over it.
+    OBJECT: ClassVar = ("namespace", "deployment")
 
     def __init__(
         self,

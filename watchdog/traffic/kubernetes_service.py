@@ -54,6 +54,8 @@ class KubernetesServiceSwitch(ObjectSwitch[Service]):
 
     Settings = ServiceSettings
     kind: ClassVar[Kind[Any]] = SERVICES
+    #: The settings that say which object it is: two switches of one object would fight over it.
+    OBJECT: ClassVar = ("namespace", "service")
 
     def __init__(
         self,
