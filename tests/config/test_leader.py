@@ -115,5 +115,6 @@ def test_outside_of_a_cluster_a_lease_wants_to_be_told_where_it_is(draft: Draft)
     assert kubeconfig.endswith("the kubeconfig that kubectl would use is taken")
     assert namespace.endswith("there is no own namespace, and `run` wants one: `namespace: …`")
     draft.replace("{kind: kubernetes-lease}", "{kind: kubernetes-lease, namespace: prod}")
+    (draft.folder / "kube.config").write_text("apiVersion: v1\nkind: Config\n")
     draft.insert("kubernetes: {kubeconfig: kube.config}\n")
     assert draft.notes() == []
