@@ -78,6 +78,25 @@ def test_a_mistake_is_told_at_its_place(read: Callable[[str], Configuration], li
         read(line)
 
 
+def test_a_context_that_the_kubeconfig_lacks_is_told_with_the_nearest(
+    read: Callable[[str], Configuration], tmp_path: Path
+) -> None:
+    (tmp_path / "config").write_text("contexts: [{name: production}, {name: staging}]\n")
+    with pytest.raises(
+        InvalidConfiguration, match=r":43: unknown context 'prodution'; did you mean 'production'\?"
+    ):
+        read("kubernetes: {kubeconfig: config, context: prodution}")
+    assert read("kubernetes: {kubeconfig: config, context: staging}").kubernetes.context == "staging"
+
+
+@pytest.mark.parametrize("text", ["", "{", "contexts: 1", "contexts: [1, {name: 2}]", "- a", "a: \x00"])
+def test_of_what_is_no_kubeconfig_nothing_is_said_of_contexts(
+    read: Callable[[str], Configuration], tmp_path: Path, text: str
+) -> None:
+    (tmp_path / "config").write_text(text)
+    assert read("kubernetes: {kubeconfig: config, context: any}").kubernetes.context == "any"
+
+
 @pytest.mark.timeout(60)
 def test_a_kind_that_wants_the_cluster_names_its_extra(tmp_path: Path) -> None:
     traffic = "{kind: kubernetes-service, namespace: prod, service: trips, selector: version}"
@@ -86,11 +105,16 @@ def test_a_kind_that_wants_the_cluster_names_its_extra(tmp_path: Path) -> None:
         f"version: 1\nrules: [{GOOD / 'rules.yaml'}]\n"
         'sources: {prometheus: {kind: prometheus, url: "http://127.0.0.1:9090"}}\n'
         f"services:\n  - {{name: trips, rules: [error-rate], traffic: {traffic}}}\n"
+        "discover: {namespaces: [prod], rules: [error-rate]}\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", WITHOUT, str(path)], capture_output=True, text=True, timeout=50, check=False
     )
     assert (
         "kind 'kubernetes-service' needs an extra: pip install 'rollback-watchdog[kubernetes]'" in done.stdout
+    )
+    assert (
+        "watchdog.yaml:6:1: 'discover' needs an extra: pip install 'rollback-watchdog[kubernetes]'"
+        in done.stdout
     )
     assert done.returncode == 1

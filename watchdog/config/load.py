@@ -22,7 +22,7 @@ from watchdog.config.nodes import Node
 from watchdog.config.ourselves import Ourselves, refuse_ourselves
 from watchdog.config.policy import REMEMBERED, Profile
 from watchdog.config.problems import InvalidConfiguration, Problems, in_order, meant, quote, unknown
-from watchdog.config.providers import Providers, Registries
+from watchdog.config.providers import Providers, Registries, extra_for
 from watchdog.config.routes import Routes, fallback
 from watchdog.config.rules import Known, Surroundings, compile_rule
 from watchdog.config.schema import PAUSE_FILE, MainShape, ProfileShape, RulesFileShape
@@ -290,6 +290,10 @@ class _Loader:
         written = self._written.discover
         if written is None:
             return None
+        extra = extra_for("feeds")
+        if extra is not None:
+            words = f"'discover' needs an extra: pip install 'rollback-watchdog[{extra}]'"
+            self._problems.add(self._root.at_key("discover"), words)
         place = self._root.get("discover", "rules")
         return Discovery(
             namespaces=written.namespaces,

@@ -1,6 +1,6 @@
 """One configured provider: its kind looked up, its settings validated by its own class.
 
-This module must never build a provider, and never know one by name. Of files it opens only `ca_file`.
+This module must never build a provider, and never know one by name. Of files it opens only `ca_file` and `kubeconfig`.
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
 
+import yaml
 from pydantic import BaseModel, SecretStr
 
 from watchdog.channels.registry import KINDS as CHANNELS
 from watchdog.config.loaded import Provider
 from watchdog.config.nodes import Node
-from watchdog.config.problems import Problems, quote
+from watchdog.config.problems import Problems, quote, unknown
 from watchdog.config.shape import shape
 from watchdog.config.trail import Trail
 from watchdog.leader.registry import KINDS as LEADERS
@@ -40,6 +41,8 @@ _WANTS = {
 }
 #: All that is compared of a file of certificate authorities, in bytes; the system's own has a quarter of it.
 _LARGEST_CA = 1024 * 1024
+#: All that is read of a kubeconfig, in bytes: one of hundreds of clusters, with their certificates.
+_LARGEST_KUBECONFIG = 4 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,16 +164,25 @@ class Providers:
         self._problems.add(node.at_value("ca_file"), f"{path} {why}")
 
     def _check_kubeconfig(self, node: Node, settings: Settings) -> None:
-        """One that is named and not there would be noticed at the first look only. Its content is read when used."""
+        """One that is named and not there, or has no such context, would be noticed at the first look only.
+
+        Nothing else of it is judged: it is read when it is used.
+        """
         path = getattr(settings, "kubeconfig", None)
         if not isinstance(path, Path):
             return
         try:
             if not stat.S_ISREG(path.stat().st_mode):
                 self._problems.add(node.at_value("kubeconfig"), f"{path} is not a regular file")
+                return
+            known = _contexts(path)
         except OSError as fault:
             words = f"{path} cannot be read: {fault.strerror or fault}"
             self._problems.add(node.at_value("kubeconfig"), words)
+            return
+        context = getattr(settings, "context", None)
+        if context is not None and known and context not in known:
+            self._problems.add(node.at_value("context"), unknown("context", context, known))
 
     def _anchored(self, settings: S) -> S:
         """Relative paths start from the configuration's folder, not from wherever the daemon was started."""
@@ -180,6 +192,26 @@ class Providers:
             if isinstance(value := getattr(settings, name), Path) and not value.is_absolute()
         }
         return settings.model_copy(update=paths) if paths else settings
+
+
+def extra_for(want: str) -> str | None:
+    """The extra that something shared needs (`cluster`, `postgres`) and that is not installed."""
+    module, extra = _WANTS[want]
+    return extra if find_spec(module) is None else None
+
+
+def _contexts(path: Path) -> frozenset[str]:
+    """The names of a kubeconfig's contexts; none where it is no kubeconfig. Raises `OSError`."""
+    with path.open("rb") as file:
+        text = file.read(_LARGEST_KUBECONFIG)
+    try:
+        found = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError):
+        return frozenset()
+    listed = found.get("contexts") if isinstance(found, Mapping) else None
+    entries = listed if isinstance(listed, list) else []
+    names = (entry.get("name") for entry in entries if isinstance(entry, Mapping))
+    return frozenset(name for name in names if isinstance(name, str))
 
 
 def _missing_extra(found: Any) -> str | None:
