@@ -369,14 +369,10 @@ class Dispatcher:
             self._unsettled.pop(key, None)
         return True
 
-    async def _settle(self, key: str, verdict: Verdict) -> bool:
+    async def _settle(self, key: str, to: Verdict) -> bool:
         async def settle() -> bool:
             await self._store.settle(
-                key,
-                state=verdict.state,
-                due_at=verdict.due_at,
-                last_error=verdict.last_error,
-                sent_at=verdict.sent_at,
+                key, state=to.state, due_at=to.due_at, last_error=to.last_error, sent_at=to.sent_at
             )
             return True
 
