@@ -46,6 +46,7 @@ import-linter holds this in `make test`::
     testing                       fakes for plugin authors, under the same contracts as the real providers
     sources | probes | traffic | channels | store | leader
                                   the outside: `interface.py`, and a file a provider, named after its `kind`
+    cluster | postgres            what several providers share of one outside: the Kubernetes API, a database
     aio | settings | telemetry    supervised tasks, the clock; base of providers' settings; logs, metrics
     core                          pure decisions: no await, clock, log, random or I/O; `now` is a parameter
 
