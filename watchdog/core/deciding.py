@@ -20,7 +20,8 @@ from watchdog.core.judged import Judged
 from watchdog.core.rollback import Passage, Rollback, RollbackEvent, RollbackState, Veto
 from watchdog.core.rule import Rule
 from watchdog.core.service import GitOps
-from watchdog.core.traffic import Change
+from watchdog.core.suspension import with_suspension
+from watchdog.core.traffic import Change, Suspension
 from watchdog.core.world import ServiceWorld
 
 #: An intent that could not be carried out for so long is given up: the world has moved on.
@@ -165,15 +166,19 @@ def _grown(rollback: Rollback, before: Rollback) -> bool:
     return (rollback.rules, rollback.incident) != (before.rules, before.incident)
 
 
-def tell_blocked(draft: Draft, rollback: Rollback) -> None:
-    """Tell that guards stop a rollback: once for each set of guards in an incident."""
+def tell_blocked(draft: Draft, rollback: Rollback, *, suspended: Suspension | None = None) -> None:
+    """Tell that guards stop a rollback: once for each set of guards in an incident, and with what is `suspended`."""
     if any(veto.guard == "breaker" for veto in rollback.vetoes):
         return  # one aggregated message for all services; see watchdog.core.step
     guards = telling.stopped_by(rollback)
-    if guards in rollback.told:
+    told = guards if suspended is None else f"{guards}:suspended"
+    if told in rollback.told:
         return
-    draft.set_rollback(replace(rollback, told=(*rollback.told, guards)))
-    draft.tell(telling.rollback_blocked(draft.service.service, rollback, now=draft.now))
+    draft.set_rollback(replace(rollback, told=tuple(dict.fromkeys((*rollback.told, guards, told)))))
+    message = telling.rollback_blocked(draft.service.service, rollback, now=draft.now)
+    if suspended is not None:
+        message = replace(message, key=f"{message.key}:suspended")
+    draft.tell(with_suspension(message, draft.service, suspended))
 
 
 def _ask_approval(draft: Draft, rollback: Rollback, facts: GuardFacts, replay: dict[str, object]) -> None:
@@ -281,21 +286,22 @@ def end(
     record: dict[str, object] | None = None,
     *,
     by_person: bool = False,
+    suspended: Suspension | None = None,
 ) -> Rollback:
     """End a rollback that does not go on, and say so: a half switch always to somebody who must act.
 
-    So does what a person asked for and did not get; nobody is needed where a person ended it (`by_person`).
+    So does what a person asked for and did not get; nobody is needed where a person ended it (`by_person`). What is
+    `suspended` for it stays so, which is said, too.
     """
     moved = draft.move_rollback(rollback, event, why, record=record)
     incident = draft.service.incidents.get(moved.incident or "")
     wanted = incident is not None or not moved.automatic or moved.state is RollbackState.PARTIAL
-    draft.tell(
-        telling.rollback_ended(
-            draft.service.service,
-            moved,
-            now=draft.now,
-            wanted=wanted and not by_person,
-            incident=incident,
-        )
+    told = telling.rollback_ended(
+        draft.service.service,
+        moved,
+        now=draft.now,
+        wanted=wanted and not by_person,
+        incident=incident,
     )
+    draft.tell(with_suspension(told, draft.service, suspended))
     return moved

@@ -11,33 +11,13 @@ from msgspec.structs import replace
 from watchdog.core.deciding import INTENT_FOR
 from watchdog.core.draft import Draft
 from watchdog.core.events import Resumed
-from watchdog.core.message import Message
 from watchdog.core.request import Reply, Request
 from watchdog.core.rollback import VERIFYING, Rollback, RollbackState
+from watchdog.core.suspension import suspension
 from watchdog.core.traffic import Suspension
 from watchdog.core.world import ServiceWorld, World
 
 _UNDER_WAY = VERIFYING | {RollbackState.INTENDED}
-
-
-def suspension(service: ServiceWorld) -> Suspension | None:
-    """What is suspended for a service, as its switch showed last."""
-    return service.traffic.suspended if service.traffic is not None else None
-
-
-def with_suspension(message: Message, service: ServiceWorld, suspended: Suspension | None) -> Message:
-    """A message about a rollback that also says what is suspended, and how it goes on."""
-    if suspended is None:
-        return message
-    step = (
-        f"{suspended.owner} is suspended and stays so. When its source no longer holds what was rolled back: "
-        f"watchdog gitops resume {service.name} --reason TEXT"
-    )
-    return replace(
-        message,
-        facts=(*message.facts, ("suspended", suspended.owner)),
-        next_step=f"{message.next_step} {step}".strip(),
-    )
 
 
 def asked(draft: Draft, request: Request) -> Reply | None:

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 from msgspec.structs import replace
 
-from watchdog.core import deciding, meanwhile, proof, rebinding, resuming, telling
+from watchdog.core import deciding, meanwhile, proof, rebinding, telling
 from watchdog.core.checks import bound
 from watchdog.core.clockstep import ahead
 from watchdog.core.deployment import DeploymentEvent, DeploymentState
@@ -18,7 +18,8 @@ from watchdog.core.events import Outcome, OutcomeKind
 from watchdog.core.rollback import VERIFYING, Rollback, RollbackEvent, RollbackState
 from watchdog.core.rule import Level
 from watchdog.core.sightings import forget_dead_checks, retire, switched
-from watchdog.core.traffic import TrafficState, read_before
+from watchdog.core.suspension import suspension, with_suspension
+from watchdog.core.traffic import Suspension, TrafficState, read_before
 from watchdog.core.turn import Taint
 from watchdog.core.world import ServiceWorld
 
@@ -45,8 +46,15 @@ def outcome(draft: Draft, event: Outcome) -> None:
         case OutcomeKind.VETOED:
             _vetoed(draft, rollback, event)
         case _:
-            deciding.end(draft, rollback, _REFUSALS[event.kind], event.detail, {"state": event.state})
+            record: dict[str, object] = {"state": event.state}
+            ending, suspended = _REFUSALS[event.kind], _suspended(event)
+            deciding.end(draft, rollback, ending, event.detail, record, suspended=suspended)
     draft.looks.add(draft.service.name)
+
+
+def _suspended(event: Outcome) -> Suspension | None:
+    """What was suspended before a write that did not come: it stays so, and nobody else tells."""
+    return event.state.suspended if event.state is not None else None
 
 
 def _vetoed(draft: Draft, rollback: Rollback, event: Outcome) -> None:
@@ -57,7 +65,7 @@ def _vetoed(draft: Draft, rollback: Rollback, event: Outcome) -> None:
     why = event.vetoes[0].detail if event.vetoes else "a guard said no"
     record: dict[str, object] = {"vetoes": event.vetoes, "when": "before the write", "facts": event.facts}
     if any(veto.reason == "not_live" for veto in event.vetoes):
-        deciding.end(draft, rollback, RollbackEvent.OVERTAKEN, why, record)
+        deciding.end(draft, rollback, RollbackEvent.OVERTAKEN, why, record, suspended=_suspended(event))
         return
     moved = draft.move_rollback(
         rollback,
@@ -70,9 +78,9 @@ def _vetoed(draft: Draft, rollback: Rollback, event: Outcome) -> None:
         record=record,
     )
     if moved.automatic:
-        deciding.tell_blocked(draft, moved)
+        deciding.tell_blocked(draft, moved, suspended=_suspended(event))
     else:
-        deciding.end(draft, moved, RollbackEvent.LAPSED, why)
+        deciding.end(draft, moved, RollbackEvent.LAPSED, why, suspended=_suspended(event))
 
 
 def _applied(draft: Draft, rollback: Rollback, event: Outcome) -> None:
@@ -114,8 +122,7 @@ def _applied(draft: Draft, rollback: Rollback, event: Outcome) -> None:
         retire(draft, event.state)
     _begin_proof(draft, moved)
     told = telling.rollback_switched(draft.service.service, moved, now=draft.now)
-    suspended = event.state.suspended if event.state is not None else None
-    draft.tell(resuming.with_suspension(told, draft.service, suspended))
+    draft.tell(with_suspension(told, draft.service, _suspended(event)))
 
 
 def _deadlines(draft: Draft, rollback: Rollback, start: datetime) -> tuple[datetime, datetime]:
@@ -365,4 +372,4 @@ def _end(
 def _tell_end(draft: Draft, rollback: Rollback) -> None:
     incident = draft.service.incidents.get(rollback.incident or "")
     told = telling.rollback_ended(draft.service.service, rollback, now=draft.now, incident=incident)
-    draft.tell(resuming.with_suspension(told, draft.service, resuming.suspension(draft.service)))
+    draft.tell(with_suspension(told, draft.service, suspension(draft.service)))

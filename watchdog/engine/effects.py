@@ -20,8 +20,8 @@ from watchdog.core.events import Asked, Event, Outcome, OutcomeKind, service_of
 from watchdog.core.message import Message
 from watchdog.core.reconfigure import Change
 from watchdog.core.request import Request, RequestKind
-from watchdog.core.resuming import suspension
 from watchdog.core.rollback import VERIFYING, Rollback, RollbackState
+from watchdog.core.suspension import suspension
 from watchdog.core.turn import Turn
 from watchdog.core.world import ServiceWorld, World
 from watchdog.engine.dispatcher import Dispatcher
