@@ -67,6 +67,14 @@ class Replica:
             return {}
         return found
 
+    async def listed(self, what: str) -> list[dict[str, Any]]:
+        """What it shows of the service; nothing when it does not answer in time."""
+        try:
+            found: list[dict[str, Any]] = await self.daemon.get(f"{what}?service={NAME}")
+        except (aiohttp.ClientError, TimeoutError):
+            return []
+        return found
+
     async def leads(self) -> bool:
         return bool((await self.status()).get("leader"))
 
@@ -150,7 +158,7 @@ class ReplicaStage:
         """Wait until this one shows a deployment in this state."""
 
         async def there() -> bool:
-            found = await replica.daemon.get(f"deployments?service={NAME}")
+            found = await replica.listed("deployments")
             return any(one["state"] in {state, "stable"} and one["version"] == version for one in found)
 
         await eventually(there, within=PATIENCE, every=0.1, what=f"{version} to be {state}")
@@ -159,7 +167,7 @@ class ReplicaStage:
         """Wait until this one shows the rollback complete; traffic was moved back once, as it should be."""
 
         async def done() -> dict[str, Any] | None:
-            found = await replica.daemon.get(f"rollbacks?service={NAME}")
+            found = await replica.listed("rollbacks")
             newest = [one for one in found if one["from"]["version"] == f"v{self._version}"]
             assert len(newest) <= 1, f"{len(newest)} rollbacks"
             over = [one for one in newest if one["state"] == "completed"]
