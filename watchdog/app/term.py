@@ -26,7 +26,7 @@ from watchdog.app.restoring import restored
 from watchdog.config.loaded import Configuration
 from watchdog.core.audit import AuditDraft
 from watchdog.core.checks import Poll
-from watchdog.core.errors import StoreAhead, StoreError, StoreLocked
+from watchdog.core.errors import StoreAhead, StoreError, StoreLocked, WatchdogError
 from watchdog.core.events import Asked, ChannelDead, Event
 from watchdog.core.facts import facts_before_write
 from watchdog.core.guards import GuardFacts
@@ -64,6 +64,7 @@ T = TypeVar("T")
 
 #: A clean stop waits so long for a switch under way, and for messages that are due.
 FINISH_WITHIN, FLUSH_WITHIN, STOP_WITHIN = timedelta(seconds=10), timedelta(seconds=5), timedelta(seconds=10)
+_ADVICE = "see what is wrong with the store"
 #: So long a lost term may take to fall silent: what waits for a store that does not answer ends by that one's timeouts.
 DROP_WITHIN = timedelta(seconds=60)
 
@@ -176,6 +177,10 @@ class Term:
         self._start_tasks(self._reactor)
 
     async def _take_over(self) -> Saved:
+        if (
+            not self._leadership.is_leader
+        ):  # frozen since it led: it would take the store from who leads by now
+            raise WatchdogError("the lead was lost before the store was claimed")
         self._epoch = await self._store.claim(now=self._clock.now())
         return await self._store.load(now=self._clock.now())
 
@@ -259,9 +264,7 @@ class Term:
             body={"leader": leader, "epoch": self._epoch},
         )
         if not await reactor.settle(Stepped(world=reactor.world, audit=(note,))):
-            raise StoreError(
-                "the change of the leader cannot be recorded", advice="see what is wrong with the store"
-            )
+            raise StoreError("the change of the leader cannot be recorded", advice=_ADVICE)
         _log.info("leader_changed", leader=leader, epoch=self._epoch)
 
     async def _relocate(self, reactor: Reactor, elsewhere: Stepped) -> None:
@@ -270,9 +273,7 @@ class Term:
             changed = [note.subject for note in elsewhere.audit if note.kind == "switch_changed"]
             _log.warning("switch_changed", services=changed, how="while the watchdog did not run")
         if not await reactor.settle(elsewhere) and elsewhere.audit:
-            raise StoreError(
-                "the changed traffic switch cannot be recorded", advice="see what is wrong with the store"
-            )
+            raise StoreError("the changed traffic switch cannot be recorded", advice=_ADVICE)
 
     def _wire(self, saved: Saved, world: World) -> Reactor:
         self._executor = Executor(
