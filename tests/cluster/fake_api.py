@@ -172,7 +172,7 @@ class FakeApi:
 
         async def find(_: ClusterSettings) -> Access:
             return Access(
-                url=url or self.url, ssl=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), configuration=_NoAuth()
+                url=url or self.url, ssl=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), configuration=NoAuth()
             )
 
         made = Cluster(ClusterSettings(**settings), find=find)
@@ -366,7 +366,7 @@ class FakeApi:
         return root, kind.plural, namespace, name
 
 
-class _NoAuth:
+class NoAuth:
     """In the place of kubernetes-asyncio's configuration: nobody asks who we are."""
 
     async def auth_settings(self) -> dict[str, Any]:
