@@ -75,6 +75,14 @@ class Replica:
             return []
         return found
 
+    async def listed_services(self) -> list[dict[str, Any]]:
+        """The services as it shows them; nothing when it does not answer in time."""
+        try:
+            found: list[dict[str, Any]] = await self.daemon.get("services")
+        except (aiohttp.ClientError, TimeoutError):
+            return []
+        return found
+
     async def leads(self) -> bool:
         return bool((await self.status()).get("leader"))
 
@@ -147,11 +155,26 @@ class ReplicaStage:
 
     async def deploy_bad(self, *, seen_by: Replica | None = None) -> None:
         """The next version goes to green, is seen there, and turns bad."""
+        leader = seen_by or self.a
+
+        async def judged() -> bool:
+            """Of a version of which nothing was known before, nobody could say that it was well."""
+            found = [one for one in await leader.listed_services() if one["name"] == NAME]
+            return any(check["level"] == "ok" for one in found for check in one["checks"])
+
+        await eventually(judged, within=PATIENCE, every=0.1, what="a verdict on what is live")
+        since = len(self.recorded.log)
+
+        def looked_at() -> bool:
+            """The deployment begins at the last sight of what was live before: behind that verdict."""
+            return sum(one.kind == "read" for one in self.recorded.log[since:]) >= 3
+
+        await eventually(looked_at, within=PATIENCE, every=0.05, what="another look at the switch")
         self._version += 1
         version = f"v{self._version}"
         self._since = len(self.recorded.log)
         self.recorded.move(NAME, "green", version=version)
-        await self.until(seen_by or self.a, "watching", version)
+        await self.until(leader, "watching", version)
         self.numbers.bad.add(version)
 
     async def until(self, replica: Replica, state: str, version: str) -> None:
