@@ -107,4 +107,5 @@ async def test_what_is_listed_and_watched_is_held(cluster: Cluster, eventually: 
             within=20,
             what="the change",
         )
+        assert feed.lists == 1
     await feeds.aclose()

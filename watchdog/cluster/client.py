@@ -105,7 +105,7 @@ class Cluster:
         called when the API server has begun to answer.
         """
         attempt = Attempt("GET", path)
-        answer = await self._begin(attempt, {**query, "watch": "1"}, silent_for)
+        answer = await self._begin(attempt, {**query, "watch": "true"}, silent_for)
         try:
             if opened is not None:
                 opened()
