@@ -284,7 +284,7 @@ async def test_a_watch_gives_line_by_line_as_they_come() -> None:
     async with Wire(STREAM + b"".join(map(chunk, pieces)) + END) as wire:
         found = await lines(wire.cluster())
     assert found == [b'{"type":"ADDED"}\n', b'{"type":"BOOKMARK"}\n', b'{"half":']
-    assert wire.requests[0].form == {"watch": "1"}
+    assert wire.requests[0].form == {"watch": "true"}
 
 
 async def test_a_watch_that_is_cut_in_the_middle_of_an_event_is_unanswered() -> None:
