@@ -21,6 +21,7 @@ from watchdog.api.routes import ROUTES, Route
 from watchdog.channels.registry import KINDS as CHANNELS
 from watchdog.cluster.settings import ClusterSettings
 from watchdog.config import schema
+from watchdog.config.discovered import DiscoverShape
 from watchdog.core.check import CheckId, Reason, Verdict
 from watchdog.core.rule import Level
 from watchdog.core.service import Mode
@@ -46,7 +47,7 @@ _SHAPES: dict[str, type[BaseModel]] = {
     "service": schema.ServiceShape,
     "rollback": schema.RollbackShape,
     "environment": schema.ProfileShape,
-    "discover": schema.DiscoverShape,
+    "discover": DiscoverShape,
     "kubernetes": ClusterSettings,
     "limits": schema.LimitsShape,
     "limits.max_breaching": schema.BreakerShape,
