@@ -101,6 +101,21 @@ def test_a_mistake_in_the_configuration_itself_is_still_one(tmp_path: Path) -> N
     assert "watchdog.yaml:4:" in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ("namespaces: [prod], kinds: [Deployment]", "'Deployment' is not one of deployments, services"),
+        ("namespaces: []", "an empty list: at least 1 is needed"),
+        ("namespaces: prod", "expected a list, found 'prod'"),
+    ],
+)
+def test_where_to_look_is_told_once_where_it_is_wrong(tmp_path: Path, wrong: str, words: str) -> None:
+    with pytest.raises(InvalidConfiguration) as refused:
+        loaded(tmp_path, None, MAIN.replace("namespaces: [prod]", wrong))
+    (problem,) = refused.value.problems
+    assert problem.message.startswith(words)
+
+
 def test_without_discovery_somebody_must_be_listed(tmp_path: Path) -> None:
     main = "\n".join(line for line in MAIN.splitlines() if not line.startswith("discover")) + "\n"
     with pytest.raises(InvalidConfiguration) as refused:

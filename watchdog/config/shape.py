@@ -126,7 +126,9 @@ class _Round:
         about_key = bool(loc) and loc[-1] == "[key]"
         # The members of a union complain one by one about the same value: the first says enough.
         # What is too short because of a mistake told already is no second mistake.
-        if error["type"] == "too_short" and node.lost:
+        if error["type"] == "too_short" and (
+            node.lost or error["ctx"]["actual_length"] < len(node.items or ())
+        ):
             self._told.add(id(node))
         if not node.reported and (about_key or id(node) not in self._told):
             at = self._node.at_key(*loc[:-1]) if about_key else node.at

@@ -62,6 +62,8 @@ def wording(error: ErrorDetails, node: Node) -> str:
         return f"{found} is out of range: {words} {shown} is needed"
     if kind == "too_short" and node.entries is not None:
         return f"at least {context.get('min_length')} are needed, found {context.get('actual_length')}"
+    if kind == "too_short" and node.items is not None:
+        return f"an empty list: at least {context.get('min_length')} is needed"
     if kind == "string_pattern_mismatch":
         return _pattern(str(context.get("pattern", "")), found)
     words = error["msg"].replace("Input", "the value").replace("String", "the text")
