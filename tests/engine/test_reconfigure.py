@@ -156,6 +156,26 @@ async def test_a_rollback_that_ends_as_its_service_comes_back_is_counted_and_not
     assert engine.switch.writes == 0
 
 
+async def test_an_intent_of_a_service_that_is_found_after_the_start_is_carried_out(start: Make) -> None:
+    engine = await start()
+    await engine.stable()
+    engine.switch.hold_apply(asyncio.Event())
+    await engine.deploy()
+    await eventually(
+        lambda: [one.state for one in engine.rollbacks] == [RollbackState.INTENDED], within=120, every=0.05
+    )
+    known, data = engine.world.services["trips"], await engine.crash()
+    again = Engine(data=data, switch=engine.switch)
+    again.services = {}
+    await again.start()
+    try:
+        await take(again, change(again, restored={"trips": known}))
+        await eventually(lambda: engine.switch.writes == 1, within=60, every=0.05)
+        assert engine.switch.state.live == ("blue",)
+    finally:
+        await again.crash()
+
+
 async def test_a_change_that_cannot_be_written_is_not_taken(start: Make) -> None:
     engine = await start()
     await engine.stable()

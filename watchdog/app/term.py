@@ -22,7 +22,7 @@ from watchdog.api.auth import Guard
 from watchdog.app.build import references
 from watchdog.app.changeover import Changeover, Engine, look_interval
 from watchdog.app.parts import Parts
-from watchdog.app.restoring import restored
+from watchdog.app.restoring import left_behind, restored
 from watchdog.config.loaded import Configuration
 from watchdog.core.audit import AuditDraft
 from watchdog.core.checks import Poll
@@ -31,7 +31,6 @@ from watchdog.core.events import Asked, ChannelDead, Event
 from watchdog.core.facts import facts_before_write
 from watchdog.core.guards import GuardFacts
 from watchdog.core.message import MessageKind, Outgoing
-from watchdog.core.orphans import orphans
 from watchdog.core.reconfigure import Change, busy
 from watchdog.core.relocating import started as under_other_switches
 from watchdog.core.request import Request
@@ -170,16 +169,14 @@ class Term:
             _log.warning("clock_set", how="back, while the watchdog did not run")
             await self._reactor.settle(Stepped(**set_back))
         await self._relocate(self._reactor, elsewhere)
-        await self._reactor.settle(orphans(self._reactor.world, saved.incidents, saved.rollbacks, now=now()))
+        await self._reactor.settle(left_behind(self._configuration, self._reactor.world, saved, now=now()))
         for request in ({one.id: one for one in saved.requests} | self._early).values():
             self.deliver(Asked(request=request))
         self._early = {}
         self._start_tasks(self._reactor)
 
     async def _take_over(self) -> Saved:
-        if (
-            not self._leadership.is_leader
-        ):  # frozen since it led: it would take the store from who leads by now
+        if not self._leadership.is_leader:  # frozen since: it would take the store from whoever leads by now
             raise WatchdogError("the lead was lost before the store was claimed")
         self._epoch = await self._store.claim(now=self._clock.now())
         return await self._store.load(now=self._clock.now())

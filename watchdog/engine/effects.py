@@ -81,7 +81,11 @@ class Effects:
             self._plan(world, service)
         self._plan_shared()
         self._plan_traffic(world)
-        for rollback in world.rollbacks():
+        self._go_on(world.rollbacks())
+
+    def _go_on(self, rollbacks: Iterable[Rollback]) -> None:
+        """Carry out the intents that an earlier process left."""
+        for rollback in rollbacks:
             if rollback.state is RollbackState.INTENDED:
                 _log.warning("intent_resumed", rollback=rollback.id, service=rollback.service)
                 self._executor.submit(rollback, resumed=True)
@@ -154,6 +158,8 @@ class Effects:
         self._plan_shared()
         self._look_interval = look_interval
         self._plan_traffic(after)
+        # A service that was not configured at the start, such as one that was not discovered yet.
+        self._go_on(one for one in after.rollbacks() if one.service not in before.services)
         asked: dict[Poll, None] = {}
         for name, service in after.services.items():
             anew = {rule for rule, edition in service.editions.items() if edition == after.edition}
