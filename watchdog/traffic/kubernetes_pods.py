@@ -16,7 +16,7 @@ _EARLY = datetime.min.replace(tzinfo=UTC)
 
 
 def variant_of(pods: Iterable[Pod], *, weight: int, label: str, port: int | None = None) -> VariantState:
-    """A variant made of these pods. Their version is that of the newest that is ready, else of the newest.
+    """A variant made of these pods. Their version is the newest of those that are ready, else of all.
 
     A rolling update within a variant is a deployment from its first ready pod on: that is when users can meet it.
     """
@@ -33,8 +33,13 @@ def variant_of(pods: Iterable[Pod], *, weight: int, label: str, port: int | None
 
 
 def version_of(pods: Sequence[Pod], label: str) -> str | None:
-    """The version of the newest of these pods; `None` when they do not tell."""
-    if not pods:
-        return None
-    newest = max(pods, key=lambda pod: (pod.metadata.creation_timestamp or _EARLY, pod.name))
-    return version_of_pod(newest, label)
+    """The version among these pods that was started last; `None` when they do not tell.
+
+    A version counts from its oldest pod: one of the version before that is started again (its node is drained, the
+    Deployment is scaled) during an update is no return to that.
+    """
+    since: dict[str | None, tuple[datetime, str]] = {}
+    for pod in pods:
+        version, began = version_of_pod(pod, label), (pod.metadata.creation_timestamp or _EARLY, pod.name)
+        since[version] = min(since.get(version, began), began)
+    return max(since, key=lambda version: since[version], default=None)
