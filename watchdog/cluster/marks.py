@@ -24,6 +24,9 @@ PAUSED: Final = PREFIX + "paused"
 #: On an object of Argo CD or Flux: what its automatic sync was before the watchdog suspended it (JSON).
 SUSPENDED: Final = PREFIX + "suspended"
 
+#: Seconds since 1970 have ten digits; what has more than these nobody of ours wrote.
+_LONGEST_EPOCH: Final = 18
+
 
 def marks(change: Change, *, now: datetime) -> dict[str, str]:
     """The annotations of one change."""
@@ -37,7 +40,7 @@ def marks(change: Change, *, now: datetime) -> dict[str, str]:
 def epoch_of(annotations: Mapping[str, str]) -> int:
     """The epoch that wrote last; 0 for none, and for what a person made unreadable."""
     text = annotations.get(EPOCH, "")
-    return int(text) if text.isascii() and text.isdigit() else 0
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= _LONGEST_EPOCH else 0
 
 
 def paused_of(annotations: Mapping[str, str]) -> str:
