@@ -8,7 +8,8 @@ from watchdog.cluster.marks import EPOCH, PAUSED, epoch_of, paused_of
 
 
 @pytest.mark.parametrize(
-    ("text", "epoch"), [("7", 7), ("", 0), ("-7", 0), ("seven", 0), ("7.5", 0), ("\u0667", 0), ("9" * 5000, 0)]
+    ("text", "epoch"),
+    [("7", 7), ("", 0), ("-7", 0), ("seven", 0), ("7.5", 0), ("\u0667", 0), ("9" * 5000, 0)],
 )
 def test_an_epoch_that_nobody_of_ours_wrote_is_none(text: str, epoch: int) -> None:
     assert epoch_of({EPOCH: text}) == epoch
