@@ -409,10 +409,14 @@ def test_no_part_of_the_daemon_makes_tasks_of_its_own() -> None:
     package = Path(__file__).parents[2] / "watchdog"
     makers = {"create_task", "ensure_future"}
     whole_programs = {"aio", "app", "cli", "demo"}  # they own their loop, not a share of it
+    to_the_end = {
+        "store/remote.py"
+    }  # a transaction goes on although its caller was cancelled, and is waited for
     guilty = [
         f"{file.relative_to(package)}:{node.lineno}"
         for file in sorted(package.rglob("*.py"))
         if file.relative_to(package).parts[0] not in whole_programs
+        and file.relative_to(package).as_posix() not in to_the_end
         for node in ast.walk(ast.parse(file.read_text()))
         if isinstance(node, ast.Attribute) and node.attr in makers and "group" not in ast.unparse(node.value)
     ]

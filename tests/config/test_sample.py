@@ -32,8 +32,8 @@ def test_the_sample_is_good_with_the_real_providers() -> None:
     checked = check(ROOT / "config" / "watchdog.yaml", ENVIRON)
 
     assert checked.problems == ()
-    assert [note.message.partition(":")[0] for note in checked.notes] == ["14 rules are used by no service"]
-    assert checked.summary == Summary(rules=19, armed_rules=3, services=1, sources=1, channels=2, routes=2)
+    assert [note.message.partition(":")[0] for note in checked.notes] == ["18 rules are used by no service"]
+    assert checked.summary == Summary(rules=23, armed_rules=3, services=1, sources=1, channels=2, routes=2)
 
 
 def test_the_sample_without_its_secrets_says_which_are_missing() -> None:

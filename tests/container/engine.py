@@ -89,7 +89,12 @@ class Engine:
     def make_wheels(self) -> None:
         """What the Dockerfile installs, for the Python of the base image."""
         project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-        wanted = [*project["build-system"]["requires"], *project["project"]["dependencies"]]
+        extras = project["project"]["optional-dependencies"]
+        wanted = [
+            *project["build-system"]["requires"],
+            *project["project"]["dependencies"],
+            *(one for name in ("kubernetes", "postgres") for one in extras[name]),
+        ]
         pins = self.folder / "pins"
         locked = (ROOT / "requirements.lock").read_text()
         pins.write_text("\n".join(re.findall(r"^[\w.-]+==[^\\\n]+", locked, re.MULTILINE)))

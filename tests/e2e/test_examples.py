@@ -106,6 +106,10 @@ async def _while_all_is_well(script: Script) -> None:
     await plays(f"watchdog check -c {CONFIG} --json")
     await plays(f"watchdog doctor -c {CONFIG}")
     await plays(f"watchdog doctor -c {CONFIG} --json")
+    assert "Kubernetes" in (await plays(f"watchdog doctor -c {CONFIG} --role", code=1)).err
+    await plays(
+        'watchdog gitops resume trips --reason "v1.4.2 is reverted in Git"', code=1
+    )  # nothing suspended
     assert "trips" in (await plays("watchdog status")).out
     await plays("watchdog status trips")
     await plays(f"watchdog status -c {CONFIG} --json")

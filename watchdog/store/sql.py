@@ -17,6 +17,7 @@ from typing import TypeVar
 
 from sqlalchemy import Connection
 
+from watchdog.aio.crew import Crew
 from watchdog.aio.faultpoint import ANNOUNCE, OPENING, REQUEST, SETTLING, TURN, Transaction
 from watchdog.core.audit import ChainHead
 from watchdog.core.errors import StoreAhead, StoreError
@@ -56,7 +57,7 @@ class SqlStore(SqlReader):
         self._look_every = look_every
         self._announcer = Announcer()
         self._hearing = Hearing(self._announcer.requested)
-        self._listening: asyncio.Task[None] | None = None
+        self._crew = Crew("store")
         self._head = ChainHead()
         self._doubt: ChainHead | None = None
         self._epoch: int | None = None
@@ -97,8 +98,8 @@ class SqlStore(SqlReader):
 
         # On the writer's lane: whoever was cancelled in a commit reads here what became of it.
         saved = await self._write(work, then, during=OPENING)
-        if self._epoch is not None and self._look_every is not None and self._listening is None:
-            self._listening = asyncio.create_task(self._listen(self._look_every), name="store: requests")
+        if self._epoch is not None and self._look_every is not None and not self._crew.busy("requests"):
+            self._crew.start("requests", self._listen(self._look_every))
         return saved
 
     async def commit(self, turn: Turn) -> None:
@@ -220,10 +221,7 @@ class SqlStore(SqlReader):
 
     async def _stop_listening(self) -> None:
         self._hearing.stop()
-        task, self._listening = self._listening, None
-        if task is not None:
-            task.cancel()
-            await asyncio.wait([task])
+        await self._crew.stop()
 
     async def _head_for_sure(self) -> ChainHead:
         """Where the chain ends, with no transaction under way that could still change it."""
