@@ -14,6 +14,7 @@ def test_what_is_pure_or_a_proof_gets_none(folder: str) -> None:
 
 
 def test_a_few_that_wait_for_real_servers_get_one() -> None:
+    assert refused(["tests/store/test_postgresql.py::test_it", "tests/e2e/test_people.py::test_other"]) == ""
     assert refused([f"tests/e2e/test_people.py::test_{number}" for number in range(MOST)]) == ""
 
 

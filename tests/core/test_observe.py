@@ -262,6 +262,7 @@ ANY_RULE = st.builds(
 )
 
 
+@pytest.mark.timeout(120)  # a thousand examples, on a busy machine
 @settings(derandomize=True, deadline=None, max_examples=1000)
 @given(ANY_RULE, ANY_ANSWER)
 def test_no_answer_lets_anything_but_a_finite_fresh_number_become_a_value(
