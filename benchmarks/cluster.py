@@ -59,6 +59,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()
     out = Console(highlight=False)
+    if not Kubernetes.there():
+        sys.exit("no API server's binaries: name their folder in KUBEBUILDER_ASSETS")
     with TemporaryDirectory(prefix="bench-") as folder, Kubernetes(Path(folder), controllers=False) as server:
         if given.trials:
             timings = asyncio.run(_trials(server, Path(folder), trials=given.trials, seed=given.seed))

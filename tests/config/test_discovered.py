@@ -63,6 +63,15 @@ def test_a_service_with_a_mistake_is_left_out_and_told_and_the_others_stay(tmp_p
     assert note.at.line == 6
 
 
+@pytest.mark.parametrize("text", ["", "services: [", "services: 7\n", "other: []\n", "\x00"])
+def test_a_file_that_says_nothing_is_not_taken_for_no_services(tmp_path: Path, text: str) -> None:
+    loaded(tmp_path, TRIPS)
+    (tmp_path / "found.yaml").write_text(text)
+    with pytest.raises(InvalidConfiguration) as refused:
+        load(tmp_path / "watchdog.yaml", environ={})
+    assert "found.yaml:1:" in str(refused.value)
+
+
 def test_a_listed_service_wins_over_a_found_one_of_its_name(tmp_path: Path) -> None:
     listed = MAIN + "services:\n" + TRIPS.replace("observe", "enforce")
     configuration = loaded(tmp_path, TRIPS, listed)
@@ -88,10 +97,13 @@ def test_an_annotation_on_what_is_listed_otherwise_leaves_the_listed_service_as_
     assert any("left out: the same switch as service 'rides'" in note.message for note in configuration.notes)
 
 
-def test_no_secret_can_be_asked_for_by_an_annotation(tmp_path: Path) -> None:
+def test_no_secret_can_be_asked_for_in_the_file(tmp_path: Path) -> None:
+    """The watchdog writes no tags: annotations are quoted. Who else wrote one is not believed at all."""
     (tmp_path / "secret").write_text("canary")
-    configuration = loaded(tmp_path, TRIPS.replace("name: trips", "name: !file secret"))
-    assert "canary" not in repr(configuration)
+    with pytest.raises(InvalidConfiguration) as refused:
+        loaded(tmp_path, TRIPS.replace("name: trips", "name: !file secret"))
+    assert "!file cannot stand" in str(refused.value)
+    assert "canary" not in str(refused.value)
 
 
 def test_a_mistake_in_the_configuration_itself_is_still_one(tmp_path: Path) -> None:

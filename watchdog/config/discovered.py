@@ -58,10 +58,15 @@ class Discovered:
             Problem(at=one.at, message=f"left out: {one.message}") for one in self._left_out.values()
         )
 
-    def services(self, file: Path, trail: Trail) -> list[Node]:
-        """What stands in the file; nothing where it is not there yet, or is none of ours."""
-        root = read(file, Problems(), secrets=None, trail=trail)
+    def services(self, file: Path, trail: Trail, problems: Problems) -> list[Node]:
+        """What stands in the file; nothing where it is not there yet.
+
+        One that is there and cannot be read is a mistake: it says nothing, and not that no service is asked for.
+        """
+        root = read(file, problems if file.exists() else Problems(), secrets=None, trail=trail)
         place = None if root is None else root.get("services")
+        if root is not None and (place is None or place.items is None):
+            problems.add(root.at, "expected `services: [...]`, as the watchdog wrote it; remove the file")
         self._file, self._nodes = file, [] if place is None else list(place.items or ())
         return [node for index, node in enumerate(self._nodes) if index not in self._left_out]
 

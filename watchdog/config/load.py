@@ -274,7 +274,7 @@ class _Loader:
             self._problems.add(at, "`services` must name at least one service")
         if discovery is not None:
             self._check_rules(rules)
-            items = [*(items or ()), *found.services(discovery.file, self._trail)]
+            items = [*(items or ()), *found.services(discovery.file, self._trail, self._problems)]
         for node in items or ():
             services.add(node)
         whole = len(self._problems) == before and bool(items) and self._rules_whole

@@ -57,33 +57,33 @@ class Announcing:
     async def _say(self, one: Happening) -> None:
         pause = FIRST_PAUSE
         for left in reversed(range(TRIES)):
-            trouble = await self._said(one)
+            trouble, passing = await self._said(one)
             if not trouble:
                 return
-            if not left or trouble.startswith("!"):
-                self._failed(one, trouble.removeprefix("!"))
+            if not left or not passing:
+                self._failed(one, trouble)
                 return
             await self._clock.sleep(pause)
             pause *= 2
 
-    async def _said(self, one: Happening) -> str:
-        """What went wrong; empty for nothing, with `!` before what no second try would better."""
+    async def _said(self, one: Happening) -> tuple[str, bool]:
+        """What went wrong, empty for nothing; and whether a second try may better it."""
         switch: object = self._switches.get(one.service)
         if not isinstance(switch, Announces):
-            return ""
+            return "", False
         try:
             async with asyncio.timeout(LIMIT.total_seconds()):
                 await switch.announce(one)
         except SwitchRejected as error:
-            return f"!{error}"
+            return str(error), False
         except SwitchError as error:
-            return str(error)
+            return str(error), True
         except TimeoutError:
-            return "no answer in time"
+            return "no answer in time", True
         except Exception as error:  # noqa: BLE001 - the plugin border
-            return f"!{type(error).__name__} in the provider"
+            return f"{type(error).__name__} in the provider", False
         self._failing.pop(one.service, None)
-        return ""
+        return "", False
 
     def _failed(self, one: Happening, trouble: str) -> None:
         if self._failing.get(one.service) != trouble:
