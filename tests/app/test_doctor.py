@@ -19,7 +19,7 @@ from watchdog.app.doctor import Parts, examine, examine_parts
 from watchdog.app.finding import Finding, Health, worst
 from watchdog.app.holdings import rights, room
 from watchdog.app.machine import kernel_status
-from watchdog.channels.interface import Delivered
+from watchdog.channels.interface import Chart, Delivered
 from watchdog.config.loaded import (
     Configuration,
     Position,
@@ -32,7 +32,7 @@ from watchdog.core.dealing import Dealt
 from watchdog.core.deployment import Deployment, DeploymentState
 from watchdog.core.errors import StoreError, SwitchUnreachable
 from watchdog.core.incident import Incident, IncidentKind, IncidentState
-from watchdog.core.message import Message
+from watchdog.core.message import Message, Thread
 from watchdog.core.observation import Answer, Failed, FailReason, Pulse
 from watchdog.core.rule import Level, Match, Query, Ratio, Rule, Severity, Thresholds
 from watchdog.core.service import Intervals, Limits, Mode, Service
@@ -130,7 +130,9 @@ class Channel:
     def __init__(self, trouble: str | None = None) -> None:
         self._trouble = trouble
 
-    async def send(self, message: Message, *, key: str) -> Delivered:
+    async def send(
+        self, message: Message, *, key: str, thread: Thread | None = None, chart: Chart | None = None
+    ) -> Delivered:
         raise AssertionError("the doctor sends nothing")
 
     async def inspect(self) -> str | None:

@@ -18,7 +18,8 @@ from tests.e2e.stage import Stage
 from tests.eventually import eventually
 from tests.servers.process import ROOT
 from watchdog import __version__
-from watchdog.app.term import FINISH_WITHIN, FLUSH_WITHIN, STOP_WITHIN
+from watchdog.app.people import FLUSH_WITHIN
+from watchdog.app.term import FINISH_WITHIN, STOP_WITHIN
 
 # Nearly all of it for the base image. Parallel runs share the machine's cores.
 pytestmark = pytest.mark.timeout(1800)

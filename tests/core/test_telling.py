@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from msgspec.structs import replace
 
+from tests.channels.messages import message as some_message
 from tests.core.scenario import CRITICAL, OK, T0, Scenario, rule
 from watchdog.core import telling
 from watchdog.core.addressing import outgoing
@@ -132,7 +133,12 @@ def test_the_severity_of_an_incident_is_that_of_its_worst_rule_still_breached() 
 def test_a_dead_channel_says_what_did_not_arrive_and_where() -> None:
     scenario = Scenario()
     scenario.feed(
-        ChannelDead(channel="ops", key="incident_opened:1@ops", headline="trips is critical", reason="gone")
+        ChannelDead(
+            channel="ops",
+            key="incident_opened:1@ops",
+            message=some_message(headline="trips is critical"),
+            reason="gone",
+        )
     )
 
     message = scenario.message(MessageKind.CHANNEL_FAILED)

@@ -408,5 +408,5 @@ class Engine:
     def _channel_dead(self, row: Outgoing, reason: str) -> None:
         if row.message.kind is not MessageKind.CHANNEL_FAILED:
             self.reactor.deliver(
-                ChannelDead(channel=row.channel, key=row.key, headline=row.message.headline, reason=reason)
+                ChannelDead(channel=row.channel, key=row.key, message=row.message, reason=reason)
             )

@@ -11,9 +11,9 @@ import msgspec
 import pytest
 from structlog.testing import capture_logs
 
-from watchdog.channels.interface import Channel, Delivered, Delivery, Later, Refused, Unclear
+from watchdog.channels.interface import Channel, Chart, Delivered, Delivery, Later, Refused, Unclear
 from watchdog.core.errors import StoreError
-from watchdog.core.message import Message, MessageKind, Outgoing, OutgoingState
+from watchdog.core.message import Message, MessageKind, Outgoing, OutgoingState, Thread
 from watchdog.core.rule import Severity
 from watchdog.core.turn import Turn
 from watchdog.engine.dispatcher import GIVE_UP_AFTER, IN_HAND, Dispatcher
@@ -478,7 +478,9 @@ class Wild(FakeChannel):
         super().__init__()
         self.fault_raised = fault
 
-    async def send(self, message: Message, *, key: str) -> Delivery:
+    async def send(
+        self, message: Message, *, key: str, thread: Thread | None = None, chart: Chart | None = None
+    ) -> Delivery:
         await super().send(message, key=key)
         if self.fault_raised is None:
             await asyncio.Event().wait()

@@ -9,6 +9,7 @@ import pytest
 from msgspec.structs import replace
 from structlog.testing import capture_logs
 
+from tests.channels.messages import message
 from tests.engine.worlds import intent, service, traffic, world
 from watchdog.aio.clock import SteadyClock
 from watchdog.core.audit import AuditRecord, ChainHead, verify
@@ -188,7 +189,7 @@ async def test_when_the_store_fails_the_world_stays_and_no_effect_leaves() -> No
     for event in (
         asks(RequestKind.PAUSE),
         applied(),
-        ChannelDead(channel="other", key="k", headline="h", reason="gone"),
+        ChannelDead(channel="other", key="k", message=message(headline="h"), reason="gone"),
     ):
         await rig.reactor.turn(event)
     assert rig.reactor.world is before
@@ -436,9 +437,11 @@ async def test_ticks_are_counted_and_progress_is_told_though_the_store_fails() -
 
 async def test_news_of_a_broken_channel_is_only_a_message() -> None:
     rig = await Rig(replace(world(), routes=world().routes)).open()
-    await rig.reactor.turn(ChannelDead(channel="other", key="k", headline="h", reason="gone"))
+    await rig.reactor.turn(
+        ChannelDead(channel="other", key="k", message=message(headline="h"), reason="gone")
+    )
     assert [row.channel for row in rig.store.commits[0].outbox] == ["ops"]
-    await rig.reactor.turn(ChannelDead(channel="ops", key="k", headline="h", reason="gone"))
+    await rig.reactor.turn(ChannelDead(channel="ops", key="k", message=message(headline="h"), reason="gone"))
     assert len(rig.store.commits) == 1
 
 
@@ -446,7 +449,9 @@ async def test_news_of_a_broken_channel_are_told_when_the_store_works_again() ->
     """The dispatcher says it once; what was to be heard there would be heard nowhere."""
     rig = await Rig().open()
     rig.store.fail_next(DISK_FULL)
-    await rig.reactor.turn(ChannelDead(channel="other", key="k", headline="h", reason="gone"))
+    await rig.reactor.turn(
+        ChannelDead(channel="other", key="k", message=message(headline="h"), reason="gone")
+    )
     assert rig.store.commits == []
     await rig.reactor.turn(Ticked())
     assert [row.channel for turn in rig.store.commits for row in turn.outbox] == ["ops"]

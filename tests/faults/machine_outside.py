@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec.structs import replace
 
-from watchdog.channels.interface import Delivered, Delivery, Later, Refused, Unclear
+from watchdog.channels.interface import Chart, Delivered, Delivery, Later, Refused, Unclear
 from watchdog.core.errors import SwitchConflict, SwitchError, SwitchRejected, SwitchUnknown, SwitchUnreachable
-from watchdog.core.message import Message
+from watchdog.core.message import Message, Thread
 from watchdog.core.observation import Answer, Failed, FailReason
 from watchdog.core.traffic import Change, Tier, TrafficState, VariantState
 from watchdog.sources.interface import Question, SourceReport
@@ -440,7 +440,9 @@ class People:
         self.attempts: dict[str, set[bytes]] = {}
         self.heard: set[str] = set()
 
-    async def send(self, message: Message, *, key: str) -> Delivery:
+    async def send(
+        self, message: Message, *, key: str, thread: Thread | None = None, chart: Chart | None = None
+    ) -> Delivery:
         self.attempts.setdefault(key, set()).add(msgspec.json.encode(message))
         match self.mode:
             case "ok":
@@ -469,7 +471,9 @@ class Phone:
         self._people = people
         self._daemon = daemon
 
-    async def send(self, message: Message, *, key: str) -> Delivery:
+    async def send(
+        self, message: Message, *, key: str, thread: Thread | None = None, chart: Chart | None = None
+    ) -> Delivery:
         await self._daemon.point("send")
         answer = await self._people.send(message, key=key)
         await self._daemon.point("sent")

@@ -13,7 +13,8 @@ from tests.servers.process import ROOT
 from tests.servers.require import require
 from tests.systemd.unit import FOLDER, UNIT, VENV, with_paths
 from watchdog.app.notify import EXTENSION, LONGEST_PAUSE
-from watchdog.app.term import FINISH_WITHIN, FLUSH_WITHIN, STOP_WITHIN
+from watchdog.app.people import FLUSH_WITHIN
+from watchdog.app.term import FINISH_WITHIN, STOP_WITHIN
 from watchdog.config.schema import PAUSE_FILE, STORE_URL
 
 DROP_INS = sorted((FOLDER / "rollback-watchdog.service.d").glob("*.conf"))

@@ -227,7 +227,7 @@ class Asking:
             case RequestKind.ROLLBACK | RequestKind.APPROVE | RequestKind.REJECT:
                 rollback = await self._context.ask(reader.rollback(wanted))
                 return present_rollback(rollback) if rollback else None
-            case RequestKind.ACKNOWLEDGE | RequestKind.CLOSE:
+            case RequestKind.ACKNOWLEDGE | RequestKind.UNACKNOWLEDGE | RequestKind.CLOSE:
                 incident = await self._context.ask(reader.incident(wanted))
                 return present_incident(incident) if incident else None
             case RequestKind.SILENCE | RequestKind.EXPIRE:

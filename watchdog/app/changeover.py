@@ -21,6 +21,7 @@ from watchdog.aio.supervise import Supervisor
 from watchdog.api.auth import Guard
 from watchdog.app.build import places
 from watchdog.app.parts import Built, Key, Parts
+from watchdog.app.people import People
 from watchdog.config.loaded import Configuration
 from watchdog.core.edition import SWITCH
 from watchdog.core.errors import StoreError
@@ -29,7 +30,6 @@ from watchdog.core.restore import restore_service
 from watchdog.core.service import Intervals
 from watchdog.core.world import ServiceWorld, World
 from watchdog.engine.collector import Collector
-from watchdog.engine.dispatcher import Dispatcher
 from watchdog.engine.effects import Effects
 from watchdog.engine.pause import PauseFile
 from watchdog.engine.reactor import Reactor
@@ -71,7 +71,7 @@ class Engine:
     parts: Parts
     store: Store
     reactor: Reactor
-    dispatcher: Dispatcher
+    people: People
     collector: Collector
     effects: Effects
     traffic: Scheduler[str]
@@ -265,7 +265,7 @@ class Changeover:
         new = built.names("channel") - engine.parts.channels.keys()
         engine.parts.admit(built)
         for name in new:
-            engine.dispatcher.use(name, engine.parts.channels[name])
+            engine.people.use(name, engine.parts.channels[name])
         self._begun = built.names("source") - self._running.keys()
         for name in self._begun:
             self._run_source(name, f"source {name}")
@@ -274,7 +274,7 @@ class Changeover:
         engine = self._engine
         engine.parts.discard(built)
         for name in built.names("channel") - engine.parts.channels.keys():
-            engine.dispatcher.dismiss(name)
+            engine.people.dismiss(name)
         self._end_sources()
 
     def _exchange(self, change: Reconfigured, built: Built, before: World) -> None:
@@ -283,12 +283,13 @@ class Changeover:
         self._waiting = self._held(change, world)
         engine.parts.exchange(built, held=self._waiting)
         for name in built.names("channel"):
-            engine.dispatcher.use(name, engine.parts.channels[name])
+            engine.people.use(name, engine.parts.channels[name])
         for name in self.configuration.channels.keys() - built.configuration.channels.keys():
-            engine.dispatcher.dismiss(name)
+            engine.people.dismiss(name)
         for name in built.names("source") - self._begun:
             engine.supervisor.end(self._running.pop(name))
             self._run_source(name, f"source {name} #{world.edition}")
+        engine.people.follow(built.configuration)
         self._end_sources()
         self._watch_switches()
         engine.pause.move(built.configuration.pause_file)

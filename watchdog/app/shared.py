@@ -1,4 +1,6 @@
-"""What providers share: the way into the cluster, and what it tells. Opens nothing before one of them uses it.
+"""What providers share: the way into the cluster and what it tells, and the words for people.
+
+Opens nothing before one of them uses it.
 
 A provider says what it wants in its class attribute `WANTS`, and is given that by name when it is built. This module
 must never close while a provider is in use.
@@ -10,6 +12,7 @@ import random
 from typing import Any
 
 from watchdog.aio.clock import Clock
+from watchdog.channels.rendering import Rendering
 from watchdog.cluster.client import Cluster
 from watchdog.cluster.feeds import Feeds
 from watchdog.cluster.settings import ClusterSettings
@@ -23,6 +26,7 @@ class Shared:
     ) -> None:
         self.cluster = Cluster(settings, clock=clock)
         self.feeds = Feeds(self.cluster, clock=clock, rng=random.Random(seed))
+        self.rendering = Rendering()
 
     def wanted(self, provider: Any) -> dict[str, Any]:
         """What a provider's class wants, as keyword arguments."""

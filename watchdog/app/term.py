@@ -7,7 +7,6 @@ whoever leads next. A term is never begun twice. This module must never decide a
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from datetime import datetime, timedelta
@@ -22,28 +21,26 @@ from watchdog.api.auth import Guard
 from watchdog.app.build import references
 from watchdog.app.changeover import Changeover, Engine, look_interval
 from watchdog.app.parts import Parts
+from watchdog.app.people import People
 from watchdog.app.restoring import left_behind, restored
 from watchdog.config.loaded import Configuration
 from watchdog.core.audit import AuditDraft
 from watchdog.core.checks import Poll
 from watchdog.core.errors import StoreAhead, StoreError, StoreLocked, WatchdogError
-from watchdog.core.events import Asked, ChannelDead, Event
+from watchdog.core.events import Asked, Event
 from watchdog.core.facts import facts_before_write
 from watchdog.core.guards import GuardFacts
-from watchdog.core.message import MessageKind, Outgoing
 from watchdog.core.reconfigure import Change, busy
 from watchdog.core.relocating import started as under_other_switches
 from watchdog.core.request import Request
 from watchdog.core.rollback import Rollback
 from watchdog.core.shifting import caught_up
 from watchdog.core.step import Stepped
-from watchdog.core.telling import store_failed
 from watchdog.core.traffic import TrafficState
 from watchdog.core.view import View
 from watchdog.core.world import World
 from watchdog.engine.announcing import Announcing
 from watchdog.engine.collector import Collector
-from watchdog.engine.dispatcher import Dispatcher
 from watchdog.engine.effects import Effects
 from watchdog.engine.executor import Executor
 from watchdog.engine.pause import PauseFile
@@ -61,8 +58,8 @@ from watchdog.telemetry.metrics import Metrics
 _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 T = TypeVar("T")
 
-#: A clean stop waits so long for a switch under way, and for messages that are due.
-FINISH_WITHIN, FLUSH_WITHIN, STOP_WITHIN = timedelta(seconds=10), timedelta(seconds=5), timedelta(seconds=10)
+#: A clean stop waits so long for a switch under way, and for what runs beside it.
+FINISH_WITHIN, STOP_WITHIN = timedelta(seconds=10), timedelta(seconds=10)
 _ADVICE = "see what is wrong with the store"
 #: So long a lost term may take to fall silent: what waits for a store that does not answer ends by that one's timeouts.
 DROP_WITHIN = timedelta(seconds=60)
@@ -99,14 +96,14 @@ class Term:
         self._beginning = False
         self._early: dict[str, Request] = {}
         self.parts = Parts(configuration, clock=clock)
-        self._dispatcher = Dispatcher(
-            self._store,
-            self.parts.channels,
+        self._people = People(
+            configuration,
+            self,
+            store=store,
+            leadership=leadership,
+            metrics=metrics,
             clock=clock,
-            rng=random.Random(seed),
-            on_dead=self._channel_dead,
-            on_outcome=self._metrics.count_notification,
-            may_send=lambda: self._leadership.is_leader,
+            seed=seed,
         )
         self._announcing = Announcing(switches=self.parts.switches, clock=clock)
         self._checks = Scheduler("poll", self._poll, clock=clock, seed=seed)
@@ -205,7 +202,7 @@ class Term:
 
     async def tell_store_failed(self, error: StoreError) -> None:
         """Tell people past the store that it cannot be used."""
-        await self._dispatcher.emergency(store_failed(str(error), error.advice, now=self._clock.now()))
+        await self._people.tell_store_failed(error)
 
     async def wait(self) -> None:
         """Until a part ends that the engine cannot do without (`TaskEnded`)."""
@@ -228,7 +225,7 @@ class Term:
         await self._supervisor.stop(STOP_WITHIN)
         if self._reactor is not None and self._changeover is not None:
             await self._reactor.drain()
-            await self._dispatcher.flush(FLUSH_WITHIN)
+            await self._people.flush()
 
     async def drop(self) -> None:
         """The lead is lost: everything ends where it is. Raises `TaskEnded` when a part does not: it could go on later.
@@ -288,7 +285,7 @@ class Term:
             executor=self._executor,
             checks=self._checks,
             traffic=self._traffic,
-            dispatcher=self._dispatcher,
+            dispatcher=self._people.dispatcher,
             metrics=self._metrics,
             clock=self._clock,
             look_interval=look_interval(self._configuration.intervals),
@@ -324,7 +321,7 @@ class Term:
             parts=self.parts,
             store=self._store,
             reactor=reactor,
-            dispatcher=self._dispatcher,
+            people=self._people,
             collector=collector,
             effects=effects,
             traffic=self._traffic,
@@ -348,7 +345,7 @@ class Term:
             clock=self._clock,
         )
         start = self._supervisor.start
-        start("dispatcher", self._dispatcher.run, critical=True)
+        self._people.start(self._supervisor, reactor)
         start("reactor", reactor.run, critical=True)
         start("ticker", ticker.run, critical=True)
         self._changeover = Changeover(self._engine, self._configuration, began=self._began)
@@ -380,13 +377,6 @@ class Term:
             raise RuntimeError("an intent before the reactor")
         world = replace(self._reactor.world, leader=self._leadership.is_leader)
         return facts_before_write(world, rollback, state, now=self._clock.now(), paused_by_file=paused)
-
-    def _channel_dead(self, row: Outgoing, reason: str) -> None:
-        """A message was given up: tell the other channels, but never about such news itself."""
-        if row.message.kind is not MessageKind.CHANNEL_FAILED:
-            self.deliver(
-                ChannelDead(channel=row.channel, key=row.key, headline=row.message.headline, reason=reason)
-            )
 
 
 def is_deposed(fault: BaseException | None) -> bool:

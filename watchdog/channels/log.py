@@ -9,8 +9,8 @@ from __future__ import annotations
 import structlog
 
 from watchdog.aio.clock import Clock
-from watchdog.channels.interface import Delivered, Delivery
-from watchdog.core.message import Message
+from watchdog.channels.interface import Chart, Delivered, Delivery
+from watchdog.core.message import Message, Thread
 from watchdog.core.rule import Severity
 from watchdog.settings.model import ProviderSettings
 from watchdog.telemetry.redact import one_line
@@ -33,7 +33,9 @@ class LogChannel:
     def __init__(self, settings: ProviderSettings, *, name: str, clock: Clock | None = None) -> None:
         self._name = name
 
-    async def send(self, message: Message, *, key: str) -> Delivery:
+    async def send(
+        self, message: Message, *, key: str, thread: Thread | None = None, chart: Chart | None = None
+    ) -> Delivery:
         """Always `Delivered`: what becomes of the line is the business of whoever collects the log."""
         words = {
             "key": key,

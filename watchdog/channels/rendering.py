@@ -6,8 +6,60 @@ its own, and never let text from outside break out of its line.
 
 from __future__ import annotations
 
-from watchdog.core.message import Message
+from html import escape
+
+import msgspec
+
+from watchdog.core.message import Message, MessageKind
+from watchdog.core.rule import Severity
 from watchdog.telemetry.redact import one_line
+
+#: What a severity looks like, wherever there are colours.
+COLOURS = {
+    Severity.CRITICAL: "#b3261e",
+    Severity.HIGH: "#c75b12",
+    Severity.MEDIUM: "#b58900",
+    Severity.LOW: "#4a6785",
+}
+#: What is over, or went well.
+GOOD = "#2e7d32"
+
+
+class Rendered(msgspec.Struct, frozen=True, kw_only=True):
+    """One message in every length. All of it is text from outside, too: whoever has a markup escapes it again.
+
+    `headline` is one line. `text` is all of it, plain. `short` is what fits into one or two text messages. `html` is a
+    whole document of a mail, escaped already, that shows the picture `cid:chart` where there is a chart. `colour` is
+    `#rrggbb`. `custom`: `text` comes from a template of the user's, so structured channels show it instead of facts.
+    """
+
+    headline: str
+    text: str
+    short: str
+    html: str
+    colour: str
+    custom: bool = False
+
+
+class Rendering:
+    """Messages in words, by one set of templates for all channels."""
+
+    def of(self, message: Message, *, chart: bool = False) -> Rendered:
+        """A message in words; `chart`: a picture goes with it. Never raises: what fails is told plainly."""
+        headline = one_line(message.headline)
+        return Rendered(
+            headline=headline,
+            text=as_text(message),
+            short=headline,
+            html=f"<!doctype html><pre>{escape(as_text(message))}</pre>",
+            colour=colour_of(message),
+        )
+
+
+def colour_of(message: Message) -> str:
+    """The colour of a message: green where it says that something is over or went well."""
+    good = message.ends or message.kind in (MessageKind.ROLLBACK_COMPLETED, MessageKind.DEPLOYMENT_STABLE)
+    return GOOD if good else COLOURS[message.severity]
 
 
 def as_text(message: Message) -> str:

@@ -47,10 +47,10 @@ from yarl import URL
 
 from watchdog import __version__
 from watchdog.aio.clock import Clock
-from watchdog.channels.interface import Delivered, Delivery, Later, Refused, Unclear
+from watchdog.channels.interface import Chart, Delivered, Delivery, Later, Refused, Unclear
 from watchdog.channels.rendering import as_text
 from watchdog.core.errors import ConfigError
-from watchdog.core.message import Message
+from watchdog.core.message import Message, Thread
 from watchdog.core.units import format_duration
 from watchdog.settings.model import HttpSettings, Secret
 from watchdog.telemetry.redact import Mask, one_line, redact, register_secret
@@ -169,7 +169,9 @@ class WebhookChannel:
         self._closed = False
         self._mask = _mask(settings, self._url)
 
-    async def send(self, message: Message, *, key: str) -> Delivery:
+    async def send(
+        self, message: Message, *, key: str, thread: Thread | None = None, chart: Chart | None = None
+    ) -> Delivery:
         if self._closed:
             return Later(reason="the channel is being closed")
         exchange = _Exchange()

@@ -217,7 +217,7 @@ def _contexts(path: Path) -> frozenset[str]:
 def _missing_extra(found: Any) -> str | None:
     """The extra that a provider's class needs and that is not installed."""
     needed = [(name, found.EXTRA) for name in getattr(found, "MODULES", ())]
-    needed += [_WANTS[name] for name in getattr(found, "WANTS", ())]
+    needed += [_WANTS[name] for name in getattr(found, "WANTS", ()) if name in _WANTS]
     return next((extra for module, extra in needed if find_spec(module) is None), None)
 
 

@@ -18,7 +18,13 @@ from watchdog.core.turn import Pause
 from watchdog.core.vouching import mark_good, taint, untaint
 
 _ABOUT_INCIDENTS = frozenset(
-    {RequestKind.ACKNOWLEDGE, RequestKind.APPROVE, RequestKind.REJECT, RequestKind.CLOSE}
+    {
+        RequestKind.ACKNOWLEDGE,
+        RequestKind.UNACKNOWLEDGE,
+        RequestKind.APPROVE,
+        RequestKind.REJECT,
+        RequestKind.CLOSE,
+    }
 )
 _ABOUT_SILENCES = frozenset({RequestKind.SILENCE, RequestKind.EXPIRE})
 _VOUCHING = {RequestKind.TAINT: taint, RequestKind.UNTAINT: untaint, RequestKind.MARK_GOOD: mark_good}
@@ -43,7 +49,7 @@ def answer(draft: Draft, request: Request) -> Reply | None:
             return requested(draft, request)
         case RequestKind.PAUSE | RequestKind.RESUME:
             return _pause(draft, request, paused=request.kind is RequestKind.PAUSE)
-        case RequestKind.ACKNOWLEDGE | RequestKind.CLOSE:
+        case RequestKind.ACKNOWLEDGE | RequestKind.UNACKNOWLEDGE | RequestKind.CLOSE:
             return _take(draft, request)
         case RequestKind.APPROVE | RequestKind.REJECT:
             return _settle(draft, request)

@@ -9,6 +9,7 @@ import msgspec
 
 from watchdog.core.check import CheckId
 from watchdog.core.guards import GuardFacts
+from watchdog.core.message import Message
 from watchdog.core.observation import Observation
 from watchdog.core.request import Request
 from watchdog.core.rollback import Veto
@@ -115,8 +116,18 @@ class ChannelDead(msgspec.Struct, frozen=True, kw_only=True):
 
     channel: str
     key: str
-    headline: str
+    message: Message
     reason: str
+
+
+class ChannelLate(msgspec.Struct, frozen=True, kw_only=True):
+    """A channel has taken nothing since `since`; a message that needs somebody waits there, and is tried on."""
+
+    channel: str
+    key: str
+    message: Message
+    reason: str
+    since: datetime
 
 
 Event = (
@@ -129,6 +140,7 @@ Event = (
     | Outcome
     | Resumed
     | ChannelDead
+    | ChannelLate
     | References
 )
 

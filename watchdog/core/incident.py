@@ -10,6 +10,7 @@ from enum import StrEnum
 
 import msgspec
 
+from watchdog.core.ladder import Climb
 from watchdog.core.machine import Machine, never
 from watchdog.core.rule import Level, Rule, Severity
 
@@ -40,6 +41,7 @@ class IncidentEvent(StrEnum):
 
     WORSENED = "worsened"
     ACKNOWLEDGED = "acknowledged"
+    UNACKNOWLEDGED = "unacknowledged"
     CLEARED = "cleared"
     CLOSED_BY_PERSON = "closed_by_person"
 
@@ -55,12 +57,16 @@ INCIDENT = Machine(
         (_S.OPEN, _E.CLOSED_BY_PERSON): _S.CLOSED,
         (_S.ACKNOWLEDGED, _E.WORSENED): _S.ACKNOWLEDGED,
         (_S.ACKNOWLEDGED, _E.ACKNOWLEDGED): _S.ACKNOWLEDGED,
+        (_S.OPEN, _E.UNACKNOWLEDGED): _S.OPEN,
+        (_S.ACKNOWLEDGED, _E.UNACKNOWLEDGED): _S.OPEN,
         (_S.ACKNOWLEDGED, _E.CLEARED): _S.CLOSED,
         (_S.ACKNOWLEDGED, _E.CLOSED_BY_PERSON): _S.CLOSED,
         (_S.CLOSED, _E.CLOSED_BY_PERSON): _S.CLOSED,
     },
     faults=never(
-        [_S.CLOSED], [_E.WORSENED, _E.ACKNOWLEDGED, _E.CLEARED], "a closed incident has left the world"
+        [_S.CLOSED],
+        [_E.WORSENED, _E.ACKNOWLEDGED, _E.UNACKNOWLEDGED, _E.CLEARED],
+        "a closed incident has left the world",
     ),
 )
 
@@ -95,6 +101,7 @@ class Incident(msgspec.Struct, frozen=True, kw_only=True):
     `silenced_messages` how many were held back in all; `told` is false until anybody heard of it,
     `heard_by` are the channels that did. `folded` is the storm with which people heard of it. Of a storm, `stopped`
     is whether they heard that no automatic rollback is made, `untold` whether anything joined that they did not hear.
+    `climb` is where it stands on the ladder of who is told next, from when people first heard of it.
     """
 
     id: str
@@ -122,6 +129,7 @@ class Incident(msgspec.Struct, frozen=True, kw_only=True):
     folded: str = ""
     stopped: bool = False
     untold: bool = False
+    climb: Climb | None = None
 
     @property
     def of_service(self) -> bool:

@@ -10,7 +10,8 @@ from enum import StrEnum
 
 import msgspec
 
-from watchdog.core.rule import Severity
+from watchdog.core.check import CheckId
+from watchdog.core.rule import Direction, Level, Severity, Unit
 
 
 class MessageKind(StrEnum):
@@ -36,6 +37,40 @@ class MessageKind(StrEnum):
     CONFIG_BROKEN = "config_broken"
     CONFIG_REPAIRED = "config_repaired"
     CONFIG_NEEDS_RESTART = "config_needs_restart"
+    ESCALATED = "escalated"  #: nobody acknowledged: the next step of the ladder
+    INCIDENT_REPEATED = "incident_repeated"  #: nobody acknowledged, the ladder is over: told again
+    INCIDENT_UNACKNOWLEDGED = "incident_unacknowledged"  #: an acknowledgement expired or was taken back
+    ACKNOWLEDGEMENT_REMINDER = "acknowledgement_reminder"  #: somebody has it, and it is still not over
+    CHANNEL_LATE = "channel_late"  #: a channel takes nothing for a while: others take over, it is tried on
+    WEEKLY_REPORT = "weekly_report"
+    DEPLOYMENT_WATCHED = "deployment_watched"
+    DEPLOYMENT_STABLE = "deployment_stable"
+    GROUPED = "grouped"  #: several messages of one group as one
+    TEST = "test"  #: `watchdog doctor --send-test`
+
+
+#: Good to know, and never a reason to be woken: they go where a route says `notices`, and nowhere else.
+NOTICES = frozenset({MessageKind.DEPLOYMENT_WATCHED, MessageKind.DEPLOYMENT_STABLE})
+#: What ends what an earlier message with the same `conversation` began.
+ENDS = frozenset({MessageKind.INCIDENT_CLOSED, MessageKind.REACHABLE_AGAIN, MessageKind.CONFIG_REPAIRED})
+
+
+class Evidence(msgspec.Struct, frozen=True, kw_only=True):
+    """The numbers behind a message: those of its worst check, in the rule's unit, and what a chart of it shows.
+
+    `limit` is the threshold that decided; the three thresholds are `None` where the rule has none.
+    """
+
+    check: CheckId
+    unit: Unit
+    direction: Direction
+    level: Level
+    since: datetime
+    value: float | None = None
+    limit: float | None = None
+    warning: float | None = None
+    critical: float | None = None
+    rollback: float | None = None
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,6 +79,9 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     `headline` says service, what is wrong, what was done. `facts` are label/value lines in order. `next_step` is the
     one thing to do next; `needs_human` whether anybody must do it. `audit_head` ties the message to the audit chain.
     `also_to` are channels that get it whatever the routes say: they heard of what is over or taken now.
+    `only_to`, where it is not empty, are the only channels that get it: those of one step of a ladder.
+    `about` ties messages together that are about no incident (`conversation`). `undo` is the command that takes back
+    what was done, `explain` the one that shows why; `dashboard` an address to look at.
     """
 
     key: str
@@ -63,6 +101,22 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     runbook: str | None = None
     audit_head: str = ""
     also_to: tuple[str, ...] = ()
+    only_to: tuple[str, ...] = ()
+    about: str = ""
+    evidence: Evidence | None = None
+    undo: str = ""
+    explain: str = ""
+    dashboard: str | None = None
+
+    @property
+    def conversation(self) -> str:
+        """What ties messages together: a thread, a mail's references, a key for which a provider keeps one incident."""
+        return self.incident or self.about or self.key
+
+    @property
+    def ends(self) -> bool:
+        """Whether it says that what its conversation is about is over."""
+        return self.kind in ENDS
 
 
 class OutgoingState(StrEnum):
@@ -73,8 +127,19 @@ class OutgoingState(StrEnum):
     DEAD = "dead"
 
 
+class Thread(msgspec.Struct, frozen=True, kw_only=True):
+    """How a conversation began on one channel: the provider's `reference` for its first message, and that message."""
+
+    reference: str
+    message: Message
+
+
 class Outgoing(msgspec.Struct, frozen=True, kw_only=True):
-    """One message on its way to one channel; `key` is the message's key plus the channel's name."""
+    """One message on its way to one channel; `key` is the message's key plus the channel's name.
+
+    Rows with the same `group` and channel that are due together leave as one message. `reference` is what the provider
+    called it when it took it. `thread` is filled in by `Store.due` and never stored.
+    """
 
     key: str
     channel: str
@@ -84,3 +149,6 @@ class Outgoing(msgspec.Struct, frozen=True, kw_only=True):
     due_at: datetime
     last_error: str = ""
     sent_at: datetime | None = None
+    group: str = ""
+    reference: str = ""
+    thread: Thread | None = None

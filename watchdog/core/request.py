@@ -20,6 +20,7 @@ class RequestKind(StrEnum):
     PAUSE = "pause"
     RESUME = "resume"
     ACKNOWLEDGE = "acknowledge"
+    UNACKNOWLEDGE = "unacknowledge"
     APPROVE = "approve"
     REJECT = "reject"
     CLOSE = "close"

@@ -37,6 +37,7 @@ from watchdog.core.edition import outdated, renewed
 from watchdog.core.events import (
     Asked,
     ChannelDead,
+    ChannelLate,
     Event,
     Observed,
     Outcome,
@@ -144,9 +145,11 @@ def _taken(world: World, event: Event, now: datetime) -> Stepped:
             return _on_request(world, request, now)
         case ChannelDead():
             message = telling.channel_dead(
-                event.channel, event.headline, event.reason, key=event.key, now=now
+                event.channel, event.message.headline, event.reason, key=event.key, now=now
             )
             return Stepped(world=world, messages=(message,))
+        case ChannelLate():
+            return Stepped(world=world)
         case Stood(since=since):
             return Stepped(world=stood_still(world, since))
         case Ticked():  # taken by `step`, which has more to do then

@@ -12,9 +12,9 @@ from datetime import timedelta
 
 import msgspec
 
-from watchdog.channels.interface import Delivered, Delivery, Unclear
+from watchdog.channels.interface import Chart, Delivered, Delivery, Unclear
 from watchdog.channels.rendering import as_text
-from watchdog.core.message import Message
+from watchdog.core.message import Message, Thread
 
 
 class Attempt(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,7 +66,9 @@ class FakeChannel:
         """All attempts as people would read them."""
         return [as_text(attempt.message) for attempt in self.attempts]
 
-    async def send(self, message: Message, *, key: str) -> Delivery:
+    async def send(
+        self, message: Message, *, key: str, thread: Thread | None = None, chart: Chart | None = None
+    ) -> Delivery:
         self.attempts.append(Attempt(message=message, key=key, at=asyncio.get_running_loop().time()))
         try:
             async with asyncio.timeout(self._timeout.total_seconds()):

@@ -1,0 +1,97 @@
+"""What tells people and hears them, for one term: the dispatcher, and what stands beside it.
+
+Everything here may fail or hang without a switch waiting for it. This module must never decide who is told what.
+"""
+
+from __future__ import annotations
+
+import random
+from datetime import timedelta
+from typing import Protocol
+
+from watchdog.aio.clock import SteadyClock
+from watchdog.aio.supervise import Supervisor
+from watchdog.app.parts import Parts
+from watchdog.channels.interface import Channel
+from watchdog.config.loaded import Configuration
+from watchdog.core.errors import StoreError
+from watchdog.core.events import ChannelDead, Event
+from watchdog.core.message import MessageKind, Outgoing
+from watchdog.core.telling import store_failed
+from watchdog.engine.dispatcher import Dispatcher
+from watchdog.engine.reactor import Reactor
+from watchdog.leader.interface import Leadership
+from watchdog.store.interface import Store
+from watchdog.telemetry.metrics import Metrics
+
+#: A clean stop waits so long for messages that are due.
+FLUSH_WITHIN = timedelta(seconds=5)
+
+
+class Surroundings(Protocol):
+    """What a term gives to those who tell people."""
+
+    parts: Parts
+
+    def deliver(self, event: Event) -> None:
+        """Into the reactor's inbox."""
+        ...
+
+
+class People:
+    """Built with a term, started once its reactor is there. `follow` after every change of the configuration."""
+
+    def __init__(
+        self,
+        configuration: Configuration,
+        term: Surroundings,
+        *,
+        store: Store,
+        leadership: Leadership,
+        metrics: Metrics,
+        clock: SteadyClock,
+        seed: int,
+    ) -> None:
+        self._configuration = configuration
+        self._term = term
+        self._clock = clock
+        self.dispatcher = Dispatcher(
+            store,
+            term.parts.channels,
+            clock=clock,
+            rng=random.Random(seed),
+            on_dead=self._channel_dead,
+            on_outcome=metrics.count_notification,
+            may_send=lambda: leadership.is_leader,
+        )
+
+    def start(self, supervisor: Supervisor, reactor: Reactor) -> None:
+        """Start the tasks. The dispatcher is the one without which there is no daemon."""
+        supervisor.start("dispatcher", self.dispatcher.run, critical=True)
+
+    def use(self, name: str, channel: Channel) -> None:
+        """A channel is new, or another than before."""
+        self.dispatcher.use(name, channel)
+
+    def dismiss(self, name: str) -> None:
+        """A channel is gone."""
+        self.dispatcher.dismiss(name)
+
+    def follow(self, configuration: Configuration) -> None:
+        """The configuration was changed, its channels are in use already."""
+        self._configuration = configuration
+
+    async def tell_store_failed(self, error: StoreError) -> None:
+        """Tell people past the store that it cannot be used."""
+        await self.dispatcher.emergency(store_failed(str(error), error.advice, now=self._clock.now()))
+
+    async def flush(self) -> None:
+        """Send what is due, for a clean stop, after the tasks have ended."""
+        await self.dispatcher.flush(FLUSH_WITHIN)
+
+    def _channel_dead(self, row: Outgoing, reason: str) -> None:
+        """A message was given up: tell the other channels, but never about such news itself."""
+        if row.message.kind is not MessageKind.CHANNEL_FAILED:
+            self._term.deliver(
+                ChannelDead(channel=row.channel, key=row.key, message=row.message, reason=reason)
+            )
