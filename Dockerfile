@@ -2,7 +2,7 @@
 # and no sources. Nothing in it is written while it runs but /var/lib/watchdog.
 FROM python:3.11-slim AS build
 WORKDIR /src
-# The tools, and what the daemon needs at run time (with the extras for clusters and PostgreSQL): exactly what requirements.lock pins, by hash.
+# The tools, and what the daemon needs at run time (with the extras for charts, clusters and PostgreSQL): exactly what requirements.lock pins, by hash.
 COPY pyproject.toml requirements.lock .ci/locked ./
 RUN python3 -m venv /tools \
     && python3 -m venv --without-pip /opt/rollback-watchdog/venv \

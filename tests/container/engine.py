@@ -93,7 +93,7 @@ class Engine:
         wanted = [
             *project["build-system"]["requires"],
             *project["project"]["dependencies"],
-            *(one for name in ("kubernetes", "postgres") for one in extras[name]),
+            *(one for name in ("charts", "kubernetes", "postgres") for one in extras[name]),
         ]
         pins = self.folder / "pins"
         locked = (ROOT / "requirements.lock").read_text()
