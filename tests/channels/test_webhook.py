@@ -32,7 +32,7 @@ from tests.eventually import Eventually
 from watchdog import __version__
 from watchdog.aio.clock import SystemClock
 from watchdog.channels.interface import Delivered, Later, Refused, Unclear
-from watchdog.channels.webhook import WebhookChannel, encode, retry_after, sign, verify
+from watchdog.channels.webhook import WebhookChannel, encode, sign, verify
 from watchdog.core.errors import ConfigError
 
 NOW = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
@@ -177,39 +177,6 @@ async def test_a_redirect_is_not_followed_and_not_repeated_in_the_reason(
     assert "redirects are not followed" in delivery.reason
     assert "token" not in delivery.reason
     assert len(receiver.received) == 1
-
-
-@pytest.mark.parametrize(
-    ("written", "after"),
-    [
-        ("7", timedelta(seconds=7)),
-        ("0", timedelta()),
-        (" 120 ", timedelta(minutes=2)),
-        ("86400", timedelta(hours=1)),
-        ("9" * 5000, timedelta(hours=1)),
-        ("Thu, 01 Jan 2026 12:00:30 GMT", timedelta(seconds=30)),
-        ("Thu, 01 Jan 2026 11:00:00 GMT", timedelta()),
-        ("Fri, 02 Jan 2026 12:00:00 GMT", timedelta(hours=1)),
-        ("Thursday, 01-Jan-26 12:00:30 GMT", timedelta(seconds=30)),
-        ("Thu Jan  1 12:00:30 2026", timedelta(seconds=30)),
-        ("-5", None),
-        ("1.5", None),
-        ("٣", None),
-        ("soon", None),
-        ("", None),
-        ("Thu, 99 Jan 2026 99:00:30 GMT", None),
-        ("Thu, 01 Jan 99999 12:00:30 GMT", None),
-    ],
-    ids=lambda value: str(value)[:34],
-)
-def test_retry_after_is_understood_and_bounded(written: str, after: timedelta | None) -> None:
-    assert retry_after(written, now=NOW) == after
-
-
-@given(st.text(max_size=60))
-def test_no_retry_after_raises_or_leaves_its_bounds(written: str) -> None:
-    after = retry_after(written, now=NOW)
-    assert after is None or timedelta() <= after <= timedelta(hours=1)
 
 
 @pytest.mark.parametrize("status", [429, 503])
