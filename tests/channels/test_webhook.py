@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import random
 import socket
 import subprocess
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 from pydantic import SecretStr, ValidationError
 from structlog.testing import capture_logs
 
-from tests.channels.messages import AWKWARD, USUAL
+from tests.channels.messages import AWKWARD, USUAL, message
 from tests.channels.receiver import (
     SECRET,
     Handler,
@@ -31,9 +32,12 @@ from tests.channels.receiver import (
 from tests.eventually import Eventually
 from watchdog import __version__
 from watchdog.aio.clock import SystemClock
-from watchdog.channels.interface import Delivered, Later, Refused, Unclear
+from watchdog.channels.interface import Chart, Delivered, Later, Refused, Unclear
 from watchdog.channels.webhook import WebhookChannel, encode, sign, verify
+from watchdog.core.check import CheckId
 from watchdog.core.errors import ConfigError
+from watchdog.core.message import Evidence
+from watchdog.core.rule import Direction, Level, Unit
 
 NOW = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
 
@@ -106,7 +110,52 @@ async def test_the_body_is_the_documented_contract(receiver: Receiver, connect: 
         "needs_human": False,
         "runbook": USUAL.runbook,
         "audit_head": USUAL.audit_head,
+        "conversation": "i-1",
+        "evidence": None,
+        "undo": "",
+        "explain": "",
+        "dashboard": None,
     }
+
+
+async def test_numbers_commands_and_the_dashboard_are_in_the_body(
+    receiver: Receiver, connect: Connect
+) -> None:
+    evidence = Evidence(
+        check=CheckId(service="trips", rule="error-rate", version="v1.4.2"),
+        unit=Unit.RATIO,
+        direction=Direction.ABOVE,
+        level=Level.ROLLBACK,
+        since=NOW,
+        value=0.21,
+        limit=math.nan,
+        rollback=0.015,
+    )
+    telling = message(
+        incident=None,
+        about="storm",
+        evidence=evidence,
+        undo="watchdog rollback trips --to v1.4.2",
+        explain="watchdog explain r-1",
+        dashboard="https://dash.example.com/trips",
+    )
+    assert await connect().send(telling, key="k", chart=Chart(png=b"png", alt="a line")) == Delivered()
+    body = json.loads(receiver.received[0].body)
+    assert body["evidence"] == {
+        "check": "trips/error-rate@v1.4.2",
+        "unit": "ratio",
+        "direction": "above",
+        "level": "rollback",
+        "since": "2026-01-01T12:00:00Z",
+        "value": 0.21,
+        "limit": None,
+        "warning": None,
+        "critical": None,
+        "rollback": 0.015,
+    }
+    assert (body["conversation"], body["dashboard"]) == ("storm", "https://dash.example.com/trips")
+    assert (body["undo"], body["explain"]) == ("watchdog rollback trips --to v1.4.2", "watchdog explain r-1")
+    assert b"png" not in receiver.received[0].body
 
 
 async def test_the_headers_let_a_receiver_trust_and_deduplicate(receiver: Receiver, connect: Connect) -> None:
@@ -358,12 +407,12 @@ async def test_a_closed_channel_says_so_and_closing_twice_is_fine(
 
 @pytest.mark.parametrize("name", AWKWARD)
 async def test_awkward_text_arrives_whole(receiver: Receiver, connect: Connect, name: str) -> None:
-    message = AWKWARD[name]
-    assert await connect().send(message, key=message.key) == Delivered()
+    awkward = AWKWARD[name]
+    assert await connect().send(awkward, key=awkward.key) == Delivered()
     body = json.loads(receiver.received[0].body)
-    wanted = message.headline.encode(errors="replace").decode()
+    wanted = awkward.headline.encode(errors="replace").decode()
     assert body["headline"] == wanted
-    assert len(body["facts"]) == len(message.facts)
+    assert len(body["facts"]) == len(awkward.facts)
 
 
 @given(st.text(st.characters(), max_size=40), st.text(st.characters(), max_size=40))

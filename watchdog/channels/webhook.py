@@ -17,6 +17,11 @@ within `version` 1. Receivers ignore what they do not know:
     needs_human      whether somebody must do it
     runbook          an address, or null
     audit_head       hash of the newest audit record, hex
+    conversation     the same for all messages about one thing: an incident's id, where there is one
+    evidence         the numbers behind it, or null: check, unit, direction, level, since, value, limit, warning,
+                     critical, rollback; numbers in the unit, null where there is none
+    undo, explain    the commands that take back what was done and that show why; ""
+    dashboard        an address, or null
     text             all of it as plain text, for receivers that only show text (Mattermost and the like)
 
 Headers: `Idempotency-Key`, the body's `key` (`sha256:HEX` of it unless it is ASCII and at most 255
@@ -45,7 +50,7 @@ from watchdog.aio.clock import Clock
 from watchdog.channels.interface import Chart, Delivery
 from watchdog.channels.posting import Posting, Reply, mask_of, reveal, trust, usable
 from watchdog.channels.rendering import as_text
-from watchdog.core.message import Message, Thread
+from watchdog.core.message import Evidence, Message, Thread
 from watchdog.settings.model import HttpSettings, Secret
 from watchdog.telemetry.redact import one_line
 
@@ -192,12 +197,27 @@ def encode(message: Message, *, key: str) -> bytes:
         "needs_human": message.needs_human,
         "runbook": message.runbook,
         "audit_head": message.audit_head,
+        "conversation": message.conversation,
+        "evidence": _numbers(message.evidence),
+        "undo": message.undo,
+        "explain": message.explain,
+        "dashboard": message.dashboard,
         "text": as_text(message),
     }
     try:
         return msgspec.json.encode(body)
     except UnicodeEncodeError:
         return msgspec.json.encode(_encodable(body))
+
+
+def _numbers(evidence: Evidence | None) -> dict[str, Any] | None:
+    """The check by its name as everywhere outside; what is no number (NaN) becomes null when it is encoded."""
+    if evidence is None:
+        return None
+    return msgspec.structs.asdict(evidence) | {
+        "check": str(evidence.check),
+        "since": evidence.since.astimezone(UTC),
+    }
 
 
 def _bytes(text: str) -> bytes:
