@@ -169,12 +169,25 @@ class Count(msgspec.Struct, frozen=True, kw_only=True):
     movers: frozenset[str]
 
 
+class Gathered(msgspec.Struct, frozen=True, kw_only=True):
+    """When a group of news leaves, or left (`watchdog.core.gathering`), and by its route how long the next one waits."""
+
+    due_at: datetime
+    interval: timedelta
+    longest: timedelta
+
+    def counts(self, now: datetime) -> bool:
+        """Whether it is known when the next one may leave; not where the clock was set back since."""
+        return self.due_at - self.longest <= now < self.due_at + self.interval
+
+
 class World(msgspec.Struct, frozen=True, kw_only=True):
     """Everything. `paused_by_file` is the reason the pause file gives, or empty. `silences` are those in force.
 
     `storm` is what people hear of as one, because many turned bad at once. `count` holds for its own `services` only
     (`watchdog.core.census`).
     `breaker` says why the limits stop rollbacks now, `breaker_told` of which waiting services people have heard.
+    `gathered` says of each group of news when it leaves or left.
     `edition` counts the configurations that were taken while running; `config_fault` is why the newest one was not.
     """
 
@@ -197,6 +210,7 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
     places: dict[str, SourcePlace] = {}
     reach: Reach = Reach()
     count: Count | None = None
+    gathered: dict[str, Gathered] = {}
 
     def rollbacks(self) -> Iterator[Rollback]:
         """Every known rollback of every service."""
