@@ -68,7 +68,8 @@ class Climb(msgspec.Struct, frozen=True, kw_only=True):
     `began_at` the time from which `Step.after` counts. `next_at` is when something is due: the next step, a repeat, a
     reminder or the end of an acknowledgement; `None` when nothing is. `repeats` counts what was told again.
     `acknowledged_until` is the end of the acknowledgement in force, `None` where it has none. `delegated` while a
-    channel that owns the ladder has it. `digest_at` is when it was left to the report.
+    channel that owns the ladder has it. `digest_at` is when it was left to the report, `reported` the ISO week of the
+    last one that it was in.
     """
 
     policy: Policy
@@ -81,3 +82,4 @@ class Climb(msgspec.Struct, frozen=True, kw_only=True):
     acknowledged_until: datetime | None = None
     delegated: bool = False
     digest_at: datetime | None = None
+    reported: str = ""
