@@ -208,7 +208,11 @@ async def test_closing_is_idempotent_before_and_after_use(rig: Rig) -> None:
 def test_every_registered_kind_can_be_built_and_takes_a_timeout(kind: str) -> None:
     provider = load("channel", KINDS, kind)
     assert provider.__module__ == f"watchdog.channels.{kind}"
-    written = {"timeout": "3s"} | ({"url": "https://example.com/"} if kind == "webhook" else {})
+    needed: dict[str, dict[str, Any]] = {
+        "pagerduty": {"routing_key": SecretStr("a" * 32)},
+        "webhook": {"url": "https://example.com/"},
+    }
+    written = {"timeout": "3s"} | needed.get(kind, {})
     settings = provider.Settings.model_validate(written)
     assert settings.timeout == timedelta(seconds=3)
     built: Channel = provider(settings, name="any", clock=SystemClock())

@@ -4,5 +4,6 @@ from __future__ import annotations
 
 KINDS = {
     "log": "watchdog.channels.log:LogChannel",
+    "pagerduty": "watchdog.channels.pagerduty:PagerDutyChannel",
     "webhook": "watchdog.channels.webhook:WebhookChannel",
 }

@@ -17,7 +17,19 @@ from watchdog.telemetry.redact import one_line, redact_event
 
 #: Libraries that talk about every query or connection; below a warning they have nothing for an operator, and
 #: at debug some print parameters.
-_CHATTY = ("aiohttp", "aiosqlite", "alembic", "asyncio", "asyncpg", "matplotlib", "sqlalchemy", "urllib3")
+_CHATTY = (
+    "aiohttp",
+    "aiosqlite",
+    "alembic",
+    "asyncio",
+    "asyncpg",
+    "httpcore2",
+    "httpx2",
+    "matplotlib",
+    "pagerduty",
+    "sqlalchemy",
+    "urllib3",
+)
 
 
 class _Sink(logging.StreamHandler[TextIO]):
