@@ -13,12 +13,15 @@ from watchdog.aio.clock import SteadyClock
 from watchdog.aio.supervise import Supervisor
 from watchdog.app.parts import Parts
 from watchdog.channels.interface import Channel
+from watchdog.charts.artist import Artist
 from watchdog.config.loaded import Configuration
 from watchdog.core.errors import StoreError
 from watchdog.core.events import ChannelDead, Event
 from watchdog.core.message import MessageKind, Outgoing
 from watchdog.core.telling import store_failed
+from watchdog.engine.charting import Charting
 from watchdog.engine.dispatcher import Dispatcher
+from watchdog.engine.history import History
 from watchdog.engine.reactor import Reactor
 from watchdog.leader.interface import Leadership
 from watchdog.store.interface import Store
@@ -55,6 +58,18 @@ class People:
         self._configuration = configuration
         self._term = term
         self._clock = clock
+        self._supervisor: Supervisor | None = None
+        self._reactor: Reactor | None = None
+        self._draws = False
+        self._artist = Artist(clock=clock)
+        self._history = History(clock=clock)
+        self.charting = Charting(
+            self._artist,
+            history=self._history,
+            world=lambda: self._reactor.world if self._reactor is not None else None,
+            shows=lambda name: _shows_pictures(term.parts.channels.get(name)),
+            clock=clock,
+        )
         self.dispatcher = Dispatcher(
             store,
             term.parts.channels,
@@ -68,10 +83,13 @@ class People:
     def start(self, supervisor: Supervisor, reactor: Reactor) -> None:
         """Start the tasks. The dispatcher is the one without which there is no daemon."""
         supervisor.start("dispatcher", self.dispatcher.run, critical=True)
+        self._supervisor, self._reactor = supervisor, reactor
+        self._draw_for(*self._term.parts.channels.values())
 
     def use(self, name: str, channel: Channel) -> None:
         """A channel is new, or another than before."""
         self.dispatcher.use(name, channel)
+        self._draw_for(channel)
 
     def dismiss(self, name: str) -> None:
         """A channel is gone."""
@@ -85,6 +103,15 @@ class People:
         """Tell people past the store that it cannot be used."""
         await self.dispatcher.emergency(store_failed(str(error), error.advice, now=self._clock.now()))
 
+    def _draw_for(self, *channels: Channel) -> None:
+        """Charts from the first channel on that shows them: drawing takes a process and its memory."""
+        if self._supervisor is None or self._draws or not any(map(_shows_pictures, channels)):
+            return
+        self._draws, self.charting.on = True, self._artist.possible
+        self._supervisor.start("charts", self._artist.run, critical=False)
+        if self.charting.on:
+            self._supervisor.start("history", self._history.run, critical=False)
+
     async def flush(self) -> None:
         """Send what is due, for a clean stop, after the tasks have ended."""
         await self.dispatcher.flush(FLUSH_WITHIN)
@@ -95,3 +122,7 @@ class People:
             self._term.deliver(
                 ChannelDead(channel=row.channel, key=row.key, message=row.message, reason=reason)
             )
+
+
+def _shows_pictures(channel: Channel | None) -> bool:
+    return bool(getattr(type(channel), "PICTURES", False))

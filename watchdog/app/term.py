@@ -292,8 +292,10 @@ class Term:
             may_tell=lambda: self._leadership.is_leader,
             announce=self._announcing.committed,
             resume=resuming.submit,
+            remember=self._people.charting.committed,
         )
         self._closing.push_async_callback(effects.aclose)
+        self._closing.push_async_callback(self._people.charting.aclose)
         reactor = Reactor(
             store=self._store,
             world=world,

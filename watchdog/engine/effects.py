@@ -55,10 +55,14 @@ class Effects:
         may_tell: Callable[[], bool] = lambda: True,
         announce: Callable[[Turn], None] = lambda _: None,
         resume: Callable[[Request, str], None] = lambda _request, _mark: None,
+        remember: Callable[[World, Turn, Sequence[Event | Change]], None] = lambda _after, _turn, _events: (
+            None
+        ),
     ) -> None:
         """`may_tell`: whether a broken store is this process's news; to whoever lost the lead it is another's.
 
         `announce` hears of every turn; `resume` carries out what a person may let go on (`watchdog.core.resuming`).
+        `remember` hears of every turn last, for what people are shown of it.
         """
         self._executor = executor
         self._checks = checks
@@ -70,6 +74,7 @@ class Effects:
         self._may_tell = may_tell
         self._announce = announce
         self._resume = resume
+        self._remember = remember
         self._emergency = Crew("emergency")
         self._wanted: dict[str, dict[SharedPoll, timedelta]] = {}
         self._shared: Counter[tuple[SharedPoll, timedelta]] = Counter()
@@ -120,6 +125,7 @@ class Effects:
         self._announce(turn)
         for name in looks:
             self._traffic.now(name)
+        self._remember(after, turn, events)
 
     def _ask_now(self, world: World, name: str) -> None:
         """Ask every check of a service at once, and look at its traffic; how often comes after that stays as it is."""
