@@ -726,6 +726,21 @@ def test_what_a_person_wanted_long_ago_moves_no_traffic_now(late: timedelta) -> 
     assert scenario.recorded[-1] == "rollback_request_too_late"
 
 
+def test_what_a_person_wanted_of_a_version_that_is_gone_moves_no_traffic() -> None:
+    """A button on an old message says what it was about; another version is live by now."""
+    scenario = Scenario().green_deployed()
+
+    reply = scenario.ask(RequestKind.ROLLBACK, **{"from": "v0"})
+
+    assert reply.status == 409
+    assert reply.detail.endswith("is live now, not v0; ask again if it is still wanted")
+    assert scenario.service.rollbacks == {}
+    assert scenario.recorded[-1] == "rollback_request_outdated"
+    live = scenario.service.current()
+    assert live is not None
+    assert scenario.ask(RequestKind.ROLLBACK, **{"from": live.version}).status == 202
+
+
 def test_a_short_standstill_is_no_reason_to_ask_again() -> None:
     scenario = Scenario().green_deployed()
     at = scenario.now - 5 * MINUTE

@@ -85,6 +85,7 @@ class Heard(msgspec.Struct, frozen=True, kw_only=True):
     `target` is the incident, or for `pause`, `resume` and `rollback` the service. `by` names the person as the
     provider knows them, and goes into the audit record. `allowed` is false for one who may not ask: it is answered,
     recorded in the log and not done. `back` is the channel's own, to answer the person with; it is never stored.
+    `version` is what the person saw when asking for a rollback: while another version is live nothing is done.
     """
 
     id: str
@@ -94,6 +95,7 @@ class Heard(msgspec.Struct, frozen=True, kw_only=True):
     reason: str = ""
     allowed: bool = True
     back: str = ""
+    version: str = ""
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
@@ -149,4 +151,13 @@ class Receiving(Protocol):
 
     async def answered(self, heard: Heard, answer: Answer) -> None:
         """Tell the person what came of it. Best effort, within the channel's timeout, never raises."""
+        ...
+
+
+@runtime_checkable
+class Vetting(Protocol):
+    """A channel that must look up whether a person may ask: `Heard.allowed` is not its last word."""
+
+    async def vetted(self, heard: Heard) -> Heard:
+        """The same with what was looked up; what cannot be is not allowed. Within the timeout, never raises."""
         ...

@@ -60,7 +60,8 @@ def requested(draft: Draft, request: Request) -> Reply:
     """A person's rollback. Skips what only protects from automation; never the rest.
 
     One that comes so late (the watchdog did not run, or could write nothing) is refused: what is live now may be
-    another version, and nobody waits for the answer any more.
+    another version, and nobody waits for the answer any more. So is one that says what it is about (`from`, a button on
+    an old message) when another version is live by now.
     """
     if abs(draft.now - request.at) > INTENT_FOR:
         draft.note("rollback_request_too_late", request=request)
@@ -79,6 +80,11 @@ def requested(draft: Draft, request: Request) -> Reply:
             status=409,
             detail="nothing is known of what is live now; is the switch readable?",
         )
+    seen = str(request.body["from"]) if request.body.get("from") else bad.version
+    if bad.version != seen:
+        draft.note("rollback_request_outdated", request=request, live=bad.version)
+        detail = f"{bad.version} is live now, not {seen}; ask again if it is still wanted"
+        return Reply(request=request.id, status=409, detail=detail)
     facts = gather(draft.world, draft.service, now=draft.now, automatic=False, bad=bad, wanted=wanted)
     vetoes = ask(facts)
     if vetoes:
