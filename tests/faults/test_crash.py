@@ -21,7 +21,7 @@ from tests.faults.crash_lives import Order, order
 from tests.faults.crash_stage import PATIENCE, CrashStage
 from tests.faults.socket_proxy import Deed
 from tests.soak import Counted
-from watchdog.aio.faultpoint import DUE, OPENING, REQUEST, Point
+from watchdog.aio.faultpoint import DUE, OPENING, PRUNING, REQUEST, TAKING, Point
 from watchdog.core.traffic import Tier
 
 SEED = 20261121
@@ -35,7 +35,9 @@ pytestmark = pytest.mark.timeout(600)
 
 #: Passed only while somebody asks for something: they have a test of their own.
 REQUESTS = set(REQUEST)
-EVERYWHERE = [point for point in Point if point not in REQUESTS]
+#: Leases are written where several processes have one store; and what is old is forgotten once an hour.
+ELSEWHERE = {*TAKING, *PRUNING}
+EVERYWHERE = [point for point in Point if point not in REQUESTS | ELSEWHERE]
 #: Passed twice in every life, and perhaps no more often.
 SELDOM = {*OPENING, DUE.before, DUE.after}
 #: Passed only when an attempt has failed: with these, one does.

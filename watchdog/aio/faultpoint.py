@@ -86,6 +86,19 @@ class Point(StrEnum):
     SETTLE_COMMITTED = "settle committed"
     """It is on the disk, and the dispatcher does not know yet."""
 
+    TAKE_BEGUN = "take begun"
+    """A transaction that leases what is to be sent has begun (PostgreSQL). The hook may raise what the driver raises."""
+    TAKE_WRITTEN = "take written"
+    """Its statements ran; nothing is committed. The hook may raise what the driver raises."""
+    TAKE_COMMITTED = "take committed"
+    """It is leased, and the dispatcher does not know yet."""
+    PRUNE_BEGUN = "prune begun"
+    """A transaction that forgets what is old has begun. The hook may raise what the driver raises."""
+    PRUNE_WRITTEN = "prune written"
+    """Its statements ran; nothing is committed. The hook may raise what the driver raises."""
+    PRUNE_COMMITTED = "prune committed"
+    """It is forgotten."""
+
 
 Hook = Callable[[Point], None]
 
@@ -147,3 +160,5 @@ OPENING = Transaction(Point.OPEN_BEGUN, Point.OPEN_WRITTEN, Point.OPEN_COMMITTED
 TURN = Transaction(Point.TURN_BEGUN, Point.TURN_WRITTEN, Point.TURN_COMMITTED)
 REQUEST = Transaction(Point.REQUEST_BEGUN, Point.REQUEST_WRITTEN, Point.REQUEST_COMMITTED)
 SETTLING = Transaction(Point.SETTLE_BEGUN, Point.SETTLE_WRITTEN, Point.SETTLE_COMMITTED)
+TAKING = Transaction(Point.TAKE_BEGUN, Point.TAKE_WRITTEN, Point.TAKE_COMMITTED)
+PRUNING = Transaction(Point.PRUNE_BEGUN, Point.PRUNE_WRITTEN, Point.PRUNE_COMMITTED)

@@ -118,6 +118,11 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
         """Whether it says that what its conversation is about is over."""
         return self.kind in ENDS
 
+    @property
+    def urgent(self) -> bool:
+        """Whether it goes before whatever else waits for its channel."""
+        return self.needs_human or self.severity is Severity.CRITICAL
+
 
 class OutgoingState(StrEnum):
     """Where one message on one channel is."""
@@ -152,3 +157,19 @@ class Outgoing(msgspec.Struct, frozen=True, kw_only=True):
     group: str = ""
     reference: str = ""
     thread: Thread | None = None
+
+    @property
+    def conversation(self) -> str:
+        """What ties it to other messages on its channel; empty for one that stands alone."""
+        return self.message.incident or self.message.about
+
+
+class Attempted(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of one attempt at the message `key`: where it is now, and when it is due again."""
+
+    key: str
+    state: OutgoingState
+    due_at: datetime
+    last_error: str = ""
+    sent_at: datetime | None = None
+    reference: str = ""

@@ -30,6 +30,7 @@ class RequestKind(StrEnum):
     SILENCE = "silence"
     EXPIRE = "expire"  #: end a silence early
     ALERT = "alert"  #: somebody else's alert fires: look now, and judge as ever
+    RESEND = "resend"  #: try a message again that was given up; the target is its key in the outbox
     GITOPS_RESUME = "gitops_resume"  #: let who was suspended for a rollback write the target again
 
 

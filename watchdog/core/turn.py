@@ -62,6 +62,13 @@ class CheckRecord(msgspec.Struct, frozen=True, kw_only=True):
     state: CheckState
 
 
+class Resend(msgspec.Struct, frozen=True, kw_only=True):
+    """A person wants a message that was given up to be tried again, from `at` on. `key` is the outbox's."""
+
+    key: str
+    at: datetime
+
+
 class Turn(msgspec.Struct, frozen=True, kw_only=True):
     """One transaction. `forgotten` are checks whose memory is no longer needed."""
 
@@ -73,6 +80,7 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
     checks: tuple[CheckRecord, ...] = ()
     forgotten: tuple[CheckId, ...] = ()
     outbox: tuple[Outgoing, ...] = ()
+    resent: tuple[Resend, ...] = ()
     audit: tuple[AuditRecord, ...] = ()
     replies: tuple[Reply, ...] = ()
 

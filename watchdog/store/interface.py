@@ -7,8 +7,8 @@ cancelled write is either whole or absent, and the caller must read to know whic
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from datetime import datetime
+from collections.abc import AsyncIterator, Callable, Sequence
+from datetime import datetime, timedelta
 from typing import Generic, Protocol, TypeVar, runtime_checkable
 
 import msgspec
@@ -16,7 +16,7 @@ import msgspec
 from watchdog.core.audit import AuditRecord, ChainHead
 from watchdog.core.deployment import Deployment
 from watchdog.core.incident import Incident
-from watchdog.core.message import Outgoing, OutgoingState
+from watchdog.core.message import Attempted, Outgoing, OutgoingState
 from watchdog.core.request import Reply, Request
 from watchdog.core.rollback import Rollback
 from watchdog.core.silence import Silence
@@ -39,6 +39,37 @@ class Saved(msgspec.Struct, frozen=True, kw_only=True):
     checks: tuple[CheckRecord, ...] = ()
     requests: tuple[Request, ...] = ()
     head: ChainHead = ChainHead()
+
+
+class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+    """What a dispatcher can take from the outbox at `now`, `limit` messages and the whole of their groups.
+
+    `full` are channels that take nothing more for now, `full_for_urgent` those that take nothing urgent either.
+    `in_hand` are keys that it has already: they are not answered again, and stay its own. `whatever`: also what is not
+    due yet. `lease` is how long what is answered, and what is in hand, is nobody else's.
+    """
+
+    now: datetime
+    limit: int = 100
+    full: frozenset[str] = frozenset()
+    full_for_urgent: frozenset[str] = frozenset()
+    in_hand: frozenset[str] = frozenset()
+    whatever: bool = False
+    lease: timedelta = timedelta()
+
+
+class Standing(msgspec.Struct, frozen=True, kw_only=True):
+    """How things stand in the outbox: `pending` and `dead` messages by channel, and which of the pending to look at.
+
+    `oldest` was stored first, `needed` first of those that are urgent; `overdue` has been due for longest without being
+    tried (again), or is the next that will be due.
+    """
+
+    pending: dict[str, int] = {}
+    dead: dict[str, int] = {}
+    oldest: Outgoing | None = None
+    needed: Outgoing | None = None
+    overdue: Outgoing | None = None
 
 
 T = TypeVar("T")
@@ -109,8 +140,27 @@ class Reader(Protocol):
         """The whole audit chain, oldest first, streamed."""
         ...
 
+    async def outbox(
+        self,
+        *,
+        state: OutgoingState | None = None,
+        channel: str | None = None,
+        cursor: str | None = None,
+        limit: int = 50,
+    ) -> Page[Outgoing]:
+        """Messages on their way, sent or given up: those that were stored last first."""
+        ...
+
+    async def outgoing(self, key: str) -> Outgoing | None:
+        """One message by its key."""
+        ...
+
     async def outbox_pending(self) -> int:
         """Messages not yet sent and not given up."""
+        ...
+
+    async def outbox_standing(self) -> Standing:
+        """How many wait or were given up, and what has waited for longest."""
         ...
 
     async def aclose(self) -> None:
@@ -163,7 +213,8 @@ class Store(Reader, Protocol):
     async def commit(self, turn: Turn) -> None:
         """Write one turn in one durable transaction. All or nothing; durable when it returns.
 
-        Outgoing messages whose key exists already are left as they are. Raises `StoreError` when a rollback's `key`
+        Outgoing messages whose key exists already are left as they are; of `resent`, those that were given up are
+        pending again. Raises `StoreError` when a rollback's `key`
         belongs to another rollback, or an audit record does not follow the stored head; `StoreAhead` when it turns out
         that a turn is stored after all that could not be written, as it seemed, or that another process claimed the
         store since: only a start afresh goes on from there. `StoreError` without a claim.
@@ -187,7 +238,22 @@ class Store(Reader, Protocol):
         ...
 
     async def due(self, *, now: datetime, limit: int = 100) -> tuple[Outgoing, ...]:
-        """Pending messages whose time has come, oldest first."""
+        """What could be taken now by one who has nothing in hand; takes nothing. Needs no claim."""
+        ...
+
+    async def take(self, wanted: Wanted) -> tuple[Outgoing, ...]:
+        """Pending messages whose time has come: what is urgent first, then the longest due first.
+
+        With `thread` where their conversation has begun on their channel. A message waits for earlier ones of its
+        conversation on its channel, for a minute at most; earlier ones go with what is urgent.
+
+        Leases: what is answered, or in hand, belongs to this claim until the lease ends, a settlement ends it, or the
+        claimant asks again. Where several processes may use the store, another one that claims it is answered nothing
+        that is leased: the lease is written in the transaction that reads, is fenced like every write, and goes by the
+        database's clock. Where one process has the store for itself (SQLite) the lock on its file is the lease. It ends
+        with the process, so what a dead one left is answered at once, and nothing needs to be written. Raises as
+        `commit` where it writes.
+        """
         ...
 
     async def settle(
@@ -198,6 +264,22 @@ class Store(Reader, Protocol):
         due_at: datetime,
         last_error: str = "",
         sent_at: datetime | None = None,
+        reference: str = "",
     ) -> None:
         """Record what became of one attempt (and count it). Raises `StoreAhead` and `StoreError` as `commit` does."""
+        ...
+
+    async def settle_many(self, attempts: Sequence[Attempted]) -> frozenset[str]:
+        """Record what became of attempts at different messages, in one transaction, all or none.
+
+        Answers the keys that are not in the outbox (any more). Raises as `commit` does.
+        """
+        ...
+
+    async def prune(self, *, before: datetime, limit: int = 200) -> int:
+        """Forget at most `limit` records from before a time that nobody needs any more; answers how many were.
+
+        Messages that were sent or given up, and requests that were answered. Conversations are kept whole while one of
+        their messages is younger or pending, or their incident is open. Raises as `commit` does.
+        """
         ...

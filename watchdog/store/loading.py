@@ -1,4 +1,4 @@
-"""What a daemon reads from its store: everything to go on after a restart, and what it is to send now.
+"""What a daemon reads from its store: everything to go on after a restart, and what others ask for.
 
 This module must never write.
 """
@@ -12,7 +12,6 @@ from sqlalchemy import Connection, Select, func, literal, or_, select
 
 from watchdog.core.deployment import ENDED, Deployment
 from watchdog.core.incident import Incident, IncidentState
-from watchdog.core.message import Outgoing, OutgoingState
 from watchdog.core.request import Reply, Request
 from watchdog.core.rollback import ENDS, Rollback
 from watchdog.core.silence import Silence
@@ -42,18 +41,6 @@ def read_saved(connection: Connection, now: datetime) -> Saved:
         requests=read_unanswered(connection),
         head=read_head(connection),
     )
-
-
-def read_due(connection: Connection, now: datetime, limit: int) -> tuple[Outgoing, ...]:
-    """Messages to send now, the longest due first, then in the order in which they were stored."""
-    table = tables.outbox
-    query = (
-        select(table.c.doc)
-        .where(table.c.state == OutgoingState.PENDING.value, table.c.due_at <= stamp(now))
-        .order_by(table.c.due_at, table.c.number)
-        .limit(limit)
-    )
-    return _values(connection, Outgoing, query)
 
 
 def read_unanswered(connection: Connection) -> tuple[Request, ...]:

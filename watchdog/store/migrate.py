@@ -11,9 +11,9 @@ from watchdog.core.errors import StoreError
 from watchdog.store.tables import metadata
 
 #: The newest revision in `watchdog/store/migrations/versions`.
-HEAD = "0003"
+HEAD = "0004"
 #: Every revision that this release knows, oldest first.
-REVISIONS = ("0001", "0002", "0003")
+REVISIONS = ("0001", "0002", "0003", "0004")
 
 #: Alembic's own table, as Alembic makes it.
 _STAMP = (

@@ -6,23 +6,25 @@ This module must never believe that a transaction failed because nobody confirme
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final, TypeVar
 
 from sqlalchemy import Connection, inspect, text
 from sqlalchemy.exc import DBAPIError
 
-from watchdog.aio.faultpoint import OPENING
+from watchdog.aio.faultpoint import OPENING, TAKING
 from watchdog.core.audit import ChainHead
 from watchdog.core.errors import ConfigError, StoreCorrupt, StoreError
+from watchdog.core.message import Outgoing
 from watchdog.postgres import faults
 from watchdog.postgres.address import PostgresAddress, address_of
-from watchdog.store.interface import Condition
+from watchdog.store.interface import Condition, Wanted
 from watchdog.store.migrate import require_head
+from watchdog.store.outbox import Hold, read_due, write_holds
 from watchdog.store.reader import SqlReader
 from watchdog.store.remote import RemoteLane
 from watchdog.store.sql import SqlStore
-from watchdog.store.statements import read_head_for_sure
+from watchdog.store.statements import read_head_for_sure, require_writer
 from watchdog.store.tables import metadata
 
 R = TypeVar("R")
@@ -37,6 +39,8 @@ _END_STANDING: Final = text(
     "AND a.datname = current_database() AND a.usename = current_user "
     "AND a.xact_start < clock_timestamp() - make_interval(secs => :limit)"
 )
+#: The time of the one clock that all processes share.
+_MILLISECONDS: Final = text("SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint")
 _RIGHTS: Final = ("SELECT", "INSERT", "UPDATE", "DELETE")
 _MAY_WRITE: Final = "SELECT " + " AND ".join(f"has_table_privilege('{{0}}', '{right}')" for right in _RIGHTS)
 
@@ -84,6 +88,23 @@ class PostgresStore(SqlStore):
         limit = self.address.timeout.total_seconds()
         await self._read(lambda connection: connection.execute(_END_STANDING, {"limit": limit}).all())
         return await super().claim(now=now)
+
+    async def take(self, wanted: Wanted) -> tuple[Outgoing, ...]:
+        if not wanted.lease:
+            return await super().take(wanted)
+        self._require_open()
+        epoch = self._claimed()
+
+        def work(connection: Connection) -> tuple[Outgoing, ...]:
+            require_writer(connection, epoch)
+            now = int(connection.execute(_MILLISECONDS).scalar_one())
+            until = now + wanted.lease // timedelta(milliseconds=1)
+            hold = Hold(epoch=epoch, now=now, until=until)
+            rows = read_due(connection, wanted, hold)
+            write_holds(connection, rows, wanted, hold)
+            return rows
+
+        return await self._write(work, during=TAKING)
 
     async def _head_for_sure(self) -> ChainHead:
         # The server may still be busy with a transaction whose connection was lost: its lock is waited for.

@@ -17,14 +17,15 @@ from watchdog.core.audit import AuditRecord
 from watchdog.core.deployment import Deployment
 from watchdog.core.errors import StoreError
 from watchdog.core.incident import Incident, IncidentState
-from watchdog.core.message import OutgoingState
+from watchdog.core.message import Outgoing, OutgoingState
 from watchdog.core.rollback import Rollback
 from watchdog.core.silence import Silence
 from watchdog.store import tables
 from watchdog.store.codec import decode, stamp
 from watchdog.store.cursor import read_number_cursor, read_time_cursor, write_cursor
-from watchdog.store.interface import Page
+from watchdog.store.interface import Page, Standing
 from watchdog.store.lane import Works
+from watchdog.store.outbox import read_standing
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -109,6 +110,36 @@ class SqlReader:
             if len(rows) < BATCH:
                 return
             after = rows[-1].seq
+
+    async def outbox(
+        self,
+        *,
+        state: OutgoingState | None = None,
+        channel: str | None = None,
+        cursor: str | None = None,
+        limit: int = 50,
+    ) -> Page[Outgoing]:
+        table = tables.outbox
+        query = select(table.c.number, table.c.doc).order_by(table.c.number.desc())
+        if state is not None:
+            query = query.where(table.c.state == state.value)
+        if channel is not None:
+            query = query.where(table.c.channel == channel)
+        if cursor is not None:
+            query = query.where(table.c.number < read_number_cursor(table.name, cursor))
+        query = query.limit(check_limit(limit) + 1)
+        rows = await self._read(lambda connection: connection.execute(query).all())
+        items = tuple(decode(row.doc, Outgoing) for row in rows[:limit])
+        more = write_cursor(table.name, rows[limit - 1].number) if len(rows) > limit else None
+        return Page(items=items, next=more)
+
+    async def outgoing(self, key: str) -> Outgoing | None:
+        query = select(tables.outbox.c.doc).where(tables.outbox.c.key == key)
+        doc = await self._read(lambda connection: connection.execute(query).scalar_one_or_none())
+        return None if doc is None else decode(doc, Outgoing)
+
+    async def outbox_standing(self) -> Standing:
+        return await self._read(read_standing)
 
     async def outbox_pending(self) -> int:
         query = (

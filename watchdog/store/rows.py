@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from watchdog.core.audit import AuditRecord
 from watchdog.core.deployment import Deployment
@@ -17,14 +18,19 @@ from watchdog.core.message import Outgoing
 from watchdog.core.request import Reply, Request
 from watchdog.core.rollback import Rollback
 from watchdog.core.silence import Silence
-from watchdog.core.turn import CheckRecord, ServiceRecord, Turn
+from watchdog.core.turn import CheckRecord, Resend, ServiceRecord, Turn
 from watchdog.store.codec import encode, stamp
 
 Row = dict[str, Any]
+#: What goes first.
+URGENT, ORDINARY = 0, 1
 
 
 class TurnRows(msgspec.Struct, frozen=True, kw_only=True):
-    """One turn, ready to be written. Audit records come as values too: their chain is checked when they are written."""
+    """One turn, ready to be written. Audit records come as values too: their chain is checked when they are written.
+
+    `followed` are the conversations that something urgent was said in.
+    """
 
     services: list[Row]
     deployments: list[Row]
@@ -34,6 +40,8 @@ class TurnRows(msgspec.Struct, frozen=True, kw_only=True):
     checks: list[Row]
     forgotten: list[Row]
     outbox: list[Row]
+    followed: list[Row]
+    resent: tuple[Resend, ...]
     audit: list[Row]
     links: tuple[AuditRecord, ...]
     replies: list[Row]
@@ -50,6 +58,12 @@ def turn_rows(turn: Turn, number: Callable[[], int]) -> TurnRows:
         checks=[_check(record) for record in turn.checks],
         forgotten=[msgspec.structs.asdict(identity) for identity in turn.forgotten],
         outbox=[{**outgoing_row(record), "number": number()} for record in turn.outbox],
+        followed=[
+            {"of": record.conversation, "on": record.channel}
+            for record in turn.outbox
+            if record.message.urgent and record.conversation
+        ],
+        resent=turn.resent,
         audit=[_audit(record) for record in turn.audit],
         links=turn.audit,
         replies=[_reply(record) for record in turn.replies],
@@ -63,7 +77,11 @@ def outgoing_row(outgoing: Outgoing) -> Row:
         "channel": outgoing.channel,
         "state": outgoing.state.value,
         "due_at": stamp(outgoing.due_at),
-        "doc": encode(outgoing),
+        "rank": URGENT if outgoing.message.urgent else ORDINARY,
+        "conversation": outgoing.conversation,
+        "gathering": outgoing.group,
+        "reference": outgoing.reference,
+        "doc": encode(replace(outgoing, thread=None)),
     }
 
 

@@ -11,25 +11,26 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import TypeVar
 
 from sqlalchemy import Connection
 
 from watchdog.aio.crew import Crew
-from watchdog.aio.faultpoint import ANNOUNCE, OPENING, REQUEST, SETTLING, TURN, Transaction
+from watchdog.aio.faultpoint import ANNOUNCE, OPENING, PRUNING, REQUEST, SETTLING, TURN, Transaction
 from watchdog.core.audit import ChainHead
 from watchdog.core.errors import StoreAhead, StoreError
-from watchdog.core.message import Outgoing, OutgoingState
+from watchdog.core.message import Attempted, Outgoing, OutgoingState
 from watchdog.core.request import Reply, Request
 from watchdog.core.turn import Turn
 from watchdog.store.announcer import Announcer
 from watchdog.store.hearing import Hearing
-from watchdog.store.interface import Saved
+from watchdog.store.interface import Saved, Wanted
 from watchdog.store.lane import Works
-from watchdog.store.loading import read_due, read_reply, read_saved, read_unanswered
+from watchdog.store.loading import read_reply, read_saved, read_unanswered
 from watchdog.store.migrate import migrate
+from watchdog.store.outbox import prune, read_due, require_all, write_settled
 from watchdog.store.reader import SqlReader
 from watchdog.store.rows import request_row, turn_rows
 from watchdog.store.statements import (
@@ -38,7 +39,6 @@ from watchdog.store.statements import (
     require_writer,
     write_claim,
     write_request,
-    write_settled,
     write_turn,
 )
 
@@ -184,7 +184,11 @@ class SqlStore(SqlReader):
         self._announcer.on_commit(listener)
 
     async def due(self, *, now: datetime, limit: int = 100) -> tuple[Outgoing, ...]:
-        return await self._read(lambda connection: read_due(connection, now, limit))
+        return await self._read(lambda connection: read_due(connection, Wanted(now=now, limit=limit), None))
+
+    async def take(self, wanted: Wanted) -> tuple[Outgoing, ...]:
+        """Where only one process can have the store nothing is written: see the interface."""
+        return await self._read(lambda connection: read_due(connection, wanted, None))
 
     async def settle(
         self,
@@ -194,15 +198,37 @@ class SqlStore(SqlReader):
         due_at: datetime,
         last_error: str = "",
         sent_at: datetime | None = None,
+        reference: str = "",
     ) -> None:
+        attempt = Attempted(
+            key=key,
+            state=state,
+            due_at=due_at,
+            last_error=last_error,
+            sent_at=sent_at,
+            reference=reference,
+        )
+        require_all(await self.settle_many((attempt,)))
+
+    async def settle_many(self, attempts: Sequence[Attempted]) -> frozenset[str]:
         self._require_open()
         epoch = self._claimed()
 
-        def work(connection: Connection) -> None:
+        def work(connection: Connection) -> frozenset[str]:
             require_writer(connection, epoch)
-            write_settled(connection, key, state=state, due_at=due_at, last_error=last_error, sent_at=sent_at)
+            return write_settled(connection, attempts)
 
-        await self._write(work, during=SETTLING)
+        return await self._write(work, during=SETTLING)
+
+    async def prune(self, *, before: datetime, limit: int = 200) -> int:
+        self._require_open()
+        epoch = self._claimed()
+
+        def work(connection: Connection) -> int:
+            require_writer(connection, epoch)
+            return prune(connection, before, limit)
+
+        return await self._write(work, during=PRUNING)
 
     async def aclose(self) -> None:
         self._opened = False

@@ -11,16 +11,14 @@ from functools import cache
 from importlib import import_module
 from typing import Any, NamedTuple
 
-import msgspec
 from sqlalchemy import Connection, Insert, Table, bindparam, case, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from watchdog.core.audit import ChainHead, verify
 from watchdog.core.errors import StoreAhead, StoreError
-from watchdog.core.message import Outgoing, OutgoingState
 from watchdog.store import tables
-from watchdog.store.codec import decode
-from watchdog.store.rows import Row, TurnRows, outgoing_row
+from watchdog.store.outbox import PROMOTE, write_resent
+from watchdog.store.rows import Row, TurnRows
 
 
 class _Inserts(NamedTuple):
@@ -69,7 +67,6 @@ def _inserts(dialect: str) -> _Inserts:
 _FORGET = delete(tables.checks).where(
     *(column == bindparam(column.name) for column in tables.checks.primary_key)
 )
-_SETTLE = update(tables.outbox).where(tables.outbox.c.key == bindparam("of"))
 _LINK = insert(tables.audit)
 _HEAD = select(tables.audit.c.seq, tables.audit.c.hash).order_by(tables.audit.c.seq.desc()).limit(1)
 _ANSWER = (
@@ -123,10 +120,13 @@ def write_turn(connection: Connection, rows: TurnRows, head: ChainHead) -> Chain
         (inserts.silences, rows.silences),
         (inserts.checks, rows.checks),
         (inserts.enqueue, rows.outbox),
+        (PROMOTE, rows.followed),
         (_ANSWER, rows.replies),
     ):
         if records:
             connection.execute(statement, records)
+    for again in rows.resent:
+        write_resent(connection, again)
     if rows.rollbacks:
         _write_rollbacks(connection, rows.rollbacks)
     return _write_links(connection, rows, head) if rows.links else head
@@ -141,32 +141,6 @@ def read_head(connection: Connection) -> ChainHead:
 def write_request(connection: Connection, row: Row) -> bool:
     """Store a request; answers whether it is new."""
     return connection.execute(_inserts(connection.dialect.name).ask, row).rowcount == 1
-
-
-def write_settled(
-    connection: Connection,
-    key: str,
-    *,
-    state: OutgoingState,
-    due_at: datetime,
-    last_error: str,
-    sent_at: datetime | None,
-) -> None:
-    """Record one attempt at a message. Raises `StoreError` for a message that is not there."""
-    query = select(tables.outbox.c.doc).where(tables.outbox.c.key == key).with_for_update()
-    doc = connection.execute(query).scalar_one_or_none()
-    if doc is None:
-        raise StoreError(f"there is no message {key!r} in the outbox")
-    message = decode(doc, Outgoing)
-    settled = msgspec.structs.replace(
-        message,
-        state=state,
-        attempts=message.attempts + 1,
-        due_at=due_at,
-        last_error=last_error,
-        sent_at=sent_at,
-    )
-    connection.execute(_SETTLE.values(outgoing_row(settled)), {"of": key})
 
 
 def read_next_number(connection: Connection) -> int:

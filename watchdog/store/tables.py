@@ -110,9 +110,18 @@ outbox = Table(
     Column("channel", KEY, nullable=False),
     Column("state", KEY, nullable=False),
     Column("due_at", KEY, nullable=False),
+    Column("rank", Integer, nullable=False, server_default="1"),  # 0 goes before 1
+    Column("conversation", KEY, nullable=False, server_default=""),  # empty for one that stands alone
+    Column("gathering", KEY, nullable=False, server_default=""),  # empty for one that leaves alone
+    Column("reference", KEY, nullable=False, server_default=""),  # what the provider called it
+    Column("holder", BigInteger, nullable=False, server_default="0"),  # the epoch of who has it in hand ...
+    Column("held_until", BigInteger, nullable=False, server_default="0"),  # ... until then, in milliseconds
     Column("doc", Text, nullable=False),
     Index(None, "number"),
-    Index(None, "state", "due_at", "number"),
+    # The channel stands in it so that rows of a channel that takes nothing are passed over without being read.
+    Index(None, "state", "rank", "due_at", "number", "channel"),
+    Index(None, "channel", "conversation", "number"),
+    Index(None, "channel", "gathering", "state"),
 )
 
 audit = Table(

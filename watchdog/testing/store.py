@@ -12,13 +12,10 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from datetime import datetime, timedelta
 from typing import TypeVar
 
-import msgspec
-
 from watchdog.core.audit import AuditRecord, ChainHead, verify
 from watchdog.core.deployment import ENDED, Deployment
-from watchdog.core.errors import StoreAhead, StoreError
+from watchdog.core.errors import StoreError
 from watchdog.core.incident import Incident
-from watchdog.core.message import Outgoing, OutgoingState
 from watchdog.core.request import Reply, Request
 from watchdog.core.rollback import ENDS, Rollback
 from watchdog.core.silence import Silence
@@ -28,7 +25,10 @@ from watchdog.store.codec import decode, stamp
 from watchdog.store.cursor import read_number_cursor, read_time_cursor, write_cursor
 from watchdog.store.hearing import Hearing
 from watchdog.store.interface import Page, Saved
-from watchdog.store.rows import Row, TurnRows, outgoing_row, request_row, turn_rows
+from watchdog.store.rows import Row, TurnRows, request_row, turn_rows
+from watchdog.testing.messages import MemoryData, MemoryMessages, require_limit, values
+
+__all__ = ["MemoryData", "MemoryStore"]
 
 T = TypeVar("T")
 _NEWEST = 50
@@ -36,58 +36,19 @@ _RECENT_FOR = timedelta(hours=24)
 _CHECK_KEY = ("service", "rule", "version", "variant")
 
 
-class MemoryData:
-    """What a store holds. Outlives the store that wrote it, as a disk does."""
-
-    def __init__(self) -> None:
-        self.services: dict[str, Row] = {}
-        self.deployments: dict[str, Row] = {}
-        self.incidents: dict[str, Row] = {}
-        self.silences: dict[str, Row] = {}
-        self.rollbacks: dict[str, Row] = {}
-        self.checks: dict[tuple[str, ...], Row] = {}
-        self.outbox: dict[str, Row] = {}
-        self.audit: list[Row] = []
-        self.requests: dict[str, Row] = {}
-        self.next_number = 1
-        self.epoch = 0
-
-    def number(self) -> int:
-        """The next place in the order of messages and requests."""
-        self.next_number += 1
-        return self.next_number - 1
-
-
-class MemoryStore:
+class MemoryStore(MemoryMessages):
     """The store's twin. `data` of an earlier one stands for a restart on the same disk.
 
-    `fail_next` and `fail_always` make writes (`claim`, `commit`, `submit`, `settle`) fail, `heal` ends it; `commits`
-    are the turns stored so far.
+    `shared`: as a database that several processes use, with leases; else as a file that one process has for itself.
+    `commits` are the turns stored so far.
     """
 
-    def __init__(self, data: MemoryData | None = None) -> None:
-        self.data = data or MemoryData()
+    def __init__(self, data: MemoryData | None = None, *, shared: bool = False) -> None:
+        super().__init__(data or MemoryData(), shared=shared)
         self.commits: list[Turn] = []
         self._announcer = Announcer()
         self._hearing = Hearing(self._announcer.requested)
         self._end = ChainHead()
-        self._epoch: int | None = None
-        self._opened = False
-        self._failures: list[StoreError] = []
-        self._failing: StoreError | None = None
-
-    def fail_next(self, error: StoreError, *, times: int = 1) -> None:
-        """The next `times` writes raise `error` and write nothing."""
-        self._failures.extend([error] * times)
-
-    def fail_always(self, error: StoreError) -> None:
-        """Every write raises `error` and writes nothing, until `heal`."""
-        self._failing = error
-
-    def heal(self) -> None:
-        """Writes work again."""
-        self._failing = None
-        self._failures.clear()
 
     async def open(self) -> None:
         self._opened = True
@@ -116,17 +77,17 @@ class MemoryStore:
         ]
         unanswered = [row for row in data.requests.values() if row["state"] == "open"]
         saved = Saved(
-            services=_values(ServiceRecord, (row for _, row in sorted(data.services.items()))),
-            deployments=_values(Deployment, _oldest_first(_wanted(data.deployments.values()))),
-            incidents=_values(
+            services=values(ServiceRecord, (row for _, row in sorted(data.services.items()))),
+            deployments=values(Deployment, _oldest_first(_wanted(data.deployments.values()))),
+            incidents=values(
                 Incident, _oldest_first(row for row in data.incidents.values() if row["state"] != "closed")
             ),
-            silences=_values(
+            silences=values(
                 Silence, _oldest_first(row for row in data.silences.values() if row["state"] == "active")
             ),
-            rollbacks=_values(Rollback, _oldest_first(rollbacks)),
-            checks=_values(CheckRecord, (row for _, row in sorted(data.checks.items()))),
-            requests=_values(Request, unanswered),
+            rollbacks=values(Rollback, _oldest_first(rollbacks)),
+            checks=values(CheckRecord, (row for _, row in sorted(data.checks.items()))),
+            requests=values(Request, unanswered),
             head=self._head(),
         )
         if self._epoch is not None:
@@ -181,39 +142,6 @@ class MemoryStore:
     def on_commit(self, listener: Callable[[Turn], None]) -> None:
         self._announcer.on_commit(listener)
 
-    async def due(self, *, now: datetime, limit: int = 100) -> tuple[Outgoing, ...]:
-        self._require_open()
-        pending = [row for row in self._pending() if row["due_at"] <= stamp(now)]
-        pending.sort(key=lambda row: (row["due_at"], row["number"]))
-        return _values(Outgoing, pending[:limit])
-
-    async def settle(
-        self,
-        key: str,
-        *,
-        state: OutgoingState,
-        due_at: datetime,
-        last_error: str = "",
-        sent_at: datetime | None = None,
-    ) -> None:
-        self._require_open()
-        self._require_claimed()
-        self._require_writable()
-        self._require_writer()
-        row = self.data.outbox.get(key)
-        if row is None:
-            raise StoreError(f"there is no message {key!r} in the outbox")
-        message = decode(row["doc"], Outgoing)
-        settled = msgspec.structs.replace(
-            message,
-            state=state,
-            attempts=message.attempts + 1,
-            due_at=due_at,
-            last_error=last_error,
-            sent_at=sent_at,
-        )
-        self.data.outbox[key] = {**row, **outgoing_row(settled)}
-
     async def deployments(
         self, *, service: str | None = None, cursor: str | None = None, limit: int = 50
     ) -> Page[Deployment]:
@@ -261,7 +189,7 @@ class MemoryStore:
         self, *, subject: str | None = None, cursor: str | None = None, limit: int = 50
     ) -> Page[AuditRecord]:
         self._require_open()
-        _require_limit(limit)
+        require_limit(limit)
         before = self._head().seq + 1 if cursor is None else read_number_cursor("audit", cursor)
         rows = [
             row
@@ -269,16 +197,12 @@ class MemoryStore:
             if row["seq"] < before and subject in {None, row["subject"]}
         ]
         more = write_cursor("audit", rows[limit - 1]["seq"]) if len(rows) > limit else None
-        return Page(items=_values(AuditRecord, rows[:limit]), next=more)
+        return Page(items=values(AuditRecord, rows[:limit]), next=more)
 
     async def chain(self) -> AsyncIterator[AuditRecord]:
         self._require_open()
         for row in self.data.audit:
             yield decode(row["doc"], AuditRecord)
-
-    async def outbox_pending(self) -> int:
-        self._require_open()
-        return len(self._pending())
 
     async def aclose(self) -> None:
         self._opened = False
@@ -294,8 +218,8 @@ class MemoryStore:
         data.silences.update({row["id"]: row for row in rows.silences})
         data.rollbacks.update({row["id"]: row for row in rows.rollbacks})
         data.checks.update({_check_key(row): row for row in rows.checks})
-        for row in rows.outbox:
-            data.outbox.setdefault(row["key"], row)
+        self._outbox.add(rows.outbox, rows.followed)
+        self._outbox.resend(rows.resent)
         for row in rows.replies:
             asked = data.requests.get(row["of"])
             if asked is not None:
@@ -314,9 +238,6 @@ class MemoryStore:
         last = self.data.audit[-1]
         return ChainHead(seq=last["seq"], hash=last["hash"])
 
-    def _pending(self) -> list[Row]:
-        return [row for row in self.data.outbox.values() if row["state"] == OutgoingState.PENDING]
-
     def _one(self, shape: type[T], records: dict[str, Row], identity: str) -> T | None:
         self._require_open()
         row = records.get(identity)
@@ -326,7 +247,7 @@ class MemoryStore:
         self, shape: type[T], listing: str, rows: list[Row], *, cursor: str | None, limit: int
     ) -> Page[T]:
         self._require_open()
-        _require_limit(limit)
+        require_limit(limit)
         rows = _oldest_first(rows)[::-1]
         if cursor is not None:
             before = read_time_cursor(listing, cursor)
@@ -334,31 +255,7 @@ class MemoryStore:
         more = (
             write_cursor(listing, rows[limit - 1]["at"], rows[limit - 1]["id"]) if len(rows) > limit else None
         )
-        return Page(items=_values(shape, rows[:limit]), next=more)
-
-    def _require_open(self) -> None:
-        if not self._opened:
-            raise StoreError("the store is not open")
-
-    def _require_claimed(self) -> None:
-        if self._epoch is None:
-            raise StoreError("the store was not claimed: this process is not its writer")
-
-    def _require_writer(self) -> None:
-        if self._epoch != self.data.epoch:
-            raise StoreAhead(
-                f"another watchdog became the writer of the store (epoch {self.data.epoch}; this one had {self._epoch})"
-            )
-
-    def _require_writable(self) -> None:
-        if self._failures:
-            raise self._failures.pop(0)
-        if self._failing is not None:
-            raise self._failing
-
-
-def _values(shape: type[T], rows: Iterable[Row]) -> tuple[T, ...]:
-    return tuple(decode(row["doc"], shape) for row in rows)
+        return Page(items=values(shape, rows[:limit]), next=more)
 
 
 def _oldest_first(rows: Iterable[Row]) -> list[Row]:
@@ -381,8 +278,3 @@ def _wanted(rows: Iterable[Row]) -> list[Row]:
 
 def _check_key(row: Row) -> tuple[str, ...]:
     return tuple(row[part] for part in _CHECK_KEY)
-
-
-def _require_limit(limit: int) -> None:
-    if limit < 1:
-        raise ValueError(f"a page of {limit} records is none; ask for at least 1")
