@@ -69,12 +69,12 @@ def draw(picture: Picture) -> bytes:
     raise ValueError("the chart is too large")
 
 
-def _drawn(picture: Picture, scale: float) -> bytes:
+def figure_of(picture: Picture, scale: float = 2.0) -> Figure:
+    """The picture before it is made of pixels. Raises `ValueError` without any value."""
     values = [value for _, value in picture.points if value is not None and math.isfinite(value)]
     if not values:
         raise ValueError("there is no value to draw")
     figure = Figure(figsize=(WIDTH / 100, HEIGHT / 100), dpi=100 * scale, facecolor=_PAPER)
-    canvas = FigureCanvasAgg(figure)
     axes = figure.add_axes(_PLACE, facecolor=_PAPER)
     began, ended = (
         picture.points[0][0],
@@ -95,6 +95,11 @@ def _drawn(picture: Picture, scale: float) -> bytes:
     _text(figure, 0.012, 0.965, picture.title, size=11.5, weight="bold", va="top")
     _text(figure, 0.988, 0.025, f"{ended.astimezone(UTC):%Y-%m-%d} UTC", size=8, color=_HAPPENED, ha="right")
     figure.add_artist(Rectangle((0, 0), 1, 1, fill=False, edgecolor=_FAINT, linewidth=2))
+    return figure
+
+
+def _drawn(picture: Picture, scale: float) -> bytes:
+    canvas = FigureCanvasAgg(figure_of(picture, scale))
     canvas.draw()  # type: ignore[no-untyped-call]
     # A fixed number of colours makes the file a third as large, and is quicker than to write all of them.
     pixels = np.asarray(canvas.buffer_rgba())  # type: ignore[no-untyped-call]

@@ -32,11 +32,12 @@ _NEVER = ("socket.", "subprocess.", "os.exec", "os.posix_spawn", "os.fork", "os.
 
 def main() -> None:
     """Serve stdin until it ends. What cannot be read ends the process: whoever asks starts another."""
-    signal.signal(
-        signal.SIGINT, signal.SIG_IGN
-    )  # Ctrl-C in a terminal is for the daemon, which ends this one
-    os.nice(NICENESS)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    for asked in (
+        signal.SIGINT,
+        signal.SIGTERM,
+    ):  # meant for the daemon, which ends us after its last messages
+        signal.signal(asked, signal.SIG_IGN)
+    _give_way()
     wishes, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever prints, it is no answer
     sys.addaudithook(_refuse)
