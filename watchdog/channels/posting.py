@@ -140,8 +140,8 @@ class Posting:
             await session.close()
 
     def shown(self, text: str) -> str:
-        """Text from outside as it may be shown: masked before it is cut, so that no half secret stays."""
-        return one_line(redact(self._mask.hide(text)), limit=_TEXT_SHOWN)
+        """Text from outside as it may be shown."""
+        return harmless(text, self._mask)
 
     def _open(self) -> aiohttp.ClientSession:
         if self._session is None:
@@ -222,6 +222,11 @@ def trust(ca_file: Path | None, *, name: str) -> ssl.SSLContext:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or type(error).__name__
         raise ConfigError(f"channel {name}: ca_file {ca_file} cannot be used ({reason})") from error
+
+
+def harmless(text: str, mask: Mask) -> str:
+    """Text from outside as it may be shown: masked before it is cut, so that no half secret stays."""
+    return one_line(redact(mask.hide(text)), limit=_TEXT_SHOWN)
 
 
 def named(error: Exception) -> str:
