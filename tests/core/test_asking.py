@@ -73,7 +73,8 @@ def test_a_target_that_nobody_knows_is_404(kind: RequestKind) -> None:
 def test_a_request_is_about_a_service_or_an_incident(kind: RequestKind) -> None:
     request = Request(id="1", kind=kind, target="x", by="alice", at=Scenario().now)
 
-    assert about_incident(request) is (kind.value in {"acknowledge", "approve", "reject", "close"})
+    about = {"acknowledge", "unacknowledge", "approve", "reject", "close"}
+    assert about_incident(request) is (kind.value in about)
 
 
 def test_without_services_the_answer_says_so() -> None:

@@ -7,13 +7,15 @@ from msgspec.structs import replace
 from watchdog.core import resuming, telling
 from watchdog.core.announce import announce
 from watchdog.core.by_hand import approve, requested
+from watchdog.core.census import follow
 from watchdog.core.deciding import end
 from watchdog.core.draft import Draft, plain
-from watchdog.core.incident import INCIDENT, Incident, IncidentEvent, IncidentKind
+from watchdog.core.incident import Incident, IncidentEvent, IncidentKind
 from watchdog.core.judging import close
 from watchdog.core.request import Reply, Request, RequestKind
 from watchdog.core.rollback import Rollback, RollbackEvent, RollbackState
 from watchdog.core.rule import Level
+from watchdog.core.taking import take
 from watchdog.core.turn import Pause
 from watchdog.core.vouching import mark_good, taint, untaint
 
@@ -66,14 +68,20 @@ def answer(draft: Draft, request: Request) -> Reply | None:
 def _pause(draft: Draft, request: Request, *, paused: bool) -> Reply:
     """The kill switch by API; setting it twice keeps the first."""
     reason = str(request.body.get("reason") or "")
-    changed = paused is not (draft.service.paused is not None)
+    before = draft.service.paused
+    changed = paused is not (before is not None)
     if changed:
         pause = Pause(by=request.by, at=draft.now, reason=reason) if paused else None
         draft.change_service(paused=pause)
         draft.note("paused" if paused else "resumed", by=request.by, reason=reason)
         draft.tell(
             telling.pause_changed(
-                draft.service.service, by=request.by, reason=reason, paused=paused, now=draft.now
+                draft.service.service,
+                by=request.by,
+                reason=reason,
+                paused=paused,
+                now=draft.now,
+                since=before.at if before is not None else None,
             )
         )
     body = {"service": draft.service.name, "paused": plain(draft.service.paused)}
@@ -87,22 +95,16 @@ def _heard(draft: Draft, request: Request) -> Reply:
 
 
 def _take(draft: Draft, request: Request) -> Reply:
-    """Acknowledge or close an incident."""
+    """Acknowledge an incident, give it back, or close it."""
     incident = draft.service.incidents[request.target]
     if request.kind is RequestKind.CLOSE:
         return _close(draft, request, incident)
-    event = IncidentEvent.ACKNOWLEDGED
-    taken = replace(
-        incident,
-        state=INCIDENT.step(incident.state, event),
-        acknowledged_by=incident.acknowledged_by or request.by,
-        acknowledged_at=incident.acknowledged_at or draft.now,
-    )
-    if taken != incident:
-        draft.set_incident(taken)
-        draft.note("incident_acknowledged", incident=taken.id, by=request.by)
-        draft.tell(telling.acknowledged(taken, now=draft.now, service=draft.service.service))
-    return Reply(request=request.id, status=200, body=plain(taken))
+    taken = take(follow(draft.world, draft.service), incident, request, draft.now)
+    if taken.incident != incident:
+        draft.set_incident(taken.incident)
+    draft.audit.extend(taken.audit)
+    draft.messages.extend(taken.messages)
+    return Reply(request=request.id, status=200, body=plain(taken.incident))
 
 
 def _close(draft: Draft, request: Request, incident: Incident) -> Reply:

@@ -32,12 +32,11 @@ class Call(StrEnum):
 
 
 class Due(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing that was due `at` a moment; `number` counts repeats and reminders from 1."""
+    """One thing that was due `at` a moment, and where the climb stands with it done."""
 
     call: Call
     at: datetime
-    step: int
-    number: int = 0
+    climb: Climb
 
 
 def louder(one: Severity, than: Severity) -> bool:
@@ -104,7 +103,7 @@ def taken(climb: Climb, now: datetime, *, lasts: timedelta | None = None) -> Cli
     """Somebody takes it, for so long or for as long as the policy says: steps and repeats stop."""
     lasts = lasts if lasts is not None else climb.policy.acknowledged_for
     until = now + lasts if lasts is not None else None
-    climb = replace(climb, acknowledged_until=until, reminders=0, delegated=False, digest_at=None)
+    climb = replace(climb, acknowledged_until=until, delegated=False, digest_at=None)
     return replace(climb, next_at=_next_reminder(climb, due_at=now, now=now))
 
 
@@ -142,10 +141,11 @@ def advance(climb: Climb, now: datetime, *, acknowledged: bool) -> tuple[Climb, 
 
 def _with_its_taker(climb: Climb, due_at: datetime, now: datetime) -> tuple[Climb, Due]:
     if climb.acknowledged_until is not None and climb.acknowledged_until <= now:
-        return let_go(climb, now), Due(call=Call.EXPIRED, at=due_at, step=0)
-    climb = replace(climb, reminders=climb.reminders + 1)
-    call = Due(call=Call.REMINDER, at=due_at, step=climb.step, number=climb.reminders)
-    return replace(climb, next_at=_next_reminder(climb, due_at=due_at, now=now)), call
+        climb, call = let_go(climb, now), Call.EXPIRED
+    else:
+        climb, call = replace(climb, reminders=climb.reminders + 1), Call.REMINDER
+        climb = replace(climb, next_at=_next_reminder(climb, due_at=due_at, now=now))
+    return climb, Due(call=call, at=due_at, climb=climb)
 
 
 def _alone(climb: Climb, due_at: datetime, now: datetime) -> tuple[Climb, tuple[Due, ...]]:
@@ -153,14 +153,13 @@ def _alone(climb: Climb, due_at: datetime, now: datetime) -> tuple[Climb, tuple[
     if climb.step + 1 < len(steps):
         left = steps[climb.step + 1].digest is not None
         climb = replace(climb, step=climb.step + 1, digest_at=now if left else climb.digest_at)
-        call = Due(call=Call.LEFT if left else Call.STEP, at=due_at, step=climb.step)
-        return replace(climb, next_at=_next(climb, due_at=due_at, now=now)), (call,)
-    report = steps[climb.step].digest if steps else None
-    if report is not None and climb.digest_at is not None:
-        return _reported(climb, report, climb.digest_at, now)
-    climb = replace(climb, repeats=climb.repeats + 1)
-    call = Due(call=Call.REPEAT, at=due_at, step=climb.step, number=climb.repeats)
-    return replace(climb, next_at=_next(climb, due_at=due_at, now=now)), (call,)
+        call = Call.LEFT if left else Call.STEP
+    elif steps and (report := steps[climb.step].digest) is not None:
+        return _reported(climb, report, climb.digest_at or now, now)
+    else:
+        climb, call = replace(climb, repeats=climb.repeats + 1), Call.REPEAT
+    climb = replace(climb, next_at=_next(climb, due_at=due_at, now=now))
+    return climb, (Due(call=call, at=due_at, climb=climb),)
 
 
 def _reported(
@@ -172,7 +171,8 @@ def _reported(
     climb = replace(climb, next_at=weekly.after(report, now))
     if slot <= left_at or week == climb.reported:
         return climb, ()
-    return replace(climb, reported=week), (Due(call=Call.REPORT, at=slot, step=climb.step),)
+    climb = replace(climb, reported=week)
+    return climb, (Due(call=Call.REPORT, at=slot, climb=climb),)
 
 
 def _next(climb: Climb, *, due_at: datetime, now: datetime) -> datetime | None:

@@ -130,7 +130,7 @@ def hold_back(
             continue
         by = _held(world, message, incident, now)
         if message.kind not in _NEWS:
-            if incident.told:
+            if incident.told or incident.heard_by:
                 kept.append(message)
             continue
         if by:
@@ -182,6 +182,11 @@ def _heard(world: World, message: Message, incident: Incident) -> Incident:
     channels = channels_for(labels_of(message), world.routes)
     heard_by = tuple(dict.fromkeys((*incident.heard_by, *channels)))
     return replace(incident, silenced_by=(), told=True, heard_by=heard_by)
+
+
+def held(world: World, message: Message, incident: Incident, now: datetime) -> bool:
+    """Whether anything keeps people from hearing of an incident now: its next step waits then."""
+    return bool(_held(world, message, incident, now))
 
 
 def _held(world: World, message: Message, incident: Incident, now: datetime) -> tuple[Silence, ...]:

@@ -19,20 +19,22 @@ from watchdog.core import (
     breaker,
     cutoff,
     deciding,
+    escalation,
     judging,
+    outages,
     readiness,
     resuming,
+    rollback_news,
     sightings,
     silencing,
     storming,
-    telling,
     verifying,
 )
 from watchdog.core.audit import AuditDraft
 from watchdog.core.census import follow
 from watchdog.core.check import CheckId
 from watchdog.core.deployment import Deployment, DeploymentState
-from watchdog.core.draft import Draft, plain
+from watchdog.core.draft import Draft
 from watchdog.core.edition import outdated, renewed
 from watchdog.core.events import (
     Asked,
@@ -48,9 +50,9 @@ from watchdog.core.events import (
     TrafficSeen,
     TrafficUnseen,
 )
-from watchdog.core.incident import INCIDENT, Incident, IncidentEvent
+from watchdog.core.incident import Incident
 from watchdog.core.message import Message
-from watchdog.core.request import Reply, Request, RequestKind
+from watchdog.core.request import Reply, Request
 from watchdog.core.rollback import Rollback, RollbackState
 from watchdog.core.shifting import clock_set, stood_still
 from watchdog.core.silence import Silence
@@ -88,9 +90,15 @@ def step(world: World, event: Event, now: datetime) -> Stepped:
         return Stepped(world=world)
     world = renewed(world, event)
     if not isinstance(event, Ticked):
-        return _folded(world, _quiet(world, _taken(world, event, now), now), now)
+        return _heard(world, _folded(world, _quiet(world, _taken(world, event, now), now), now), now)
     if event.stepped:
         return Stepped(**clock_set(world, event, now))  # time brings the rest in a tick
+    stepped = _heard(world, _ticked(world, event, now), now)
+    return _after(stepped, escalation.look(stepped.world, now))
+
+
+def _ticked(world: World, event: Ticked, now: datetime) -> Stepped:
+    """What time brings, with everything that people hear of it."""
     over = _after(Stepped(world=world), silencing.end_over(world, now))
     ticked = _on_tick(over.world, event, now)
     stepped = _quiet(over.world, _together(ticked.world, [over, ticked]), now)
@@ -112,6 +120,13 @@ def _folded(before: World, stepped: Stepped, now: datetime) -> Stepped:
         return stepped
     changed = storming.fold(before, stepped.world, stepped.messages, now)
     return _after(replace(stepped, messages=()), changed)
+
+
+def _heard(before: World, stepped: Stepped, now: datetime) -> Stepped:
+    """The step, and what comes of it that people hear of it: the ladders that begin or end."""
+    if not stepped.messages and not stepped.incidents:
+        return stepped
+    return _after(stepped, escalation.heard(before, stepped.world, stepped.messages, stepped.incidents, now))
 
 
 def _after(stepped: Stepped, changed: silencing.Changed) -> Stepped:
@@ -143,13 +158,8 @@ def _taken(world: World, event: Event, now: datetime) -> Stepped:
             return _on_service(world, event.service, event, now)
         case Asked(request=request):
             return _on_request(world, request, now)
-        case ChannelDead():
-            message = telling.channel_dead(
-                event.channel, event.message.headline, event.reason, key=event.key, now=now
-            )
-            return Stepped(world=world, messages=(message,))
-        case ChannelLate():
-            return Stepped(world=world)
+        case ChannelDead() | ChannelLate():
+            return _after(Stepped(world=world), escalation.lost(world, event, now))
         case Stood(since=since):
             return Stepped(world=stood_still(world, since))
         case Ticked():  # taken by `step`, which has more to do then
@@ -209,7 +219,9 @@ def _notice_undone(draft: Draft, state: TrafficState) -> None:
         ]
         draft.note("switch_undone", rollback=ours[-1] if ours else None, taint=taint, state=state)
         rollback = ours[-1] if ours else None
-        draft.tell(telling.switch_undone(draft.service.service, taint, rollback=rollback, now=draft.now))
+        draft.tell(
+            rollback_news.switch_undone(draft.service.service, taint, rollback=rollback, now=draft.now)
+        )
 
 
 def _carried(service: ServiceWorld, state: TrafficState) -> set[str]:
@@ -242,7 +254,7 @@ def _on_request(world: World, request: Request, now: datetime) -> Stepped:
             stormy = storming.answer(world, request, now)
             if stormy is not None:
                 return _after(Stepped(world=world), stormy)
-            return _on_source_incident(world, request, now)
+            return _after(Stepped(world=world), outages.answer(world, request, now))
     if service is None:
         known = ", ".join(sorted(world.services)) or "none"
         detail = f"there is no service {request.target!r}; known: {known}"
@@ -253,39 +265,6 @@ def _on_request(world: World, request: Request, now: datetime) -> Stepped:
         draft.replies.append(reply)
     _follow_up(draft)
     return _finish(draft)
-
-
-def _on_source_incident(world: World, request: Request, now: datetime) -> Stepped:
-    """Acknowledge or close the incident of a source, or say that there is no such incident."""
-    for source in world.sources.values():
-        incident = source.incident
-        if incident is None or incident.id != request.target:
-            continue
-        if request.kind not in (RequestKind.ACKNOWLEDGE, RequestKind.CLOSE):
-            break
-        closing = request.kind is RequestKind.CLOSE
-        event = IncidentEvent.CLOSED_BY_PERSON if closing else IncidentEvent.ACKNOWLEDGED
-        moved = replace(incident, state=INCIDENT.step(incident.state, event))
-        if closing:
-            moved = replace(moved, closed_at=now, closed_because=f"closed by {request.by}")
-        else:
-            moved = replace(moved, acknowledged_by=request.by, acknowledged_at=now)
-        note = AuditDraft(
-            at=now,
-            kind=f"incident_{event}",
-            subject=source.name,
-            body={"incident": moved.id, "by": request.by},
-        )
-        kept = replace(source, incident=moved if moved.open else None)
-        world = replace(world, sources=world.sources | {source.name: kept})
-        return Stepped(
-            world=blindness.start_over(world, source.name, now) if closing else world,
-            incidents=(moved,),
-            audit=(note,),
-            replies=(Reply(request=request.id, status=200, body=plain(moved)),),
-        )
-    detail = f"there is no open incident {request.target}"
-    return Stepped(world=world, replies=(Reply(request=request.id, status=404, detail=detail),))
 
 
 def _on_tick(world: World, event: Ticked, now: datetime) -> Stepped:
@@ -306,7 +285,8 @@ def _on_tick(world: World, event: Ticked, now: datetime) -> Stepped:
             steps.append(_stepped(world, draft))
     if services:
         world = replace(world, services={**world.services, **services})
-    total = _sources(_together(world, steps), now)
+    total = _together(world, steps)
+    total = _after(total, outages.look(total.world, now))
     total = _after(total, breaker.look(total.world, now))
     return _after(total, cutoff.look(total.world, now))
 
@@ -328,37 +308,6 @@ def _guards_deployment(draft: Draft, rollback: Rollback) -> bool:
     """Its key still keeps a live deployment from being rolled back twice."""
     deployment = draft.service.deployments.get(rollback.deployment)
     return deployment is not None and deployment.state in (DeploymentState.WATCHING, DeploymentState.STABLE)
-
-
-def _sources(total: Stepped, now: datetime) -> Stepped:
-    """Open, widen or close the incidents of sources."""
-    world = total.world
-    for source in list(world.sources.values()):
-        affected, why = blindness.blind_services(world, source, now)
-        incident = blindness.source_incident(source, affected, why, now=now)
-        if incident is source.incident or incident is None:
-            continue
-        world = replace(
-            world,
-            sources=world.sources
-            | {source.name: replace(source, incident=incident if incident.open else None)},
-        )
-        new = source.incident is None
-        kind = "source_down" if new else "source_changed" if incident.open else "source_back"
-        note = AuditDraft(at=now, kind=kind, subject=source.name, body=plain({"incident": incident}))
-        message = (
-            telling.source_down(incident, now=now)
-            if incident.open
-            else telling.incident_closed(incident, now=now)
-        )
-        told = () if incident.open and not new else (message,)
-        total = replace(
-            total,
-            incidents=(*total.incidents, incident),
-            audit=(*total.audit, note),
-            messages=(*total.messages, *told),
-        )
-    return replace(total, world=world)
 
 
 def _finish(draft: Draft) -> Stepped:

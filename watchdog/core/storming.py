@@ -18,7 +18,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from watchdog.core import storm_news
-from watchdog.core.addressing import labels_of
+from watchdog.core.addressing import addressees
 from watchdog.core.audit import AuditDraft
 from watchdog.core.breaker import heard_waiting
 from watchdog.core.census import count_of, follow
@@ -28,10 +28,10 @@ from watchdog.core.incident import INCIDENT, Incident, IncidentEvent, IncidentKi
 from watchdog.core.message import Message, MessageKind
 from watchdog.core.request import Reply, Request, RequestKind
 from watchdog.core.rollback import Rollback, RollbackState
-from watchdog.core.routing import channels_for
 from watchdog.core.rule import Severity, rank
 from watchdog.core.silencing import Changed, news_of
 from watchdog.core.storm import EVERY, SETTLED, SINGLY, SUBJECT, WITHIN, Storm
+from watchdog.core.taking import Taken, note, take
 from watchdog.core.world import ServiceWorld, World
 
 #: News of what is wrong with one service.
@@ -120,7 +120,7 @@ class _Folding:
     def _widened(self, message: Message, incident: Incident) -> Incident:
         """The storm, and with it the channels that would have had this message."""
         storm = self.storm.incident or _begun(incident, self.now)
-        channels = channels_for(labels_of(message), self.world.routes)
+        channels = addressees(message, self.world.routes, incident)
         order = list(Severity)
         wider = replace(
             storm,
@@ -293,9 +293,7 @@ def _dissolved(
     for incident in members:
         service = world.services[incident.subject]
         message = news_of(service.service, incident, now=now)
-        channels = channels_for(labels_of(message), world.routes)
-        heard = tuple(dict.fromkeys((*incident.heard_by, *channels)))
-        own = replace(incident, folded="", told=True, heard_by=heard)
+        own = replace(incident, folded="", told=True)
         told.append(own)
         alone.append(storm_news.on_its_own(message, storm))
         folded = [
@@ -348,38 +346,34 @@ def _over(
 
 
 def answer(world: World, request: Request, now: datetime) -> Changed | None:
-    """A person takes the storm, or closes it; `None` when the request is not about it."""
+    """A person takes the storm, gives it back or closes it; `None` when the request is not about it."""
     storm = world.storm.incident
     if storm is None or storm.id != request.target:
         return None
-    if request.kind not in (RequestKind.ACKNOWLEDGE, RequestKind.CLOSE):
-        return None
-    closing = request.kind is RequestKind.CLOSE
-    event = IncidentEvent.CLOSED_BY_PERSON if closing else IncidentEvent.ACKNOWLEDGED
-    moved = replace(storm, state=INCIDENT.step(storm.state, event))
-    if closing:
-        reason = f": {request.body['reason']}" if request.body.get("reason") else ""
-        moved = replace(moved, closed_at=now, closed_because=f"closed by {request.by}{reason}")
+    if request.kind in (RequestKind.ACKNOWLEDGE, RequestKind.UNACKNOWLEDGE):
+        taken = take(world, storm, request, now)
+        after = replace(world.storm, incident=taken.incident)
+    elif request.kind is RequestKind.CLOSE:
+        taken = _closed(storm, request, now)
         after = Storm(singly=world.storm.singly)
-        news = storm_news.closed(moved, now=now)
     else:
-        moved = replace(
-            moved,
-            acknowledged_by=storm.acknowledged_by or request.by,
-            acknowledged_at=storm.acknowledged_at or now,
-        )
-        after = replace(world.storm, incident=moved)
-        news = storm_news.acknowledged(moved, now=now)
-    note = AuditDraft(
-        at=now, kind=f"incident_{event}", subject="", body={"incident": moved.id, "by": request.by}
-    )
+        return None
     return Changed(
         world=replace(world, storm=after),
-        incidents=(moved,) if moved != storm else (),
-        audit=(note,) if moved != storm else (),
-        messages=(news,) if moved != storm and storm.told else (),
-        replies=(Reply(request=request.id, status=200, body=plain(moved)),),
+        incidents=(taken.incident,) if taken.incident != storm else (),
+        audit=taken.audit,
+        messages=taken.messages,
+        replies=(Reply(request=request.id, status=200, body=plain(taken.incident)),),
     )
+
+
+def _closed(storm: Incident, request: Request, now: datetime) -> Taken:
+    why = f"closed by {request.by}" + (f": {request.body['reason']}" if request.body.get("reason") else "")
+    state = INCIDENT.step(storm.state, IncidentEvent.CLOSED_BY_PERSON)
+    closed = replace(storm, state=state, closed_at=now, closed_because=why)
+    record = note("incident_closed_by_person", closed, now, by=request.by)
+    news = (storm_news.closed(closed, now=now),) if storm.told else ()
+    return Taken(incident=closed, audit=(record,), messages=news)
 
 
 def restored(incidents: Iterable[Incident], services: Mapping[str, ServiceWorld]) -> Storm:

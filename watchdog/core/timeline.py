@@ -12,7 +12,6 @@ import msgspec
 
 from watchdog.core import climbing
 from watchdog.core.climbing import Call, Due
-from watchdog.core.ladder import Climb
 from watchdog.core.routing import Route
 from watchdog.core.rule import Severity
 
@@ -58,21 +57,22 @@ def timeline(
         now = muted_until(climb.next_at) or climb.next_at
         climb, calls = climbing.advance(climb, now, acknowledged=False)
         for call in calls:
-            found.append(_told(climb, call, now, tuple(found)))
+            found.append(_told(call, now, tuple(found)))
             again += call.call in (Call.REPEAT, Call.REPORT)
     return tuple(found)
 
 
-def _told(climb: Climb, call: Due, now: datetime, before: tuple[Told, ...]) -> Told:
+def _told(due: Due, now: datetime, before: tuple[Told, ...]) -> Told:
+    climb = due.climb
     steps = climbing.ladder(climb.policy, climb.severity)
     everybody = tuple(dict.fromkeys(channel for one in before for channel in one.channels))
-    match call.call:
+    match due.call:
         case Call.STEP:
-            what, channels = f"step {call.step + 1} of {len(steps)}", steps[call.step].to
+            what, channels = f"step {climb.step + 1} of {len(steps)}", steps[climb.step].to
         case Call.LEFT:
-            what, channels = f"step {call.step + 1} of {len(steps)}: left to the weekly report", ()
+            what, channels = f"step {climb.step + 1} of {len(steps)}: left to the weekly report", ()
         case Call.REPORT:
-            what, channels = "weekly report", climbing.report_channels(steps, call.step)
+            what, channels = "weekly report", climbing.report_channels(steps, climb.step)
         case _:
-            what, channels = f"told again ({call.number})", everybody
+            what, channels = f"told again ({climb.repeats})", everybody
     return Told(at=now, channels=channels, what=what)

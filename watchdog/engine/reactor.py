@@ -38,6 +38,7 @@ from watchdog.core.events import (
 )
 from watchdog.core.reconfigure import Change, reconfigure
 from watchdog.core.rollback import RollbackState
+from watchdog.core.roster import concerned
 from watchdog.core.shifting import described, shifted
 from watchdog.core.step import Stepped, memory, step
 from watchdog.core.turn import Turn, together
@@ -265,7 +266,12 @@ class Reactor:
             rollbacks=stepped.rollbacks,
             checks=stepped.checks,
             forgotten=stepped.forgotten,
-            outbox=outgoing(stepped.messages, stepped.world.routes, head=head.hash),
+            outbox=outgoing(
+                stepped.messages,
+                stepped.world.routes,
+                head=head.hash,
+                incidents=concerned(stepped.world, stepped.messages, stepped.incidents),
+            ),
             audit=tuple(records),
             replies=stepped.replies,
         )
