@@ -82,6 +82,25 @@ class TinyHook:
         secret: Secret
 
 
+class TinyPager:
+    """Wakes people."""
+
+    PAGES = True
+
+    class Settings(ProviderSettings):
+        pass
+
+
+class TinyDesk:
+    """Wakes people, and makes something else of notices."""
+
+    PAGES = True
+    NOTICES = True
+
+    class Settings(ProviderSettings):
+        pass
+
+
 _HERE = "tests.config.tiny_providers:"
 TINY = Registries(
     sources={"prometheus": _HERE + "TinySource", "scrape": _HERE + "ScrapedPages"},
@@ -92,5 +111,10 @@ TINY = Registries(
         "nginx": "watchdog.traffic.nginx:NginxSwitch",
         "lost": "no_such_package.switch:Switch",
     },
-    channels={"log": _HERE + "TinyLog", "webhook": _HERE + "TinyHook"},
+    channels={
+        "log": _HERE + "TinyLog",
+        "webhook": _HERE + "TinyHook",
+        "pager": _HERE + "TinyPager",
+        "desk": _HERE + "TinyDesk",
+    },
 )

@@ -16,11 +16,11 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from tests.docs import packs
-from tests.docs.words import DEFAULTS, KINDS, LATER, written
+from tests.docs.words import DEFAULTS, KINDS, written
 from watchdog.api.routes import ROUTES, Route
 from watchdog.channels.registry import KINDS as CHANNELS
 from watchdog.cluster.settings import ClusterSettings
-from watchdog.config import schema
+from watchdog.config import schema, telling
 from watchdog.config.discovered import DiscoverShape
 from watchdog.core.check import CheckId, Reason, Verdict
 from watchdog.core.rule import Level
@@ -51,7 +51,16 @@ _SHAPES: dict[str, type[BaseModel]] = {
     "kubernetes": ClusterSettings,
     "limits": schema.LimitsShape,
     "limits.max_breaching": schema.BreakerShape,
-    "route": schema.RouteShape,
+    "route": telling.RouteShape,
+    "gather": telling.GatherShape,
+    "escalation": telling.PolicyShape,
+    "escalation.step": telling.StepShape,
+    "escalation.acknowledged": telling.AcknowledgedShape,
+    "mute window": telling.MuteShape,
+    "reports": telling.ReportsShape,
+    "reports.weekly": telling.WeeklyShape,
+    "templates": telling.TemplatesShape,
+    "heartbeat": telling.HeartbeatSettings,
     "rule": schema.RuleShape,
     "ratio": schema.RatioShape,
     "quantile": schema.QuantileShape,
@@ -122,9 +131,8 @@ def _markdown(head: Sequence[str], rows: Iterator[Sequence[str]]) -> str:
 
 
 def _keys(name: str) -> Iterator[Sequence[str]]:
-    for key, info in model_of(name).model_fields.items():
-        if key in LATER.get(name, ()):
-            continue
+    for field, info in model_of(name).model_fields.items():
+        key = info.alias or field
         yield f"`{key}`", _kind(name, key, info), _default(name, key, info), " ".join(_meaning(info).split())
 
 

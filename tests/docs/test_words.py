@@ -8,14 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from tests.docs.pages import PAGES, ROOT, name_of
-from tests.docs.test_pages import FILLER, service
-from tests.docs.words import LATER
 from watchdog.cli.looking import alarms
 from watchdog.cli.main import app
-from watchdog.config.check import check
 from watchdog.core import guards, targets
 from watchdog.core.check import Reason
 from watchdog.core.deployment import DeploymentState
@@ -154,26 +150,3 @@ def test_every_command_that_is_named_exists(page: Path) -> None:
     }
     for name in re.findall(r"`watchdog ([a-z-]+)", page.read_text()):
         assert name in names | groups, f"{page.name}: watchdog {name}"
-
-
-@pytest.mark.parametrize("key", LATER["main"])
-def test_a_key_that_the_tables_leave_out_is_refused(key: str, tmp_path: Path) -> None:
-    assert any("not available in this release" in it for it in problems(tmp_path, {key: {"a": "b"}}))
-
-
-def test_an_escalation_that_the_tables_leave_out_is_refused(tmp_path: Path) -> None:
-    found = problems(tmp_path, {"routes": [{"escalation": "production"}]})
-    assert any("not available in this release" in it for it in found)
-
-
-def problems(folder: Path, over: dict[str, Any]) -> list[str]:
-    (folder / "filler.yaml").write_text(FILLER)
-    whole = {
-        "version": 1,
-        "rules": ["filler.yaml"],
-        "sources": {"prometheus": {"kind": "prometheus", "url": "http://127.0.0.1:9090"}},
-        "services": [service()],
-        **over,
-    }
-    (folder / "watchdog.yaml").write_text(yaml.safe_dump(whole))
-    return [it.message for it in check(folder / "watchdog.yaml", {}).problems]

@@ -13,12 +13,6 @@ from watchdog.core.rule import Evidence, Holds, Lasting, Samples
 from watchdog.core.service import RollbackPolicy
 from watchdog.core.units import format_duration
 
-#: Keys that the loader knows only to say that this release does not have them; a test holds that it does.
-LATER = {
-    "main": ("escalations", "heartbeat"),
-    "route": ("escalation",),
-}
-
 KINDS = {
     ("main", "version"): "`1`",
     ("main", "rules"): "list of patterns",
@@ -28,6 +22,26 @@ KINDS = {
     ("main", "channels"): "mapping: name to channel",
     ("main", "routes"): "list of routes",
     ("main", "self_check"): "list of probes",
+    ("main", "escalations"): "mapping: name to policy",
+    ("main", "mute_windows"): "mapping: name to mute window",
+    ("heartbeat", "url"): "address, `!env NAME` or `!file PATH`",
+    **{("escalation", severity): "list of steps" for severity in ("critical", "high", "medium", "low")},
+    ("escalation", "delegate"): "channel, kind of channel, or a list of them",
+    ("escalation", "repeat"): "duration, or `never`",
+    ("escalation.step", "to"): "list of channels",
+    ("escalation.step", "digest"): "`weekly`",
+    ("escalation.acknowledged", "for"): "duration, or `ever`",
+    ("escalation.acknowledged", "remind"): "duration, or `never`",
+    ("mute window", "from"): 'time such as `"22:00"`',
+    ("mute window", "to"): 'time such as `"07:00"`',
+    ("mute window", "days"): "list of days or ranges",
+    ("reports.weekly", "at"): 'time such as `"09:00"`',
+    ("route", "notices"): "list of channels",
+    ("route", "mute"): "list of mute windows",
+    ("route", "repeat"): "duration, or `never`",
+    ("gather", "by"): "list of labels",
+    ("server", "url"): "address",
+    ("rule", "dashboard"): "address",
     ("main", "leader"): "mapping with `kind`",
     ("service", "rules"): "list of rule names or `{tag: TAG}`",
     ("service", "traffic"): "mapping with `kind`",
@@ -125,7 +139,18 @@ DEFAULTS = {
     ("service", "gitops"): "the profile's, else `veto`",
     ("environment", "mode"): "`enforce`",
     ("environment", "gitops"): "`veto`",
-    ("route", "to"): "required",
+    ("route", "to"): "this or `escalation` is required",
+    ("route", "escalation"): "this or `to` is required",
+    **{
+        ("escalation", one): "the next louder one's, else the next quieter one's"
+        for one in ("critical", "high", "medium", "low")
+    },
+    ("escalation.step", "after"): "required but for the first step",
+    ("escalation.step", "to"): "required where there is no `digest`",
+    ("mute window", "from"): "`00:00`",
+    ("mute window", "to"): "`24:00`",
+    ("mute window", "days"): "every day",
+    ("reports.weekly", "at"): "`09:00`",
     ("rule", "name"): "required",
     ("rule", "unit"): "`ratio` for ratios, else `none`",
     ("rule", "source"): "the only one; required where there are several",

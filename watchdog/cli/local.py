@@ -125,15 +125,17 @@ def _summary(checked: Checked) -> str:
     found = checked.summary
     if found is None:
         raise RuntimeError("a configuration without mistakes has a summary")
+    ladders = _count(found.escalations, "escalation policy", "escalation policies")
+    policies = f", {ladders}" if found.escalations else ""
     return (
         f"The configuration is valid: {_count(found.services, 'service')}, {_count(found.rules, 'rule')} "
         f"({found.armed_rules} can roll back), {_count(found.sources, 'source')}, "
-        f"{_count(found.channels, 'channel')}, {_count(found.routes, 'route')}."
+        f"{_count(found.channels, 'channel')}, {_count(found.routes, 'route')}{policies}."
     )
 
 
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" + ("" if number == 1 else "s")
+def _count(number: int, noun: str, plural: str = "") -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {plural or noun + 's'}"
 
 
 def _checked(checked: Checked) -> dict[str, Any]:

@@ -23,6 +23,7 @@ class Summary:
     sources: int
     channels: int
     routes: int
+    escalations: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,4 +58,5 @@ def _summary(configuration: Configuration) -> Summary:
         sources=len(configuration.sources),
         channels=len(configuration.channels),
         routes=len(configuration.routes),
+        escalations=len(configuration.escalations),
     )

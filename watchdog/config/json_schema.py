@@ -13,9 +13,10 @@ from typing import Any, Final
 from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 
-from watchdog.config import schema
+from watchdog.config import schema, telling
 from watchdog.config.forms import FORMS
 from watchdog.config.providers import Registries
+from watchdog.core.rule import Severity
 from watchdog.settings.registry import load
 
 Json = dict[str, Any]
@@ -35,7 +36,10 @@ _SHAPES: Final[tuple[type[BaseModel], ...]] = (
     schema.ServiceShape,
     schema.TagShape,
     schema.ProfileShape,
-    schema.RouteShape,
+    telling.RouteShape,
+    telling.PolicyShape,
+    telling.StepShape,
+    telling.MuteShape,
 )
 #: What the loader asks for although the models have a value for it: they go on after a mistake.
 _REQUIRED: Final[Mapping[type[BaseModel], tuple[str, ...]]] = {
@@ -43,12 +47,6 @@ _REQUIRED: Final[Mapping[type[BaseModel], tuple[str, ...]]] = {
     schema.RulesFileShape: ("version", "rules"),
     schema.RuleShape: ("name",),
     schema.ServiceShape: ("name", "rules", "traffic"),
-    schema.RouteShape: ("to",),
-}
-#: Keys that are known only to be named as not available.
-_LATER: Final[Mapping[type[BaseModel], tuple[str, ...]]] = {
-    schema.MainShape: ("escalations", "heartbeat"),
-    schema.RouteShape: ("escalation",),
 }
 
 
@@ -91,11 +89,9 @@ class _Maker:
             _tidy(part)
         for model, keys in _REQUIRED.items():
             self._part(model)["required"] = list(keys)
-        for model, keys in _LATER.items():
-            for key in keys:
-                del self._part(model)["properties"][key]
         self._rules()
         self._services()
+        self._telling()
         self._main()
 
     def document(self, model: type[BaseModel], title: str) -> Json:
@@ -166,6 +162,15 @@ class _Maker:
             "anyOf": [text, {"type": "array", "items": text}],
         }
 
+    def _telling(self) -> None:
+        step = self._ref(telling.StepShape)
+        ladder = {"type": "array", "items": step, "minItems": 1}
+        severities = [severity.value for severity in Severity]
+        self._set(telling.PolicyShape, **dict.fromkeys(severities, ladder))
+        self._part(telling.PolicyShape)["anyOf"] = [{"required": [severity]} for severity in severities]
+        self._part(telling.RouteShape)["oneOf"] = [{"required": [key]} for key in ("to", "escalation")]
+        self._part(telling.StepShape)["anyOf"] = [{"required": [key]} for key in ("to", "digest")]
+
     def _main(self) -> None:
         def named(value: Json) -> Json:
             return {"type": "object", "additionalProperties": value}
@@ -176,7 +181,9 @@ class _Maker:
             services={"type": "array", "items": self._ref(schema.ServiceShape), "minItems": 1},
             environments=named(self._ref(schema.ProfileShape)),
             channels=named(self._provider("channel")),
-            routes={"type": "array", "items": self._ref(schema.RouteShape)},
+            routes={"type": "array", "items": self._ref(telling.RouteShape)},
+            escalations=named(self._ref(telling.PolicyShape)),
+            mute_windows=named(self._ref(telling.MuteShape)),
             self_check={"type": "array", "items": self._provider("probe"), "minItems": 1},
             leader=self._provider("leader"),
         )

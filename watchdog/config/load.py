@@ -20,10 +20,10 @@ from watchdog.config.leader import leader_of
 from watchdog.config.loaded import Configuration, Discovery, Provider
 from watchdog.config.nodes import Node
 from watchdog.config.ourselves import Ourselves, refuse_ourselves
+from watchdog.config.people import Telling
 from watchdog.config.policy import REMEMBERED, Profile
 from watchdog.config.problems import InvalidConfiguration, Problems, in_order, meant, quote, unknown
 from watchdog.config.providers import Providers, Registries, extra_for
-from watchdog.config.routes import Routes, fallback
 from watchdog.config.rules import Known, Surroundings, compile_rule
 from watchdog.config.schema import PAUSE_FILE, MainShape, ProfileShape, RulesFileShape
 from watchdog.config.secrets import Secrets
@@ -31,17 +31,17 @@ from watchdog.config.server import server_of
 from watchdog.config.services import Services, where
 from watchdog.config.shape import shape
 from watchdog.config.store import StorePlace, store_of
+from watchdog.config.telling import HeartbeatSettings
+from watchdog.config.templates import templates_of
 from watchdog.config.trail import Trail, matches
 from watchdog.config.variables import ADDRESS
 from watchdog.core.reach import is_here
-from watchdog.core.routing import Route
 from watchdog.core.service import Intervals, Limits
 from watchdog.core.units import format_duration
 from watchdog.core.variables import names_in
+from watchdog.telemetry.redact import register_secret
 
 __all__ = ["InvalidConfiguration", "Registries", "load"]
-
-_LATER = ("escalations", "heartbeat")
 
 
 def load(
@@ -112,7 +112,6 @@ class _Loader:
     def configuration(self, environ: Mapping[str, str], found: Discovered) -> Configuration:
         """Everything; to be used only when no mistake was found."""
         written, root, problems = self._written, self._root, self._problems
-        self._refuse_later()
         named = written.intervals
         intervals = Intervals(
             critical=named.critical, normal=named.normal, extended=named.extended, recheck=named.recheck
@@ -125,8 +124,10 @@ class _Loader:
         around = Surroundings.of(intervals, sources, self._providers, known="sources" not in self._broken)
         rules = self._rules(around)
         services = self._services(rules, found)
-        channels, routes = self._telling(services)
-        ours = Ourselves(server, _found(sources), _found(channels), own_pod(environ))
+        told = Telling(root, written, self._broken, self._providers, problems).read(
+            self._family("channel", "channels"), services
+        )
+        ours = Ourselves(server, _found(sources), told.channels, own_pod(environ))
         refuse_ourselves(services.entries.values(), ours, self._providers, problems)
         return Configuration(
             path=self._path,
@@ -147,8 +148,13 @@ class _Loader:
             rules={known.name: known.rule for known in rules.values() if known.rule is not None},
             services=services.entries,
             sources=_found(sources),
-            channels=_found(channels),
-            routes=routes,
+            channels=told.channels,
+            routes=told.routes,
+            escalations=told.policies,
+            templates=templates_of(
+                root.get("templates"), written.templates, self._base, problems, self._trail
+            ),
+            heartbeat=self._heartbeat(),
             self_check=self._self_check(),
             discovery=self._discovery(),
             kubernetes=self._providers.check_files(self._root.get("kubernetes"), written.kubernetes),
@@ -156,10 +162,12 @@ class _Loader:
             trail=self._trail,
         )
 
-    def _refuse_later(self) -> None:
-        for key in _LATER:
-            if self._root.has(key):
-                self._problems.add(self._root.at_key(key), f"{key!r} is not available in this release")
+    def _heartbeat(self) -> HeartbeatSettings | None:
+        written = self._written.heartbeat
+        if written is None:
+            return None
+        register_secret(written.url.get_secret_value())
+        return self._providers.check_files(self._root.get("heartbeat"), written)
 
     def _pause_file(self) -> Path:
         """Whatever is there means paused, so a folder would mean it for ever."""
@@ -344,28 +352,6 @@ class _Loader:
                     self._problems.add(at, f"{words}; did you mean {guess!r}?")
                 else:
                     self._problems.note(at, words)
-
-    def _telling(self, services: Services) -> tuple[dict[str, Provider | None], tuple[Route, ...]]:
-        channels = self._family("channel", "channels")
-        place = self._root.get("routes")
-        if not self._root.has("channels") and place is None and not {"channels", "routes"} & self._broken:
-            found, routes = fallback(self._root, self._providers, self._problems)
-            return dict(found), routes
-        items = None if place is None else place.items
-        if not items:
-            if "routes" not in self._broken:
-                to = next(iter(channels), "CHANNEL")
-                words = f"nobody would be told: write `routes: [{{to: [{to}]}}]`"
-                at = self._root.at_key("channels") if place is None else place.at
-                self._problems.add(at, words)
-            return channels, ()
-        compiler = Routes(channels, services, self._problems)
-        for index, node in enumerate(items):
-            compiler.add(node, last=index == len(items) - 1)
-        for name in channels:
-            if name not in compiler.used:
-                self._problems.note(self._root.at_key("channels", name), f"no route goes to channel {name!r}")
-        return channels, tuple(compiler.routes)
 
 
 def _want_version(root: Node, problems: Problems) -> None:

@@ -13,7 +13,9 @@ from pydantic import SecretStr
 
 from watchdog.cluster.settings import ClusterSettings
 from watchdog.cluster.wanted import Defaults
+from watchdog.config.telling import HeartbeatSettings
 from watchdog.config.trail import Trail
+from watchdog.core.ladder import Policy
 from watchdog.core.routing import Route
 from watchdog.core.rule import Rule
 from watchdog.core.service import Intervals, Limits, Service
@@ -71,12 +73,13 @@ class Token:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Server:
-    """Where the API listens (`host`, `port`; port 0 takes a free one)."""
+    """Where the API listens (`host`, `port`; port 0 takes a free one), and at which `url` people reach it."""
 
     host: str = "127.0.0.1"
     port: int = 9911
     metrics: Literal["open", "token"] = "open"
     tokens: tuple[Token, ...] = ()
+    url: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +109,8 @@ class Discovery:
 class Configuration:
     """Everything a configuration file and its rule files say. `notes` are warnings that do not keep it from loading.
 
-    `store_url` names the store and holds no password; `postgres` is how it is reached when it is no file.
+    `store_url` names the store and holds no password; `postgres` is how it is reached when it is no file. `templates`
+    are the texts of the user's templates by their name.
 
     `trail` is what it was read from; two configurations that say the same are equal wherever they stand.
     """
@@ -127,6 +131,9 @@ class Configuration:
     leader: Leader = Leader()
     kubernetes: ClusterSettings = field(default_factory=ClusterSettings)
     discovery: Discovery | None = None
+    escalations: dict[str, Policy] = field(default_factory=dict)
+    templates: dict[str, str] = field(default_factory=dict)
+    heartbeat: HeartbeatSettings | None = None
     notes: tuple[Problem, ...] = field(default=(), compare=False)
     trail: Trail = field(default_factory=Trail, compare=False, repr=False)
 

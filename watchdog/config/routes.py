@@ -1,4 +1,4 @@
-"""Channels and routes: where messages can go, and which go where. Somebody is always told.
+"""Routes: which message goes where; and what there is where none is configured. Somebody is always told.
 
 This module must never send anything.
 """
@@ -6,16 +6,20 @@ This module must never send anything.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from datetime import timedelta
 
-from watchdog.config.loaded import Provider
+from watchdog.config.escalations import Channels
+from watchdog.config.loaded import Position, Provider
 from watchdog.config.nodes import Node
 from watchdog.config.problems import Problems, meant, unknown
 from watchdog.config.providers import Providers
-from watchdog.config.schema import RouteShape
 from watchdog.config.services import RESERVED_LABELS, Services
 from watchdog.config.shape import shape
+from watchdog.config.telling import GatherShape, RouteShape
+from watchdog.core.ladder import Policy
 from watchdog.core.message import MessageKind
-from watchdog.core.routing import Route
+from watchdog.core.mute import MuteWindow
+from watchdog.core.routing import Gather, Route
 from watchdog.core.rule import Severity
 
 #: The channel that is there when none is configured.
@@ -36,45 +40,95 @@ def fallback(
 class Routes:
     """Compiles routes one by one, in order."""
 
-    def __init__(self, channels: Collection[str], services: Services, problems: Problems) -> None:
+    def __init__(
+        self,
+        channels: Channels,
+        services: Services,
+        problems: Problems,
+        *,
+        policies: Mapping[str, Policy | None] | None = None,
+        mutes: Mapping[str, MuteWindow | None] | None = None,
+    ) -> None:
+        """A policy or window with mistakes is known by its name, as `None`."""
         self._channels = channels
         self._services = services
         self._problems = problems
+        self._policies = policies or {}
+        self._mutes = mutes or {}
         #: Compiled routes without mistakes.
         self.routes: list[Route] = []
-        #: Every channel that a route names.
+        #: Every channel, policy and mute window that a route names.
         self.used: set[str] = set()
+        self.used_policies: set[str] = set()
+        self.used_mutes: set[str] = set()
 
     def add(self, node: Node, *, last: bool) -> None:
         """Compile one route; only the `last` one has no match."""
         written, broken = shape(RouteShape, node, self._problems)
         if written is None:
             return
-        if node.has("escalation"):
-            self._problems.add(
-                node.at_key("escalation"), "'escalation' is not available in this release; write `to`"
-            )
-        elif not node.has("to") and "to" not in broken:
-            self._problems.add(node.at, "missing key 'to': a list of channels")
-        self._to(node.get("to"))
+        self._check_where_to(node, broken)
+        for key in ("to", "notices"):
+            self._channels.check(node.get(key))
+        self._channels.refuse_pages(node.get("notices"), "notices", but="NOTICES")
         if "match" not in broken:
             self._match(node, written.match, last=last)
-        match = {_plain(name): value for name, value in written.match.items()}
-        self.routes.append(Route(match=match, to=tuple(written.to or ())))
+        policy = self._policy(node.get("escalation"))
+        names = (*(written.to or ()), *written.notices, *(policy.channels if policy is not None else ()))
+        self.used.update(names)
+        self.routes.append(
+            Route(
+                match={_plain(name): value for name, value in written.match.items()},
+                to=tuple(written.to or ()),
+                policy=policy,
+                notices=written.notices,
+                mutes=self._windows(node.get("mute")),
+                gather=self._gather(node.get("gather"), written.gather),
+                repeat_after=written.repeat,
+            )
+        )
 
-    def _to(self, place: Node | None) -> None:
-        if place is None or place.items is None:
-            return
-        if not place.items:
-            self._problems.add(place.at, "an empty list tells nobody; name at least one channel")
-        for item in place.items:
-            if item.text is None:
-                if item.tag and not item.reported:
-                    self._problems.add(item.at, f"expected the name of a channel, found {item.describe()}")
-                continue
-            self.used.add(item.text)
-            if item.text not in self._channels:
-                self._problems.add(item.at, unknown("channel", item.text, self._channels))
+    def _check_where_to(self, node: Node, broken: frozenset[str]) -> None:
+        ladder = node.has("escalation")
+        if ladder and node.has("to"):
+            words = "a route has `to` or `escalation`, not both: leave one out"
+            self._problems.add(node.at_key("escalation"), words)
+        elif not ladder and not node.has("to") and not {"to", "escalation"} & broken:
+            words = "missing key 'to': a list of channels; or `escalation`: the name of a policy"
+            self._problems.add(node.at, words)
+        if ladder and node.has("repeat"):
+            words = "an escalation policy says itself when it repeats: write `repeat` there"
+            self._problems.add(node.at_key("repeat"), words)
+
+    def _policy(self, place: Node | None) -> Policy | None:
+        if place is None or place.text is None:
+            return None
+        self.used_policies.add(place.text)
+        if place.text not in self._policies:
+            self._problems.add(place.at, unknown("escalation policy", place.text, self._policies))
+        return self._policies.get(place.text)
+
+    def _windows(self, place: Node | None) -> tuple[MuteWindow, ...]:
+        items = (place.items or ()) if place is not None else ()
+        for item in items:
+            if item.text is not None:
+                self.used_mutes.add(item.text)
+                if item.text not in self._mutes:
+                    self._problems.add(item.at, unknown("mute window", item.text, self._mutes))
+        found = (self._mutes.get(item.text or "") for item in items)
+        return tuple(window for window in found if window is not None)
+
+    def _gather(self, place: Node | None, written: GatherShape | None) -> Gather | None:
+        if place is None or written is None:
+            return None
+        by = place.get("by")
+        for item in (by.items or ()) if by is not None else ():
+            if item.text is not None:
+                self._check_label(item.at, item.text, "what has none is one group")
+        if written.interval == written.wait == timedelta():
+            self._problems.add(place.at, "it gathers nothing: give `wait` or `interval` a duration")
+        names = tuple(dict.fromkeys(_plain(name) for name in written.by))
+        return Gather(by=names, wait=written.wait, interval=written.interval)
 
     def _match(self, node: Node, match: Mapping[str, str], *, last: bool) -> None:
         if last and match:
@@ -86,19 +140,19 @@ class Routes:
                 at, "a route without `match` takes everything: the routes after it are never reached"
             )
         for name, value in match.items():
-            self._check_name(node, name)
+            self._check_label(node.at_key("match", name), name, "this route takes nothing now")
             self._check_value(node, name, value)
 
-    def _check_name(self, node: Node, name: str) -> None:
+    def _check_label(self, at: Position, name: str, otherwise: str) -> None:
+        """A label that no service has is a typo where it nearly is one that a service has."""
         labels = self._services.labels
         if name in RESERVED_LABELS or _plain(name) in labels:
             return
         guess = meant(name, [*RESERVED_LABELS, *labels, *(_LABEL + label for label in labels)])
-        at = node.at_key("match", name)
         if guess:
             self._problems.add(at, f"no service has a label {_plain(name)!r}; did you mean {guess!r}?")
         else:
-            self._problems.note(at, f"no service has a label {_plain(name)!r}: this route takes nothing now")
+            self._problems.note(at, f"no service has a label {_plain(name)!r}: {otherwise}")
 
     def _check_value(self, node: Node, name: str, value: str) -> None:
         at = node.at_value("match", name)

@@ -204,6 +204,7 @@ class _Compiler:
             ),
             tags=tuple(written.tags),
             runbook=written.runbook,
+            dashboard=written.dashboard,
         )
 
     def _source(self, form: Form) -> str | None:

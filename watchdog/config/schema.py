@@ -29,6 +29,7 @@ from watchdog.config.fields import (
     Share,
     Written,
 )
+from watchdog.config.telling import HeartbeatSettings, ReportsShape, TemplatesShape
 from watchdog.core.rule import Aggregate, Direction, Severity, Unit
 from watchdog.core.service import GitOps, Mode
 from watchdog.postgres.address import TIMEOUT, Tls
@@ -196,6 +197,8 @@ class RuleShape(Settings):
     """Words by which services choose rules."""
     runbook: str | None = Field(default=None, pattern=r"^https?://[^\s/]\S*$")
     """What to read when it fires."""
+    dashboard: str | None = Field(default=None, pattern=r"^https?://[^\s/]\S*$")
+    """What to look at when it fires."""
 
 
 class RulesFileShape(Settings):
@@ -255,6 +258,8 @@ class ServerShape(Settings):
     """Whether `GET /metrics` needs a token."""
     tokens: tuple[TokenShape, ...] = ()
     """Who may read and who may write."""
+    url: str | None = Field(default=None, pattern=r"^https?://[^\s/]\S*$")
+    """The address at which people reach it, for links in messages."""
 
 
 class RollbackShape(Settings):
@@ -341,17 +346,6 @@ class LimitsShape(Settings):
     """When this much is red at once, it is not the deployments."""
 
 
-class RouteShape(Settings):
-    """One route."""
-
-    match: dict[str, str] = Field(default_factory=dict)
-    """Labels that must be equal; none for the last route."""
-    to: tuple[str, ...] | None = None
-    """Names of channels."""
-    escalation: Any = None
-    """An escalation policy; not in this release."""
-
-
 class MainShape(Settings):
     """The configuration file."""
 
@@ -382,10 +376,16 @@ class MainShape(Settings):
     """How people are told."""
     routes: tuple[Any, ...] = ()
     """Who is told what."""
-    escalations: Any = None
-    """Not in this release."""
-    heartbeat: Any = None
-    """Not in this release."""
+    escalations: dict[str, Any] = Field(default_factory=dict)
+    """Escalation policies: who is told next while nobody acknowledges."""
+    mute_windows: dict[str, Any] = Field(default_factory=dict)
+    """Hours in which routes do not tell what can wait."""
+    reports: ReportsShape = ReportsShape()
+    """When reports leave."""
+    templates: TemplatesShape = TemplatesShape()
+    """Own words for messages."""
+    heartbeat: HeartbeatSettings | None = None
+    """An address outside that hears regularly that the watchdog works."""
     leader: Any = None
     """Which of several watchdogs acts. Left out: this one, alone."""
     discover: DiscoverShape | None = None

@@ -30,7 +30,7 @@ def server_of(root: Node, written: ServerShape, problems: Problems) -> Server:
         if written.metrics == "token":
             words = "`metrics: token` without tokens: only readers on this machine can read the metrics"
             problems.note(root.at_value("server", "metrics"), words)
-    return Server(host=host, port=port, metrics=written.metrics, tokens=tokens)
+    return Server(host=host, port=port, metrics=written.metrics, tokens=tokens, url=written.url)
 
 
 def _address(root: Node, text: str, problems: Problems) -> tuple[str, int]:

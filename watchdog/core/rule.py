@@ -289,6 +289,7 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     severity: Severities = Severities()
     tags: tuple[str, ...] = ()
     runbook: str | None = None
+    dashboard: str | None = None
 
     @functools.cached_property
     def per_version(self) -> bool:
@@ -362,11 +363,12 @@ def _names(form: Form, name: str) -> bool:
 _asks_version = functools.lru_cache(maxsize=4096)(_names_version)
 _asks_variant = functools.lru_cache(maxsize=4096)(_names_variant)
 
-_YOUNGER = ("baseline", "match")
+_YOUNGER = ("baseline", "match", "dashboard")
 #: The fields of a rule that say nothing of what is asked (`watchdog.core.same`).
 _BESIDE = frozenset(
     {
-        *("summary", "interval", "tags", "runbook", "severity", "blind_after"),
+        *("summary", "interval", "tags", "runbook", "dashboard", "severity"),
+        "blind_after",
         *("hold", "clear", "max_age", "thresholds", "evidence"),
     }
 )

@@ -19,6 +19,7 @@ _WORDS: dict[str, Any] = {
     "interval": timedelta(),
     "tags": (),
     "runbook": None,
+    "dashboard": None,
     "severity": Severities(),
     "blind_after": timedelta(),
 }
