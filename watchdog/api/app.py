@@ -18,6 +18,7 @@ from aiohttp import hdrs, web
 from watchdog.aio.clock import Clock
 from watchdog.api.asking import Asking
 from watchdog.api.auth import Caller, Guard, Role, is_signed
+from watchdog.api.callbacks import Callbacks, Receivers
 from watchdog.api.context import PATIENCE, Call, Context, reply_json
 from watchdog.api.dashboard import serving
 from watchdog.api.events import KEEP_ALIVE, Events
@@ -40,9 +41,6 @@ GUARD = web.AppKey("guard", Guard)
 
 Handler = Callable[[Call], Awaitable[web.StreamResponse]]
 
-#: Paths that are promised, but not by this release.
-_LATER = frozenset({"/hooks/slack", "/hooks/pagerduty"})
-
 _log = structlog.get_logger(__name__)
 _ANYBODY = Caller(name="", role=Role.VIEWER)
 
@@ -56,18 +54,20 @@ def make_app(  # noqa: PLR0913 - the one place where the API's parts meet, all o
     rules: Callable[[], Mapping[str, Rule]],
     metrics: Callable[[], bytes],
     clock: Clock,
+    receivers: Receivers = lambda _kind: {},
     patience: timedelta = PATIENCE,
     keep_alive: timedelta = KEEP_ALIVE,
 ) -> web.Application:
     """The application, ready to be served (`watchdog.api.listener`).
 
-    `rules` and `metrics` are asked anew for every request. `patience` bounds every wait for the store and for
-    an answer; `keep_alive` is the interval of comments on an idle event stream.
+    `rules`, `metrics` and `receivers` (channels that take callbacks) are asked anew for every request. `patience`
+    bounds every wait for the store and for an answer; `keep_alive` is the interval of comments on an idle event stream.
     """
     context = Context(reader=reader, desk=desk, live=live, rules=rules, clock=clock, patience=patience)
     events = Events(keep_alive)
     desk.on_commit(events.publish)
-    handlers = _handlers(context, events, metrics)
+    callbacks = Callbacks(context, receivers)
+    handlers = _handlers(context, events, metrics, callbacks)
     guard = Guard(server.tokens, open_metrics=server.metrics == "open")
     app = web.Application(middlewares=[_problems], client_max_size=BODY_LIMIT)
     app[GUARD] = guard
@@ -82,12 +82,15 @@ def make_app(  # noqa: PLR0913 - the one place where the API's parts meet, all o
 
     async def end_streams(_: web.Application) -> None:
         events.close()
+        await callbacks.aclose()
 
     app.on_shutdown.append(end_streams)
     return app
 
 
-def _handlers(context: Context, events: Events, metrics: Callable[[], bytes]) -> dict[str, Handler]:
+def _handlers(
+    context: Context, events: Events, metrics: Callable[[], bytes], callbacks: Callbacks
+) -> dict[str, Handler]:
     reading, asking = Reading(context), Asking(context)
     hooks = Hooks(context, asking)
     described = functools.cache(
@@ -140,6 +143,8 @@ def _handlers(context: Context, events: Events, metrics: Callable[[], bytes]) ->
         "expire": asking.expire,
         "hook_deployment": hooks.deployment,
         "hook_alertmanager": hooks.alertmanager,
+        "hook_slack": callbacks.of("slack"),
+        "hook_pagerduty": callbacks.of("pagerduty"),
     }
 
 
@@ -167,7 +172,7 @@ async def _problems(
     except Problem as problem:
         return problem.response()
     except web.HTTPException as error:
-        return _translated(request, error).response()
+        return _translated(error).response()
     except ConnectionError:
         raise  # The client went away; there is nobody to tell.
     except Exception:  # noqa: BLE001 - the border to the outside: a fault must not become a traceback there
@@ -177,16 +182,12 @@ async def _problems(
         return Problem(500, detail, instance=identity.urn).response()
 
 
-def _translated(request: web.Request, error: web.HTTPException) -> Problem:
+def _translated(error: web.HTTPException) -> Problem:
     """What aiohttp itself refuses: unknown paths, wrong methods, bodies that are too large."""
     match error:
         case web.HTTPMethodNotAllowed():
             allowed = ", ".join(sorted(error.allowed_methods))
             return Problem(405, f"this path takes {allowed}", headers={hdrs.ALLOW: allowed})
-        case web.HTTPNotFound() if request.path in _LATER:
-            return Problem(
-                404, f"{request.path} belongs to a later release; this one cannot be answered from there"
-            )
         case web.HTTPNotFound():
             return Problem(404, "there is nothing at this path; /api/v1/openapi.json lists what there is")
         case web.HTTPRequestEntityTooLarge():

@@ -60,8 +60,10 @@ class Context:
         except StoreError as error:
             raise store_problem(error) from error
 
-    async def body(self, request: web.Request, *, limit: int | None = None) -> bytes:
-        """The body of a request, which must be JSON if there is one. Raises 400, 408, 413 and 415.
+    async def body(
+        self, request: web.Request, *, limit: int | None = None, of_any_type: bool = False
+    ) -> bytes:
+        """The body of a request, which must be JSON if there is one, or `of_any_type`. Raises 400, 408, 413 and 415.
 
         `limit` (bytes) is for those that may send more than the application takes otherwise.
         """
@@ -76,7 +78,7 @@ class Context:
             raise Problem(408, "the body did not arrive in time") from None
         except web.RequestPayloadError:
             raise Problem(400, "the body broke off or is not framed as HTTP wants it") from None
-        if raw and request.content_type != JSON:
+        if raw and request.content_type != JSON and not of_any_type:
             raise Problem(
                 415,
                 f"the body must be sent as Content-Type {JSON}, not {request.content_type}",

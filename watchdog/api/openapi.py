@@ -29,6 +29,7 @@ _FILTERS: dict[str, dict[str, Any]] = {
 #: What can go wrong, by what a route needs; 500 and 503 always can.
 _READ_ERRORS = (400, 401, 403)
 _WRITE_ERRORS = (400, 401, 403, 404, 408, 409, 413, 415, 422)
+_CALLBACK_ERRORS = (400, 401, 404, 408, 413)
 
 
 def document() -> dict[str, Any]:
@@ -96,6 +97,11 @@ def _operation(route: Route) -> dict[str, Any]:
             "required": route.body_required,
             "content": {"application/json": {"schema": _either(route.body, route.or_body)}},
         }
+    if route.called_back:
+        operation["requestBody"] = {
+            "required": True,
+            "content": {route.called_back: {"schema": {"type": "object"}}},
+        }
     return operation
 
 
@@ -145,6 +151,8 @@ def _responses(route: Route) -> dict[str, Any]:
         errors = (*errors, 404)
     if route.body is not None:
         errors = _WRITE_ERRORS
+    if route.called_back:
+        errors = _CALLBACK_ERRORS
     for status in (*errors, 500, 503):
         responses[str(status)] = _content(MEDIA_TYPE, _ref(ProblemDetails.__name__), title_of(status))
     return responses

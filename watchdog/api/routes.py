@@ -27,6 +27,7 @@ class Route:
     is the shape of a success, `many` whether a page of them comes; without one, `media_type` says what comes.
     `or_status` is that of a request whose wish was fulfilled already, `or_body` and `or_answer` are what it takes and
     says as well. `keyed`: a body may come with an `Idempotency-Key`. `signed`: a signature does instead of a token.
+    `called_back` is the type of a body that a channel's provider sends, which the channel knows to be authentic.
     """
 
     method: str
@@ -44,6 +45,7 @@ class Route:
     or_answer: type[shapes.Shape] | None = None
     keyed: bool = True
     signed: bool = False
+    called_back: str = ""
     media_type: str = "application/json"
 
     @property
@@ -92,6 +94,18 @@ def _post(
         body=body,
         status=status,
         or_status=or_status,
+    )
+
+
+def _callback(kind: str, summary: str, body: str) -> Route:
+    return Route(
+        method="POST",
+        path=f"/hooks/{kind}",
+        handler=f"hook_{kind}",
+        summary=summary,
+        role=None,
+        called_back=body,
+        media_type="text/plain",
     )
 
 
@@ -231,4 +245,6 @@ ROUTES: tuple[Route, ...] = (
         body=AlertmanagerDelivery,
         keyed=False,
     ),
+    _callback("slack", "A button in Slack, signed by Slack", "application/x-www-form-urlencoded"),
+    _callback("pagerduty", "What became of an incident at PagerDuty, signed by PagerDuty", "application/json"),
 )

@@ -24,6 +24,7 @@ from watchdog.app.changeover import needs_restart
 from watchdog.app.standby import Standby, bare
 from watchdog.app.term import STOP_WITHIN, Term, is_deposed
 from watchdog.app.unwell import Unwell
+from watchdog.channels.interface import Receiving
 from watchdog.config.loaded import Configuration
 from watchdog.core.errors import ConfigError, StoreError, WatchdogError
 from watchdog.core.request import Request
@@ -161,9 +162,20 @@ class Daemon:
             rules=lambda: self._term.configuration.rules,
             metrics=self._metrics.render,
             clock=self._clock,
+            receivers=self._receivers,
         )
         self._guard = app[GUARD]
         self._listener = await listen(app, host=server.host, port=server.port)
+
+    def _receivers(self, kind: str) -> dict[str, Receiving]:
+        """The channels of a kind that take callbacks; a follower's, too, which stores what is asked for the leader."""
+        parts = self._term.parts
+        kinds = {name: one.kind for name, one in parts.configuration.channels.items()}
+        return {
+            name: channel
+            for name, channel in parts.channels.items()
+            if kinds.get(name) == kind and isinstance(channel, Receiving) and channel.receives
+        }
 
     def _asked(self, request: Request) -> None:
         self._term.asked(request)
