@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 from msgspec.structs import replace
 
-from watchdog.core import telling
+from watchdog.core import rollback_news
 from watchdog.core.audit import AuditDraft
 from watchdog.core.clockstep import ahead
 from watchdog.core.rollback import Rollback, RollbackState
@@ -37,7 +37,7 @@ def look(world: World, now: datetime) -> Changed:
     return Changed(
         world=replace(world, breaker_told=names, breaker_told_at=now),
         audit=(note,),
-        messages=(telling.breaker_open(why, names, since=max(waiting)[0], now=now),),
+        messages=(rollback_news.breaker_open(why, names, since=max(waiting)[0], now=now),),
     )
 
 

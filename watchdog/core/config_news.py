@@ -32,6 +32,7 @@ def broken(problems: tuple[str, ...], *, file: str, since: datetime, now: dateti
         severity=Severity.HIGH,
         headline=f"the changed configuration cannot be used, the one before stays in force: {first}{more}",
         created_at=now,
+        about=_about(since),
         facts=tuple(("mistake", problem) for problem in shown),
         next_step=f"Correct it; it is taken in by itself then. All mistakes: watchdog check -c {file}",
         needs_human=True,
@@ -46,8 +47,14 @@ def repaired(*, since: datetime, now: datetime) -> Message:
         severity=Severity.LOW,
         headline="the configuration is good again, and in force",
         created_at=now,
+        about=_about(since),
         facts=(("was broken for", format_duration(max(now - since, timedelta()))),),
     )
+
+
+def _about(since: datetime) -> str:
+    """What ties both together, also for receivers that keep one thing open for it."""
+    return f"configuration:{since.isoformat()}"
 
 
 def needs_restart(keys: tuple[str, ...], *, now: datetime) -> Message:

@@ -14,13 +14,12 @@ from watchdog.core import reach as reaching
 from watchdog.core.audit import AuditDraft
 from watchdog.core.check import CheckState, Reason
 from watchdog.core.checks import rule_of
+from watchdog.core.cutoff_news import cut_off, reachable_again
 from watchdog.core.events import Observed, References
-from watchdog.core.message import Message, MessageKind
 from watchdog.core.observation import Failed, FailReason, Pulse
 from watchdog.core.reach import NOTHING_ANSWERS, Reach, SourcePlace
-from watchdog.core.rule import Level, ProbeForm, Rule, Severity
+from watchdog.core.rule import Level, ProbeForm, Rule
 from watchdog.core.silencing import Changed
-from watchdog.core.units import format_duration
 from watchdog.core.world import World
 
 #: Nothing must have answered for so many recheck intervals before people hear of it: one lost answer is no outage.
@@ -29,8 +28,6 @@ TOLD_AFTER = 3
 TELL_EVERY = timedelta(minutes=10)
 #: What a question that was asked before something answered again may take to end.
 ASKED_WITHIN = timedelta(seconds=10)
-#: Services named in the message.
-_SHOWN = 20
 #: Targets named in the record.
 _RECORDED = 100
 #: The name under which the configured references answer.
@@ -145,7 +142,7 @@ def look(world: World, now: datetime) -> Changed:
             at=now, kind="reachable_again", subject="", body={"since": reach.told_at.isoformat()}
         )
         after = replace(world, reach=replace(reach, told_at=None))
-        return Changed(world=after, audit=(note,), messages=(_over(reach.told_at, now),))
+        return Changed(world=after, audit=(note,), messages=(reachable_again(reach.told_at, now=now),))
     again = reach.heard_at is not None and timedelta() <= now - reach.heard_at < TELL_EVERY
     if reach.told_at is not None or again or now - reach.cut_at < TOLD_AFTER * world.recheck:
         return Changed(world=world)
@@ -163,47 +160,7 @@ def look(world: World, now: datetime) -> Changed:
         },
     )
     after = replace(world, reach=replace(reach, told_at=reach.cut_at, heard_at=now))
-    return Changed(world=after, audit=(note,), messages=(_told(reach, len(mass), names, now),))
-
-
-def _told(reach: Reach, count: int, names: tuple[str, ...], now: datetime) -> Message:
-    since = reach.cut_at or now
-    scope = "nothing answers" if reach.whole.cut_at is not None else "nothing beyond this machine answers"
-    last = (reach.whole if reach.whole.cut_at is not None else reach.beyond).answered_at
-    shown = ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
-    return Message(
-        key=f"{MessageKind.CUT_OFF}:{since.isoformat()}",
-        kind=MessageKind.CUT_OFF,
-        severity=Severity.CRITICAL,
-        headline=(
-            f"the watchdog may be cut off: {scope}, {count} targets of {len(names)} services at once; "
-            "they are not being watched"
-        ),
-        created_at=now,
-        facts=(
-            ("since", _clock(since)),
-            ("last answer", _clock(last) if last is not None else "none since the start"),
-            ("services", shown),
-        ),
-        next_step=(
-            "No target is called dead and nothing is rolled back on it. See whether this machine has network and name "
-            "resolution. A service that is really down: watchdog rollback SERVICE --reason TEXT"
-        ),
-        needs_human=True,
-    )
-
-
-def _over(since: datetime, now: datetime) -> Message:
-    lasted = format_duration(max(now - since, timedelta()))
-    return Message(
-        key=f"{MessageKind.REACHABLE_AGAIN}:{since.isoformat()}",
-        kind=MessageKind.REACHABLE_AGAIN,
-        severity=Severity.LOW,
-        headline=f"the watchdog is answered again, after {lasted}; every service is judged afresh",
-        created_at=now,
-        facts=(("lasted", lasted),),
-    )
-
-
-def _clock(moment: datetime) -> str:
-    return moment.strftime("%Y-%m-%d %H:%M:%S UTC")
+    beyond = reach.whole.cut_at is None
+    last = (reach.beyond if beyond else reach.whole).answered_at
+    message = cut_off(reach.cut_at, names, count=len(mass), beyond=beyond, last=last, now=now)
+    return Changed(world=after, audit=(note,), messages=(message,))

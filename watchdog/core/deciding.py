@@ -9,7 +9,7 @@ from datetime import timedelta
 
 from msgspec.structs import replace
 
-from watchdog.core import telling
+from watchdog.core import rollback_news
 from watchdog.core.comparing import references_of
 from watchdog.core.deployment import Deployment
 from watchdog.core.draft import Draft, identity
@@ -170,12 +170,15 @@ def tell_blocked(draft: Draft, rollback: Rollback, *, suspended: Suspension | No
     """Tell that guards stop a rollback: once for each set of guards in an incident, and with what is `suspended`."""
     if any(veto.guard == "breaker" for veto in rollback.vetoes):
         return  # one aggregated message for all services; see watchdog.core.step
-    guards = telling.stopped_by(rollback)
+    guards = rollback_news.stopped_by(rollback)
     told = guards if suspended is None else f"{guards}:suspended"
     if told in rollback.told:
         return
     draft.set_rollback(replace(rollback, told=tuple(dict.fromkeys((*rollback.told, guards, told)))))
-    message = telling.rollback_blocked(draft.service.service, rollback, now=draft.now)
+    incident = draft.service.incidents.get(rollback.incident or "")
+    message = rollback_news.rollback_blocked(
+        draft.service.service, rollback, now=draft.now, incident=incident
+    )
     if suspended is not None:
         message = replace(message, key=f"{message.key}:suspended")
     draft.tell(with_suspension(message, draft.service, suspended))
@@ -191,7 +194,8 @@ def _ask_approval(draft: Draft, rollback: Rollback, facts: GuardFacts, replay: d
         vetoes=(),
         record={"facts": facts, **replay},
     )
-    draft.tell(telling.approval_wanted(draft.service.service, moved, now=draft.now))
+    incident = draft.service.incidents.get(moved.incident or "")
+    draft.tell(rollback_news.approval_wanted(draft.service.service, moved, now=draft.now, incident=incident))
 
 
 def intend(draft: Draft, rollback: Rollback, facts: GuardFacts, replay: dict[str, object]) -> Rollback:
@@ -296,7 +300,7 @@ def end(
     moved = draft.move_rollback(rollback, event, why, record=record)
     incident = draft.service.incidents.get(moved.incident or "")
     wanted = incident is not None or not moved.automatic or moved.state is RollbackState.PARTIAL
-    told = telling.rollback_ended(
+    told = rollback_news.rollback_ended(
         draft.service.service,
         moved,
         now=draft.now,

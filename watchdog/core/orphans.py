@@ -12,7 +12,7 @@ from datetime import datetime
 
 from msgspec.structs import replace
 
-from watchdog.core import telling
+from watchdog.core import rollback_news, telling
 from watchdog.core.audit import AuditDraft
 from watchdog.core.incident import INCIDENT, Incident, IncidentEvent, IncidentKind
 from watchdog.core.message import Message
@@ -79,7 +79,7 @@ def _ended(rollback: Rollback, now: datetime) -> Rollback | None:
 
 def _told(rollback: Rollback, now: datetime) -> Message:
     gone = Service(name=rollback.service)
-    message = telling.rollback_ended(gone, rollback, now=now)
+    message = rollback_news.rollback_ended(gone, rollback, now=now)
     step = _LOOK.format(service=rollback.service, target=rollback.to_variant)
     return replace(message, environment="", next_step=step)
 

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 from msgspec.structs import replace
 
-from watchdog.core import telling
+from watchdog.core import rollback_news
 from watchdog.core.incident import Incident
 from watchdog.core.message import Message, MessageKind
 from watchdog.core.rollback import Rollback, RollbackState
@@ -119,9 +119,9 @@ def asked_on_their_own(
     """What people are asked of a service whose storm is over: so far they read it in a line of that one."""
     for one in rollbacks:
         if one.state is RollbackState.AWAITING_APPROVAL:
-            yield telling.approval_wanted(service, one, now=now)
+            yield rollback_news.approval_wanted(service, one, now=now)
         elif one.state is RollbackState.BLOCKED and all(veto.guard != "breaker" for veto in one.vetoes):
-            yield telling.rollback_blocked(service, one, now=now)
+            yield rollback_news.rollback_blocked(service, one, now=now)
 
 
 def _each(members: Sequence[Incident]) -> tuple[tuple[str, str], ...]:

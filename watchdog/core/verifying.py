@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 from msgspec.structs import replace
 
-from watchdog.core import deciding, meanwhile, proof, rebinding, telling
+from watchdog.core import deciding, meanwhile, proof, rebinding, rollback_news
 from watchdog.core.checks import bound
 from watchdog.core.clockstep import ahead
 from watchdog.core.deployment import DeploymentEvent, DeploymentState
@@ -121,7 +121,8 @@ def _applied(draft: Draft, rollback: Rollback, event: Outcome) -> None:
     if event.state is not None:
         retire(draft, event.state)
     _begin_proof(draft, moved)
-    told = telling.rollback_switched(draft.service.service, moved, now=draft.now)
+    incident = draft.service.incidents.get(moved.incident or "")
+    told = rollback_news.rollback_switched(draft.service.service, moved, now=draft.now, incident=incident)
     draft.tell(with_suspension(told, draft.service, _suspended(event)))
 
 
@@ -371,5 +372,5 @@ def _end(
 
 def _tell_end(draft: Draft, rollback: Rollback) -> None:
     incident = draft.service.incidents.get(rollback.incident or "")
-    told = telling.rollback_ended(draft.service.service, rollback, now=draft.now, incident=incident)
+    told = rollback_news.rollback_ended(draft.service.service, rollback, now=draft.now, incident=incident)
     draft.tell(with_suspension(told, draft.service, suspension(draft.service)))
