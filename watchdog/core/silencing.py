@@ -1,8 +1,9 @@
-"""Silences at work: which messages are held back, what becomes of a silence, and what is told when it is over. Pure.
+"""Silences and mute windows at work: what is held back, what becomes of a silence, what is told afterwards. Pure.
 
 What is held back is counted at its incident and at its silence. An incident that people heard of is always told to
-be over, silenced or not; one that nobody heard of ends as quietly as it began. This module must never hold back what
-is told of rollbacks, and never drop an incident that is still open when its silence ends.
+be over, silenced or not; one that nobody heard of ends as quietly as it began. A notice that is muted is dropped:
+nobody needs it later. This module must never hold back what is told of rollbacks, and never drop an incident that is
+still open when its silence ends.
 """
 
 from __future__ import annotations
@@ -19,18 +20,22 @@ from watchdog.core.audit import AuditDraft
 from watchdog.core.census import follow
 from watchdog.core.draft import identity, plain
 from watchdog.core.incident import Incident, IncidentKind
-from watchdog.core.message import Message, MessageKind
+from watchdog.core.message import NOTICES, Message, MessageKind
+from watchdog.core.mute import MuteWindow, muted
 from watchdog.core.readiness import unready
 from watchdog.core.request import Reply, Request, RequestKind
 from watchdog.core.rollback import Rollback
-from watchdog.core.routing import channels_for
+from watchdog.core.routing import channels_for, route_for
 from watchdog.core.service import Service
 from watchdog.core.silence import LABEL, SILENCED, Silence, covering, problem
 from watchdog.core.world import World
 
 #: News of what is wrong; the other messages that can be silenced only follow one of these.
 _NEWS = frozenset({MessageKind.INCIDENT_OPENED, MessageKind.INCIDENT_WORSENED})
-
+#: What can be held back at all.
+_QUIET = SILENCED | NOTICES
+#: How a mute window stands among the silences of an incident, before its name.
+MUTE = "mute:"
 
 #: What is told of an incident of a service, where it is not that nobody watches.
 _TOLD = {IncidentKind.BREACH: telling.incident_opened, IncidentKind.UNREADY: unready}
@@ -112,9 +117,9 @@ def end_over(world: World, now: datetime) -> Changed:
 def hold_back(
     before: World, world: World, messages: Iterable[Message], stored: Iterable[Incident], now: datetime
 ) -> Changed:
-    """Take out of a step's messages what is silenced. `stored` are the incidents that the step wrote."""
+    """Take out of a step's messages what is silenced or muted. `stored` are the incidents that the step wrote."""
     messages, written = tuple(messages), {one.id: one for one in stored}
-    if not any(message.kind in SILENCED for message in messages):
+    if not any(message.kind in _QUIET for message in messages):
         return Changed(world=world, messages=messages)
     names = {message.service for message in messages}
     known = {one.id: one for one in _open(world, names)} | written
@@ -126,17 +131,18 @@ def hold_back(
     for message in messages:
         incident = known.get(message.incident or "") if message.kind in SILENCED else None
         if incident is None:
-            kept.append(message)
+            if message.kind not in NOTICES or _window(world, message, now) is None:
+                kept.append(message)
             continue
-        by = _held(world, message, incident, now)
+        by, window = _held(world, message, incident, now), _window(world, message, now)
         if message.kind not in _NEWS:
             if incident.told or incident.heard_by:
                 kept.append(message)
             continue
-        if by:
+        if by or window is not None:
             incident = replace(
                 incident,
-                silenced_by=tuple(one.id for one in by),
+                silenced_by=(*(one.id for one in by), *((f"{MUTE}{window.name}",) if window else ())),
                 silenced_messages=incident.silenced_messages + 1,
                 told=incident.told and incident.id in heard,
             )
@@ -158,14 +164,14 @@ def hold_back(
 
 
 def speak_up(world: World, now: datetime) -> Changed:
-    """Tell the incidents that are still open and that no silence covers any more."""
+    """Tell the incidents that are still open and that no silence and no mute window covers any more."""
     told: list[Incident] = []
     messages: list[Message] = []
     for incident in _open(world, world.services):
         if not incident.silenced_by:
             continue
         message = _again(world, incident, now)
-        if not _held(world, message, incident, now):
+        if not _held(world, message, incident, now) and _window(world, message, now) is None:
             told.append(_heard(world, message, incident))
             messages.append(message)
     if not told:
@@ -185,8 +191,26 @@ def _heard(world: World, message: Message, incident: Incident) -> Incident:
 
 
 def held(world: World, message: Message, incident: Incident, now: datetime) -> bool:
-    """Whether anything keeps people from hearing of an incident now: its next step waits then."""
-    return bool(_held(world, message, incident, now))
+    """Whether anything keeps people from hearing of an incident now: its next step waits then.
+
+    What is about a rollback, too, waits for no mute window.
+    """
+    if _held(world, message, incident, now):
+        return True
+    return not _rolls_back(world, incident) and _window(world, message, now) is not None
+
+
+def _rolls_back(world: World, incident: Incident) -> bool:
+    service = world.services.get(incident.subject) if incident.of_service else None
+    return service is not None and any(one.incident == incident.id for one in service.rollbacks.values())
+
+
+def _window(world: World, message: Message, now: datetime) -> MuteWindow | None:
+    """The mute window that holds this message back."""
+    if not any(route.mutes for route in world.routes):
+        return None
+    route = route_for(labels_of(message), world.routes)
+    return muted(route.mutes, now) if route is not None else None
 
 
 def _held(world: World, message: Message, incident: Incident, now: datetime) -> tuple[Silence, ...]:
@@ -218,10 +242,11 @@ def _again(world: World, incident: Incident, now: datetime) -> Message:
     else:
         message = news_of(world.services[incident.subject].service, incident, now=now)
     count = incident.silenced_messages
+    how = "muted" if all(one.startswith(MUTE) for one in incident.silenced_by) else "silenced"
     return replace(
         message,
         key=f"{message.key}:unsilenced:{now.isoformat()}",
-        facts=(*message.facts, ("silenced", f"until now; {count} message{'s'[: count != 1]} held back")),
+        facts=(*message.facts, (how, f"until now; {count} message{'s'[: count != 1]} held back")),
     )
 
 
