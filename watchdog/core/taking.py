@@ -54,9 +54,11 @@ def take(world: World, incident: Incident, request: Request, now: datetime) -> T
 
 def _taken_news(world: World, incident: Incident, now: datetime) -> Message:
     if incident.kind is IncidentKind.STORM:
-        return storm_news.acknowledged(incident, now=now)
-    service = world.services[incident.subject].service if incident.of_service else None
-    return telling.acknowledged(incident, now=now, service=service)
+        message = storm_news.acknowledged(incident, now=now)
+    else:
+        service = world.services[incident.subject].service if incident.of_service else None
+        message = telling.acknowledged(incident, now=now, service=service)
+    return replace(message, key=f"{message.key}:{now.isoformat()}")  # it may be given back, and taken again
 
 
 def _given_back(world: World, incident: Incident, request: Request, now: datetime) -> Taken:
