@@ -5,7 +5,8 @@ not. It is fed with what the reactor has taken in, a moment later and in small p
 
 Memory is bounded and flat: a sample is 8 bytes in two arrays (tenths of a second, a single-precision value), at most
 256 of them a check. The newest ten minutes are kept as they came, older ones at most every 30 s with what stood out
-most. For 1000 services with 10 checks each that is 12 MiB when they are asked every 30 s, and at most 25 MiB.
+most. For 1000 services with 10 checks each that is 14 MiB when they are asked every 30 s, 17 MiB every 10 s, and never
+more than 25 MiB; taking in a sample takes 4 µs.
 This module must never be asked for a decision.
 """
 
@@ -156,14 +157,17 @@ class _Ring:
 
     def _thin(self) -> None:
         self._bucket(_COARSE, 1)
-        if len(self.times) > MOST * 3 // 4:
+        if len(self.times) > MOST - _MORE:
             self._bucket(_COARSE, _FINE)
-        if len(self.times) > MOST * 3 // 4:
-            del self.times[: -MOST * 3 // 4], self.values[: -MOST * 3 // 4]
+        if len(self.times) > MOST - _MORE:
+            del self.times[: _MORE - MOST], self.values[: _MORE - MOST]
         self.limit = min(MOST, max(_FIRST, len(self.times) + _MORE))
 
     def _bucket(self, older: int, newer: int) -> None:
-        """At most one value of every so many tenths of a second; what is older than an hour goes."""
+        """At most one of every so many tenths of a second: the value that stands out most, a gap where there is none.
+
+        What is older than an hour goes, and the newest always stays.
+        """
         newest = self.times[-1]
         times, values = array("I"), array("f")
         last, before = (0, 0), 0.0
@@ -172,12 +176,12 @@ class _Ring:
                 continue
             width = older if tick < newest - _RECENT else newer
             bucket = (width, tick // width)
-            if bucket != last or math.isnan(value) or math.isnan(values[-1]):
+            if bucket != last or tick == newest:
                 before = values[-1] if values else value
                 times.append(tick)
                 values.append(value)
-            elif not abs(value - before) <= abs(values[-1] - before):  # also where that was a gap
-                times[-1], values[-1] = tick, value
+            elif not math.isnan(value) and not abs(value - before) <= abs(values[-1] - before):
+                times[-1], values[-1] = tick, value  # also where there was a gap, before or then
             last = bucket
         self.times, self.values = times, values
 
