@@ -9,8 +9,9 @@ import pytest
 
 from tests.api.daemon import BROKEN, HOTELS, NOW, ROLLED, TRIPS, Daemon, view
 from tests.cli.conftest import Run
+from watchdog.core.lateness import Late, What
 from watchdog.core.rollback import Veto
-from watchdog.core.view import SourceView
+from watchdog.core.view import HeartbeatView, SourceView
 
 
 def answer(watchdog: Run, *args: str) -> Any:
@@ -53,6 +54,12 @@ def test_status_in_json_has_all_of_it(watchdog: Run) -> None:
         ({"silences": 2}, "silences in force: 2; see `watchdog silences`"),
         ({"store_error": "disk full"}, "STORE failed, nothing is switched: disk full"),
         ({"config_fault": "a.yaml:1:1: x"}, "CONFIGURATION refused, the one before is in force"),
+        (
+            {"late": (Late(what=What.CHECKS, since=NOW, detail="trips/error-rate was not polled for 3m"),)},
+            "LATE: trips/error-rate was not polled for 3m",
+        ),
+        ({"heartbeat": HeartbeatView(withheld=True)}, "HEARTBEAT withheld"),
+        ({"heartbeat": HeartbeatView(error="answered 404")}, "HEARTBEAT not taken: answered 404"),
         ({"leader": False}, "this watchdog follows"),
         ({"sources": {"p": SourceView(name="p", up=False, error="refused")}}, "source p is down: refused"),
     ],

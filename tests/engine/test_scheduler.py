@@ -423,3 +423,30 @@ async def test_a_hint_about_what_is_not_planned_is_nothing(start: Make) -> None:
     rig.scheduler.soon("one", apart=APART)
     await asyncio.sleep(10)
     assert rig.polls == {}
+
+
+async def test_a_round_is_as_old_as_the_poll_that_ended_longest_ago(start: Make) -> None:
+    rig = start()
+    rig.takes = lambda key: 12.0 if key == "slow" else 0.0
+    rig.scheduler.plan("a", {"slow": seconds(30), "quick": seconds(5), "rare": seconds(300)})
+    known = rig.scheduler.round(seconds(30))
+    assert known is not None
+    assert (known.whole, known.at) == (False, 0.0)
+    await asyncio.sleep(20)
+    known = rig.scheduler.round(seconds(30))
+    assert known is not None
+    assert (known.key, known.whole, known.at) == ("slow", True, rig.ends["slow"][-1])
+    assert rig.scheduler.round(seconds(1)) is None
+
+
+async def test_a_job_that_is_new_or_hangs_holds_its_round_up(start: Make) -> None:
+    rig = start()
+    rig.scheduler.plan("a", {"one": seconds(5)})
+    await asyncio.sleep(20)
+    rig.takes = lambda key: 1000.0
+    rig.scheduler.plan("a", {"one": seconds(5), "two": seconds(5)})
+    await asyncio.sleep(100)
+    known = rig.scheduler.round(seconds(5))
+    assert known is not None
+    assert not known.whole
+    assert known.at <= 20

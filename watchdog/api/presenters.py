@@ -59,6 +59,8 @@ def present_status(view: View) -> shapes.Status:
         config_fault_at=view.config_fault_at,
         silences=view.silences,
         audit_head=view.audit_head,
+        late=tuple(shapes.Late(what=one.what, since=one.since, detail=one.detail) for one in view.late),
+        heartbeat=_heartbeat(view),
         sources=tuple(
             shapes.Source(
                 name=source.name, up=source.up, error=source.error, failing_since=source.failing_since
@@ -66,6 +68,13 @@ def present_status(view: View) -> shapes.Status:
             for source in view.sources.values()
         ),
     )
+
+
+def _heartbeat(view: View) -> shapes.Heartbeat | None:
+    beat = view.heartbeat
+    if beat is None:
+        return None
+    return shapes.Heartbeat(last_success_at=beat.last_at, withheld=beat.withheld, error=beat.error)
 
 
 def present_check(view: CheckView) -> shapes.Check:

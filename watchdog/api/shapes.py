@@ -14,6 +14,7 @@ import msgspec
 from watchdog.core.check import Reason
 from watchdog.core.deployment import DeploymentState, Origin
 from watchdog.core.incident import IncidentKind, IncidentState
+from watchdog.core.lateness import What
 from watchdog.core.rollback import RollbackState
 from watchdog.core.rule import Against, Direction, Level, Severity, Unit
 from watchdog.core.service import Mode
@@ -48,11 +49,28 @@ class Source(Shape, frozen=True, kw_only=True):
     failing_since: datetime | None
 
 
+class Late(Shape, frozen=True, kw_only=True):
+    """What should have happened at `since`. `what` is a word for it, as in the metric."""
+
+    what: What
+    since: datetime
+    detail: str
+
+
+class Heartbeat(Shape, frozen=True, kw_only=True):
+    """The sign of life for somebody outside. `withheld`: while something is late none is given."""
+
+    last_success_at: datetime | None
+    withheld: bool
+    error: str
+
+
 class Status(Shape, frozen=True, kw_only=True):
     """The daemon itself now. `breaker` says why no automatic rollback is allowed anywhere, if so.
 
     `holder` is who leads, as far as this watchdog knows; empty when nobody does. `cut_off_at` is since when nothing
-    answers the watchdog, so that no target is called dead. `silences` is how many are in force.
+    answers the watchdog, so that no target is called dead. `silences` is how many are in force. `late` is what should
+    have happened by now; `heartbeat` is null where none is configured.
     """
 
     at: datetime
@@ -67,6 +85,8 @@ class Status(Shape, frozen=True, kw_only=True):
     config_fault_at: datetime | None
     silences: int
     audit_head: str
+    late: tuple[Late, ...]
+    heartbeat: Heartbeat | None
     sources: tuple[Source, ...]
 
 

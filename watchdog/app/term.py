@@ -138,7 +138,7 @@ class Term:
 
     def view(self) -> View | None:
         """The newest view; `None` before the engine is there."""
-        return self._reactor.view() if self._reactor else None
+        return self._people.seen(self._reactor.view()) if self._reactor else None
 
     def turn_at(self) -> datetime | None:
         """The reactor's last progress; `None` before there is one."""
@@ -347,7 +347,7 @@ class Term:
             clock=self._clock,
         )
         start = self._supervisor.start
-        self._people.start(self._supervisor, reactor)
+        self._people.start(self._supervisor, reactor, self._checks)
         start("reactor", reactor.run, critical=True)
         start("ticker", ticker.run, critical=True)
         self._changeover = Changeover(self._engine, self._configuration, began=self._began)

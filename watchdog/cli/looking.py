@@ -207,6 +207,12 @@ def alarms(daemon: dict[str, Any]) -> list[str]:
         found.append(f"STORE failed, nothing is switched: {daemon['store_error']}")
     if daemon.get("config_fault"):
         found.append(f"CONFIGURATION refused, the one before is in force: {daemon['config_fault']}")
+    found += [f"LATE: {one['detail']}" for one in daemon.get("late", ())]
+    beat = daemon.get("heartbeat")
+    if beat and beat["withheld"]:
+        found.append("HEARTBEAT withheld while that is so")
+    elif beat and beat["error"]:
+        found.append(f"HEARTBEAT not taken: {beat['error']}")
     if not daemon["leader"]:
         holder = daemon.get("holder", "")
         found.append(

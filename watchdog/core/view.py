@@ -11,6 +11,7 @@ import msgspec
 
 from watchdog.core.check import CheckId, Verdict
 from watchdog.core.deployment import Deployment
+from watchdog.core.lateness import Late
 from watchdog.core.rollback import Rollback, Veto
 from watchdog.core.rule import Level
 from watchdog.core.service import Mode, RollbackPolicy
@@ -61,11 +62,21 @@ class SourceView(msgspec.Struct, frozen=True, kw_only=True):
     failing_since: datetime | None = None
 
 
+class HeartbeatView(msgspec.Struct, frozen=True, kw_only=True):
+    """The sign of life for somebody outside: when it was last taken, whether it is withheld, what went wrong last."""
+
+    last_at: datetime | None = None
+    withheld: bool = False
+    error: str = ""
+
+
 class View(msgspec.Struct, frozen=True, kw_only=True):
     """Everything at one moment. `turn_at` is the reactor's last progress, `silences` how many hold.
 
     `holder` is who leads, as far as is known; empty when nobody does. `cut_off_at` is since when nothing answers the
     watchdog.
+
+    `late` is what should have happened by now, `heartbeat` the sign of life where one is configured.
 
     `config_fault` is why the configuration's files, as they are now, cannot be used; the one before is in force.
     """
@@ -85,3 +96,5 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
     services: dict[str, ServiceView] = {}
     sources: dict[str, SourceView] = {}
     audit_head: str = ""
+    late: tuple[Late, ...] = ()
+    heartbeat: HeartbeatView | None = None

@@ -27,16 +27,30 @@ K = TypeVar("K", bound=Hashable)
 FIRST_WITHIN = 1.0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Round(Generic[K]):
+    """How far the polls of some jobs are: `key` was polled longest ago, its last poll ended `at` (monotonic).
+
+    One that was never polled counts from when it was planned; `whole` is false then.
+    """
+
+    key: K
+    at: float
+    whole: bool
+
+
 @dataclass(slots=True)
 class _Job:
     interval: float
     due: float
+    planned_at: float
     first: bool = True
     asked: bool = False
     """Whether somebody wanted a poll at once while one was under way."""
     nudged: bool = False
     """Whether a poll that `soon` asked for is still to come."""
     nudged_at: float = -math.inf
+    polled_at: float | None = None
 
 
 class Scheduler(Generic[K]):
@@ -105,10 +119,23 @@ class Scheduler(Generic[K]):
         if due < job.due:
             self._push(key, job, due)
 
+    def round(self, interval: timedelta) -> Round[K] | None:
+        """Of the jobs that are polled this often or more, the one that was longest ago; `None` without any."""
+        limit, whole = interval.total_seconds(), True
+        oldest: tuple[float, K] | None = None
+        for key, job in self._jobs.items():
+            if job.interval > limit:
+                continue
+            whole = whole and job.polled_at is not None
+            at = job.planned_at if job.polled_at is None else job.polled_at
+            if oldest is None or at < oldest[0]:
+                oldest = (at, key)
+        return None if oldest is None else Round(key=oldest[1], at=oldest[0], whole=whole)
+
     def _set(self, key: K, interval: float) -> None:
         job, now = self._jobs.get(key), self._clock.monotonic()
         if job is None:
-            job = self._jobs[key] = _Job(interval=interval, due=0.0)
+            job = self._jobs[key] = _Job(interval=interval, due=0.0, planned_at=now)
             self._push(key, job, now + self._share(key) * min(interval, FIRST_WITHIN))
         elif job.interval != interval:
             job.interval = interval
@@ -169,6 +196,7 @@ class Scheduler(Generic[K]):
             self._busy.discard(key)
             job = self._jobs.get(key)
             if job is not None:
+                job.polled_at = self._clock.monotonic()
                 self._plan_next(key, job, beat)
 
     def _plan_next(self, key: K, job: _Job, beat: Beat | None) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import platform
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 
 from prometheus_client import (
@@ -104,6 +104,22 @@ class Metrics:
             "Messages not yet sent and not given up.",
             registry=self._registry,
         )
+        self._late = Gauge(
+            "watchdog_late",
+            "Whether something should have happened by now, by what: the heartbeat is withheld then.",
+            ["what"],
+            registry=self._registry,
+        )
+        self._beat_at = Gauge(
+            "watchdog_heartbeat_last_success_timestamp_seconds",
+            "When the dead-man service last took a sign of life (Unix seconds); 0 when it never did.",
+            registry=self._registry,
+        )
+        self._withheld = Gauge(
+            "watchdog_heartbeat_withheld",
+            "For how many reasons no sign of life is given now.",
+            registry=self._registry,
+        )
         self._lag = Gauge(
             "watchdog_loop_lag_seconds",
             "How late the event loop last woke up.",
@@ -160,6 +176,19 @@ class Metrics:
     def set_outbox(self, pending: int) -> None:
         """So many messages wait."""
         self._outbox.set(pending)
+
+    def set_late(self, found: Mapping[str, bool]) -> None:
+        """What is late now, of everything that can be."""
+        for what, is_late in found.items():
+            self._late.labels(what).set(is_late)
+
+    def heartbeat_taken(self, at: datetime) -> None:
+        """The dead-man service took a sign of life."""
+        self._beat_at.set(at.timestamp())
+
+    def set_heartbeat_withheld(self, reasons: int) -> None:
+        """No sign of life is given now, for so many reasons; 0 when it may be."""
+        self._withheld.set(reasons)
 
     def set_loop_lag(self, seconds: float) -> None:
         """The event loop woke up so late."""
