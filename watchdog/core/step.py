@@ -21,6 +21,7 @@ from watchdog.core import (
     deciding,
     escalation,
     judging,
+    notices,
     outages,
     readiness,
     resuming,
@@ -241,6 +242,7 @@ def _follow_up(draft: Draft) -> None:
     verifying.progress(draft)
     judging.close_cleared(draft)
     deciding.unbreached(draft)
+    notices.look(draft)
 
 
 def _on_request(world: World, request: Request, now: datetime) -> Stepped:
