@@ -133,6 +133,7 @@ def _handlers(
         "resume": asking.resume,
         "gitops_resume": asking.gitops_resume,
         "acknowledge": asking.acknowledge,
+        "unacknowledge": asking.unacknowledge,
         "approve": asking.approve,
         "reject": asking.reject,
         "close": asking.close,

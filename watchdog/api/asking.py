@@ -18,6 +18,7 @@ from watchdog.api import shapes
 from watchdog.api.bodies import (
     CLOCK_SKEW,
     Body,
+    PostedAcknowledgement,
     PostedDeployment,
     PostedReason,
     PostedRollback,
@@ -101,7 +102,11 @@ class Asking:
 
     async def acknowledge(self, call: Call) -> web.Response:
         """Say that somebody looks after an incident."""
-        return await self._for_incident(call, RequestKind.ACKNOWLEDGE)
+        return await self._for_incident(call, RequestKind.ACKNOWLEDGE, PostedAcknowledgement)
+
+    async def unacknowledge(self, call: Call) -> web.Response:
+        """Say that nobody looks after an incident any more."""
+        return await self._for_incident(call, RequestKind.UNACKNOWLEDGE)
 
     async def approve(self, call: Call) -> web.Response:
         """Allow the rollback that waits for approval."""
@@ -150,11 +155,13 @@ class Asking:
             raise unknown("service", name, services)
         return await self._ask(call, kind, name, await self._body(call, model))
 
-    async def _for_incident(self, call: Call, kind: RequestKind) -> web.Response:
+    async def _for_incident(
+        self, call: Call, kind: RequestKind, model: type[Body] = PostedReason
+    ) -> web.Response:
         wanted = identity(call, "incident")
         if await self._context.ask(self._context.reader.incident(wanted)) is None:
             raise unknown("incident", wanted)
-        return await self._ask(call, kind, wanted, await self._body(call, PostedReason))
+        return await self._ask(call, kind, wanted, await self._body(call, model))
 
     async def _body(self, call: Call, model: type[B]) -> B:
         return parse(model, await self._context.body(call.request) or b"{}")

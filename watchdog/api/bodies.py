@@ -107,6 +107,15 @@ class PostedReason(Body):
     """Goes into the record and the messages."""
 
 
+class PostedAcknowledgement(Body):
+    """Somebody looks after an incident."""
+
+    reason: Prose | None = None
+    """Goes into the record."""
+    for_seconds: Annotated[float, Field(gt=0, le=LONGEST.total_seconds())] | None = None
+    """For how long, at most 30 days; as long as the escalation policy says when left out."""
+
+
 class PostedVersion(Body):
     """A person's word on one version of a service."""
 

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from watchdog import __version__
 from watchdog.api import shapes
+from watchdog.api.climb import present_climb
 from watchdog.core.audit import AuditRecord
 from watchdog.core.deployment import Deployment
 from watchdog.core.incident import Breach, Incident
@@ -218,6 +219,7 @@ def present_incident(incident: Incident) -> shapes.Incident:
         services=incident.subjects or (() if service is None else (service,)),
         silenced_by=incident.silenced_by,
         silenced_messages=incident.silenced_messages,
+        climb=present_climb(incident),
     )
 
 

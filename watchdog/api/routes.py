@@ -8,6 +8,7 @@ from watchdog.api import gitops_shapes, hook_shapes, shapes
 from watchdog.api.auth import Role
 from watchdog.api.bodies import (
     Body,
+    PostedAcknowledgement,
     PostedDeployment,
     PostedReason,
     PostedRollback,
@@ -206,7 +207,14 @@ ROUTES: tuple[Route, ...] = (
     _post(
         "/incidents/{id}/acknowledge",
         "acknowledge",
-        "Say that somebody looks after an incident",
+        "Say that somebody looks after an incident, perhaps for so long",
+        body=PostedAcknowledgement,
+        answer=shapes.Incident,
+    ),
+    _post(
+        "/incidents/{id}/unacknowledge",
+        "unacknowledge",
+        "Say that nobody looks after an incident any more: its ladder begins again",
         answer=shapes.Incident,
     ),
     _post("/incidents/{id}/approve", "approve", "Allow the rollback that waits for approval"),
@@ -246,5 +254,7 @@ ROUTES: tuple[Route, ...] = (
         keyed=False,
     ),
     _callback("slack", "A button in Slack, signed by Slack", "application/x-www-form-urlencoded"),
-    _callback("pagerduty", "What became of an incident at PagerDuty, signed by PagerDuty", "application/json"),
+    _callback(
+        "pagerduty", "What became of an incident at PagerDuty, signed by PagerDuty", "application/json"
+    ),
 )

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from watchdog.api.climb import Climb
 from watchdog.core.check import Reason
 from watchdog.core.deployment import DeploymentState, Origin
 from watchdog.core.incident import IncidentKind, IncidentState
@@ -220,6 +221,7 @@ class Incident(Shape, frozen=True, kw_only=True):
     """What is wrong with one service, one source, or many services at once (`storm`). `services` are those affected.
 
     `silenced_by` are the silences that hold back its newest message, `silenced_messages` how many were held back.
+    `climb` is who heard of it and who is told next, from when people first heard of it.
     """
 
     id: str
@@ -242,6 +244,7 @@ class Incident(Shape, frozen=True, kw_only=True):
     services: tuple[str, ...]
     silenced_by: tuple[str, ...]
     silenced_messages: int
+    climb: Climb | None
 
 
 class Silence(Shape, frozen=True, kw_only=True):

@@ -9,15 +9,23 @@ import typer
 from watchdog.cli.failure import Failure
 from watchdog.cli.link import Link, linked
 from watchdog.cli.options import IncidentId, Reason, ServiceName, SomeService, TargetVersion, Version, Why
+from watchdog.cli.silences import seconds
 
 _DONE = {
     "acknowledge": "acknowledged",
+    "unacknowledge": "not acknowledged any more",
     "approve": "approved",
     "reject": "rejected",
     "close": "closed",
     "pause": "paused",
     "resume": "resumed",
 }
+AckFor = Annotated[
+    str | None,
+    typer.Option(
+        "--for", metavar="DURATION", help="For how long, such as 4h; at most 30d.", show_default=False
+    ),
+]
 All = Annotated[bool, typer.Option("--all", help="Every service.")]
 
 
@@ -45,9 +53,20 @@ def rollback(service: ServiceName, reason: Why, link: Link, to: TargetVersion = 
 
 
 @linked
-def ack(incident: IncidentId, link: Link, reason: Reason = None) -> None:
-    """Say that you look after an incident. Others need not be told again."""
-    about_incident(link, incident, "acknowledge", reason)
+def ack(incident: IncidentId, link: Link, lasts: AckFor = None, reason: Reason = None) -> None:
+    """Say that you look after an incident. Nobody else is told while you do.
+
+    For as long as its escalation policy says (8h) or as you do; then its ladder begins again, at the first step.
+    Acknowledge it again to keep it for longer.
+    """
+    body = {"for_seconds": seconds(lasts)} if lasts else {}
+    about_incident(link, incident, "acknowledge", reason, **body)
+
+
+@linked
+def unack(incident: IncidentId, reason: Why, link: Link) -> None:
+    """Say that nobody looks after an incident any more. Whoever heard of it is told, and its ladder begins again."""
+    about_incident(link, incident, "unacknowledge", reason)
 
 
 @linked
@@ -108,12 +127,18 @@ def mark_good(service: ServiceName, version: Version, reason: Why, link: Link) -
     _about_version(link, service, version, "mark-good", reason)
 
 
-def about_incident(link: Link, incident: str, what: str, reason: str | None) -> None:
+def about_incident(link: Link, incident: str, what: str, reason: str | None, **body: float) -> None:
     """Ask for one thing about an incident and say that it was done, or what the daemon answered."""
     from watchdog.cli.output import say, say_json
 
-    answer = link.post("incidents", incident, what, body=_because(reason))
-    say_json(answer) if link.json else say(f"{incident} {_DONE[what]}")
+    answer = link.post("incidents", incident, what, body={**_because(reason), **body})
+    until = _until(answer) if what == "acknowledge" else ""
+    say_json(answer) if link.json else say(f"{incident} {_DONE[what]}{until}")
+
+
+def _until(answer: dict[str, Any]) -> str:
+    until = (answer.get("climb") or {}).get("acknowledged_until")
+    return f" until {until}" if until else ""
 
 
 def _about_version(link: Link, service: str, version: str, what: str, reason: str) -> None:

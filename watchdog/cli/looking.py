@@ -11,6 +11,7 @@ from watchdog.cli import completing
 from watchdog.cli.asking import about_incident
 from watchdog.cli.failure import Failure, PoliteGroup
 from watchdog.cli.help import epilog
+from watchdog.cli.ladders import told
 from watchdog.cli.link import Link, linked
 from watchdog.cli.options import IncidentId, OneService, Reason
 
@@ -314,6 +315,7 @@ def _show_incident(one: dict[str, Any]) -> None:
             "acknowledged",
             f"{one['acknowledged_at']} by {one['acknowledged_by']}" if one["acknowledged_at"] else "",
         ),
+        *told(one),
         ("closed", f"{one['closed_at']}: {one['closed_because']}" if one["closed_at"] else ""),
         ("services", ", ".join(one["services"])),
         ("silenced", _silenced(one)),

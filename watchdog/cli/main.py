@@ -122,7 +122,12 @@ app.command(
         done="under way",
     )
 )(asking.rollback)
-app.command(epilog=epilog("watchdog ack inc-1f3a", done="acknowledged"))(asking.ack)
+app.command(epilog=epilog("watchdog ack inc-1f3a", "watchdog ack inc-1f3a --for 4h", done="acknowledged"))(
+    asking.ack
+)
+app.command(
+    epilog=epilog('watchdog unack inc-1f3a --reason "not my service"', done="not acknowledged any more")
+)(asking.unack)
 app.command(epilog=epilog("watchdog approve inc-1f3a", done="approved"))(asking.approve)
 app.command(epilog=epilog('watchdog reject inc-1f3a --reason "it is the load test"', done="rejected"))(
     asking.reject

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from watchdog.cli.ladders import coming
 from watchdog.cli.looking import alarms
 from watchdog.telemetry.redact import one_line
 
@@ -171,7 +172,10 @@ def _incident(incident: dict[str, Any], now: datetime, *, clock: bool) -> str:
     acked = f", {incident['acknowledged_by']} has it" if incident["acknowledged_by"] else ""
     silent = ", silenced" if incident["silenced_by"] else ""
     on = incident["subject"]
-    return f"{incident['id']} {incident['severity']}{passed}{acked}{silent}: {on}: {incident['summary']}"
+    soon = f" (next: {then})" if clock and (then := coming(incident)) else ""
+    return (
+        f"{incident['id']} {incident['severity']}{passed}{acked}{silent}: {on}: {incident['summary']}{soon}"
+    )
 
 
 def _for(moment: str, now: datetime) -> str:

@@ -57,7 +57,7 @@ def silence(
         )
     if (lasts is None) is (until is None):
         raise Failure("say how long: --for DURATION or --until TIME", code=2)
-    end = {"for_seconds": _seconds(lasts)} if lasts is not None else {"ends_at": until}
+    end = {"for_seconds": seconds(lasts)} if lasts is not None else {"ends_at": until}
     made = link.post("silences", body={"matchers": matchers, "reason": reason, **end})
     if link.json:
         say_json(made)
@@ -127,7 +127,8 @@ def _pairs(written: list[str]) -> dict[str, str]:
     return found
 
 
-def _seconds(text: str) -> float:
+def seconds(text: str) -> float:
+    """What `--for` says, in seconds. Raises `Failure` for what is no duration."""
     from watchdog.core.units import parse_duration
 
     try:

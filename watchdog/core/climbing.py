@@ -139,6 +139,18 @@ def advance(climb: Climb, now: datetime, *, acknowledged: bool) -> tuple[Climb, 
     return climb, tuple(calls)
 
 
+def coming(climb: Climb, *, acknowledged: bool) -> Call | None:
+    """What is due next, at `next_at`; `None` when nothing is."""
+    if climb.next_at is None:
+        return None
+    if acknowledged:
+        return Call.EXPIRED if climb.next_at == climb.acknowledged_until else Call.REMINDER
+    steps = ladder(climb.policy, climb.severity)
+    if climb.step + 1 < len(steps):
+        return Call.LEFT if steps[climb.step + 1].digest is not None else Call.STEP
+    return Call.REPORT if steps and steps[climb.step].digest is not None else Call.REPEAT
+
+
 def _with_its_taker(climb: Climb, due_at: datetime, now: datetime) -> tuple[Climb, Due]:
     if climb.acknowledged_until is not None and climb.acknowledged_until <= now:
         climb, call = let_go(climb, now), Call.EXPIRED
