@@ -16,6 +16,7 @@ from watchdog.core.message import Message, MessageKind
 from watchdog.core.observation import NoData, NoDataReason, Observation, Value
 from watchdog.core.request import RequestKind
 from watchdog.core.rollback import ENDS, RollbackState
+from watchdog.core.rollback_news import ENDED_AS
 from watchdog.core.rule import Severity
 from watchdog.core.service import GitOps, Mode
 
@@ -161,43 +162,43 @@ def blocked(
     return End(story=story, state=RollbackState.BLOCKED, headline=headline, closes=closes, target=target)
 
 
-HAD = "trips: rollback to blue is {}: {}"
+HAD = "trips: the rollback to blue {}: {}"
 TABLE: dict[str, End] = {
     "ineffective": End(
         story=ineffective,
         state=RollbackState.INEFFECTIVE,
-        headline=HAD.format("ineffective", "still bad on blue: errors"),
+        headline=HAD.format(ENDED_AS[RollbackState.INEFFECTIVE], "still bad on blue: errors"),
         closes="incidents close",
     ),
     "traffic did not move": End(
         story=not_moved,
         state=RollbackState.INEFFECTIVE,
-        headline=HAD.format("ineffective", "traffic did not move: 67% of the requests"),
+        headline=HAD.format(ENDED_AS[RollbackState.INEFFECTIVE], "traffic did not move: 67% of the requests"),
         closes="incidents close",
     ),
     "unverified": End(
         story=unverified,
         state=RollbackState.UNVERIFIED,
-        headline=HAD.format("unverified", "recovery could not be measured: errors"),
+        headline=HAD.format(ENDED_AS[RollbackState.UNVERIFIED], "recovery could not be measured: errors"),
         shows=None,
         closes="incidents close",
     ),
     "not read again": End(
         story=unread,
         state=RollbackState.UNVERIFIED,
-        headline=HAD.format("unverified", "the switch could not be read again"),
+        headline=HAD.format(ENDED_AS[RollbackState.UNVERIFIED], "the switch could not be read again"),
         shows=None,
         closes="",
     ),
     "contested": End(
         story=contested,
         state=RollbackState.CONTESTED,
-        headline=HAD.format("contested", "green takes traffic again instead of blue"),
+        headline=HAD.format(ENDED_AS[RollbackState.CONTESTED], "green takes traffic again instead of blue"),
     ),
     "overtaken before": End(
         story=overtaken,
         state=RollbackState.SUPERSEDED,
-        headline=HAD.format("superseded", "traffic was moved first"),
+        headline=HAD.format(ENDED_AS[RollbackState.SUPERSEDED], "traffic was moved first"),
         human=False,
         severity=Severity.MEDIUM,
         shows=OK,
@@ -206,7 +207,7 @@ TABLE: dict[str, End] = {
     "overtaken after": End(
         story=moved_on,
         state=RollbackState.SUPERSEDED,
-        headline=HAD.format("superseded", "traffic was moved to another variant"),
+        headline=HAD.format(ENDED_AS[RollbackState.SUPERSEDED], "traffic was moved to another variant"),
         human=False,
         severity=Severity.MEDIUM,
         shows=OK,
@@ -215,32 +216,40 @@ TABLE: dict[str, End] = {
     "partial": End(
         story=partial,
         state=RollbackState.PARTIAL,
-        headline=HAD.format("partial", "given up halfway"),
+        headline=HAD.format(ENDED_AS[RollbackState.PARTIAL], "given up halfway"),
     ),
-    "failed": End(story=failed, state=RollbackState.FAILED, headline=HAD.format("failed", "no rights")),
-    "expired": End(story=lapsed, state=RollbackState.EXPIRED, headline=HAD.format("expired", "unreachable")),
+    "failed": End(
+        story=failed,
+        state=RollbackState.FAILED,
+        headline=HAD.format(ENDED_AS[RollbackState.FAILED], "no rights"),
+    ),
+    "expired": End(
+        story=lapsed,
+        state=RollbackState.EXPIRED,
+        headline=HAD.format(ENDED_AS[RollbackState.EXPIRED], "unreachable"),
+    ),
     "nobody approved": End(
         story=unanswered,
         state=RollbackState.EXPIRED,
-        headline=HAD.format("expired", "nobody approved in time"),
+        headline=HAD.format(ENDED_AS[RollbackState.EXPIRED], "nobody approved in time"),
     ),
     "rejected": End(
         story=rejected,
         state=RollbackState.EXPIRED,
-        headline=HAD.format("expired", "rejected by alice: we fix forward"),
+        headline=HAD.format(ENDED_AS[RollbackState.EXPIRED], "rejected by alice: we fix forward"),
         human=False,
         severity=Severity.MEDIUM,
     ),
     "failed by hand": End(
         story=lambda: by_hand(OutcomeKind.REFUSED),
         state=RollbackState.FAILED,
-        headline=HAD.format("failed", "because of this"),
+        headline=HAD.format(ENDED_AS[RollbackState.FAILED], "because of this"),
         shows=OK,
     ),
     "half done by hand": End(
         story=lambda: by_hand(OutcomeKind.HALF_DONE),
         state=RollbackState.PARTIAL,
-        headline=HAD.format("partial", "because of this"),
+        headline=HAD.format(ENDED_AS[RollbackState.PARTIAL], "because of this"),
         shows=OK,
     ),
     "completed": End(

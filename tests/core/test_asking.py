@@ -19,11 +19,14 @@ def test_a_pause_is_recorded_told_and_undone() -> None:
     assert scenario.last.services, "it is stored"
     message = scenario.message(MessageKind.PAUSED)
     assert message.headline == "trips: automation paused by alice: freeze"
-    assert message.next_step == "watchdog resume trips"
+    assert message.next_step == "Nothing is rolled back by itself until: watchdog resume trips"
+    assert message.undo == "watchdog resume trips"
 
     resumed = scenario.after("1m").ask(RequestKind.RESUME, by="bob")
     assert (resumed.status, resumed.body["paused"]) == (200, None)
-    assert scenario.message(MessageKind.RESUMED).headline == "trips: automation resumed by bob"
+    over = scenario.message(MessageKind.RESUMED)
+    assert (over.headline, dict(over.facts)["lasted"]) == ("trips: automation resumed by bob", "1m")
+    assert over.conversation == message.conversation
     assert scenario.recorded == ["paused", "resumed"]
 
 

@@ -15,6 +15,7 @@ from watchdog.core.observation import Value
 from watchdog.core.replay import replay
 from watchdog.core.request import Request, RequestKind
 from watchdog.core.rollback import RollbackState, Veto
+from watchdog.core.rollback_news import ENDED_AS
 from watchdog.core.rule import Holds, Samples, Severity, Thresholds
 from watchdog.core.service import Limits, Mode
 
@@ -463,7 +464,7 @@ def test_whoever_heard_that_it_waits_for_the_breaker_hears_that_it_waits_no_more
     scenario.after("5s").traffic(blue=1, green=0).tick()
 
     message = scenario.message(MessageKind.ROLLBACK_ENDED)
-    assert message.headline == "trips: rollback to blue is superseded: green takes no traffic any more"
+    assert message.headline == "trips: the rollback to blue was overtaken: green takes no traffic any more"
     assert (message.service, message.needs_human) == ("trips", False)
 
 
@@ -488,7 +489,7 @@ def test_mode_approve_asks_a_person() -> None:
     assert scenario.rollback.expires_at == scenario.now + 15 * MINUTE
     message = scenario.message(WANTED)
     assert f"watchdog approve {scenario.incident.id}" in message.next_step
-    assert message.headline == "trips: approve the rollback from green to blue?"
+    assert message.headline.startswith("trips: approve the rollback from green to blue? errors: ")
 
 
 def test_it_is_asked_once() -> None:
@@ -896,7 +897,7 @@ def test_an_intent_that_cannot_be_carried_out_ends_says_why_and_what_to_do(
     scenario.rollback_is(state)
     assert scenario.rollback.ended_at == scenario.now
     message = scenario.message(ENDED)
-    assert message.headline == f"trips: rollback to blue is {state}: because of this"
+    assert message.headline == f"trips: the rollback to blue {ENDED_AS[state]}: because of this"
     assert message.next_step
     assert message.needs_human is (state is not RollbackState.SUPERSEDED)
     assert scenario.last.looks == ("trips",)

@@ -24,27 +24,35 @@ ERROR_RATE: Rule = rule(
     evidence=Evidence(min_events=20, min_bad=10, confidence=0.99),
     runbook="https://runbooks.example.com/error-rate",
 )
-UNDO = (
-    "If the rollback was a mistake: watchdog mark-good trips v1.4.2 --reason TEXT, "
-    "then: watchdog rollback trips --to v1.4.2 --reason TEXT."
-)
+UNDO = "watchdog mark-good trips v1.4.2 --reason TEXT && watchdog rollback trips --to v1.4.2 --reason TEXT"
 SWITCHED = f"""\
-[critical] trips: traffic moved back from v1.4.2 to v1.4.1
-service trips, environment production, version v1.4.2
+[critical] trips: traffic moved back from v1.4.2 to v1.4.1: error-rate: 8.25% of 412 events were bad in 1m, above 1.5%
+Nobody needs to do anything.
+service trips, version v1.4.2, environment production, 2026-03-02 10:15:51 UTC
+error-rate: 8.25% (limit 1.5%) since 2026-03-02 10:13:20 UTC
 why: 8.25% of 412 events were bad in 1m, above 1.5%
 asked by: watchdog
 from: v1.4.2 on green
 to: v1.4.1 on blue
-Next: Being verified now. {UNDO} Stop the automation: watchdog pause trips
+Next: It is being verified now; how it ends is told. To stop the automation: watchdog pause trips
+To take it back: {UNDO}
+Why, in full: watchdog explain rb-1
 Runbook: https://runbooks.example.com/error-rate
 incident inc-1, rollback rb-1"""
 COMPLETED = f"""\
 [high] trips: recovered on v1.4.1 after 1m17s
-service trips, environment production, version v1.4.1
+Nobody needs to do anything.
+service trips, version v1.4.1, environment production, 2026-03-02 10:17:08 UTC
 why: proved: traffic moved and the rules recovered
+ended as: completed
 traffic: 400 events of error-rate on v1.4.1
+asked by: watchdog
+from: v1.4.2 on green
+to: v1.4.1 on blue
 Next: Traffic stays on blue. Find out what is wrong with v1.4.2 before it is deployed again; it is tainted, so no \
-rollback goes there. {UNDO}
+rollback goes there. What was seen: watchdog explain rb-1.
+To take it back: {UNDO}
+Why, in full: watchdog explain rb-1
 Runbook: https://runbooks.example.com/error-rate
 incident inc-1, rollback rb-1"""
 
@@ -95,11 +103,13 @@ def test_the_message_of_its_end_word_for_word() -> None:
 
 def test_the_commands_that_take_it_back_do() -> None:
     story = rolled_back().after("2s").traffic()
-    mark_good, back, _ = commands(story.message(MessageKind.ROLLBACK_SWITCHED).next_step)
+    mark_good, back = commands(story.message(MessageKind.ROLLBACK_SWITCHED).undo)
     for command, status in ((mark_good, 200), (back, 202)):
         assert command.kind is not None
         assert story.ask(command.kind, command.target, **command.body).status == status
     assert (story.rollback.from_variant, story.rollback.to_variant) == ("blue", "green")
     story.after("1s").outcome(OutcomeKind.APPLIED, state=story.state(blue=0, green=1))
     assert story.on("green").version == "v1.4.2"
-    assert [one.headline for one in story.messages][-1] == "trips: traffic moved back from v1.4.1 to v1.4.2"
+    assert [one.headline for one in story.messages][
+        -1
+    ] == "trips: traffic moved back from v1.4.1 to v1.4.2: TEXT"

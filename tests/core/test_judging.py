@@ -41,7 +41,7 @@ def test_the_first_held_verdict_worse_than_ok_opens_an_incident() -> None:
     assert incident.deployment == scenario.on("blue").id
     assert list(incident.breaches) == ["trips/errors@blue"]
     message = scenario.message(OPENED)
-    assert message.headline.startswith("trips blue is warning in production: errors: 15")
+    assert message.headline.startswith("trips blue is in a warning state in production: errors: 15")
     assert message.severity is Severity.MEDIUM
     assert message.incident == incident.id
 

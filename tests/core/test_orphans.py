@@ -12,6 +12,7 @@ from watchdog.core.incident import Incident, IncidentKind, IncidentState
 from watchdog.core.message import MessageKind
 from watchdog.core.orphans import WHY, orphans
 from watchdog.core.rollback import RollbackState
+from watchdog.core.rollback_news import ENDED_AS
 from watchdog.core.rule import Level, Severity
 from watchdog.core.service import Mode
 from watchdog.core.step import Stepped
@@ -81,7 +82,7 @@ def test_a_rollback_of_a_service_that_is_gone_ends_by_what_may_have_been_done(
         return
     (message,) = found.messages
     assert (message.needs_human, message.rollback) == (True, scenario.rollback.id)
-    assert message.headline == f"trips: rollback to blue is {end}: no longer configured"
+    assert message.headline == f"trips: the rollback to blue {ENDED_AS[end]}: no longer configured"
     assert "by hand" in message.next_step
     assert "watchdog" not in message.next_step, "no command works on what is not configured"
 

@@ -61,7 +61,7 @@ def test_an_applied_switch_rolls_back_the_deployment_and_taints_its_version() ->
     assert scenario.last.looks == ("trips",)
     assert scenario.last.services, "taints and traffic are stored with it"
     message = scenario.message(SWITCHED)
-    assert message.headline == "trips: traffic moved back from green to blue"
+    assert message.headline.startswith("trips: traffic moved back from green to blue: ")
     assert message.next_step
 
 

@@ -47,7 +47,7 @@ _WORDS = {
     nodes.AssignBlock: "`set` over several lines is",
     nodes.FilterBlock: "`filter` is",
     nodes.With: "`with` is",
-    nodes.ScopedEvalContextModifier: "`autoescape` is",
+    nodes.Scope: "`autoescape` is",
     nodes.Mul: "multiplying is",
     nodes.Pow: "powers are",
     nodes.Mod: "`%` is",

@@ -50,6 +50,12 @@ def stopped_by(rollback: Rollback) -> str:
     return f"{rollback.incident}:{'+'.join(veto.guard for veto in rollback.vetoes)}"
 
 
+def _because(rollback: Rollback) -> str:
+    """Why it was decided, with the rule that says so where it is one: a number alone is no news."""
+    alone = rollback.automatic and rollback.reason and len(rollback.rules) == 1
+    return f"{rollback.rules[0].name}: {rollback.reason}" if alone else rollback.reason
+
+
 def rollback_blocked(
     service: Service, rollback: Rollback, *, now: datetime, incident: Incident | None = None
 ) -> Message:
@@ -91,7 +97,7 @@ def approval_wanted(
         kind=MessageKind.APPROVAL_WANTED,
         severity=Severity.CRITICAL,
         headline=f"{service.name}: approve the rollback from {rollback.from_version} to {rollback.to_version}? "
-        f"{rollback.reason}",
+        f"{_because(rollback)}",
         created_at=now,
         service=service.name,
         environment=service.environment,
@@ -124,7 +130,8 @@ def rollback_switched(
     service: Service, rollback: Rollback, *, now: datetime, incident: Incident | None = None
 ) -> Message:
     """Traffic was moved."""
-    why = f": {rollback.reason}" if rollback.reason else ""
+    because = _because(rollback)
+    why = f": {because}" if because else ""
     return Message(
         key=f"{MessageKind.ROLLBACK_SWITCHED}:{rollback.id}",
         kind=MessageKind.ROLLBACK_SWITCHED,

@@ -184,21 +184,6 @@ def store_failed(what: str, advice: str, *, now: datetime) -> Message:
     )
 
 
-def channel_dead(channel: str, headline: str, reason: str, *, key: str, now: datetime) -> Message:
-    """A message could not be delivered on one channel."""
-    return Message(
-        key=f"{MessageKind.CHANNEL_FAILED}:{key}",
-        kind=MessageKind.CHANNEL_FAILED,
-        severity=Severity.HIGH,
-        headline=f"channel {channel} failed for good: {reason}",
-        created_at=now,
-        labels={"channel": channel},
-        facts=(("not delivered", headline),),
-        next_step=f"Repair the channel {channel}; the message above did not arrive there.",
-        needs_human=True,
-    )
-
-
 def pause_changed(
     service: Service, *, by: str, reason: str, paused: bool, now: datetime, since: datetime | None = None
 ) -> Message:

@@ -86,6 +86,7 @@ def _vetoed(draft: Draft, rollback: Rollback, event: Outcome) -> None:
 def _applied(draft: Draft, rollback: Rollback, event: Outcome) -> None:
     """The switch acknowledged: record it, taint the bad version, bind the breached rules to the target."""
     found = event.kind is OutcomeKind.FOUND_DONE
+    incident = draft.service.incidents.get(rollback.incident or "")  # as it was before it waits for the target
     baseline = event.state or event.before
     # The store may have been away: nothing was looked at meanwhile.
     contest_until, verify_until = _deadlines(draft, rollback, max(event.at, draft.now))
@@ -121,7 +122,6 @@ def _applied(draft: Draft, rollback: Rollback, event: Outcome) -> None:
     if event.state is not None:
         retire(draft, event.state)
     _begin_proof(draft, moved)
-    incident = draft.service.incidents.get(moved.incident or "")
     told = rollback_news.rollback_switched(draft.service.service, moved, now=draft.now, incident=incident)
     draft.tell(with_suspension(told, draft.service, _suspended(event)))
 
