@@ -264,9 +264,13 @@ def _instead(
         labels={**lost.labels, "channel": event.channel},
         incident=lost.incident if open_ else None,
         facts=(("not delivered", lost.headline), *lost.facts),
-        next_step=f"{lost.next_step} {repair}" if lost.next_step else repair,
+        next_step=f"{lost.next_step.rstrip('.')}. {repair}" if lost.next_step else repair,
         needs_human=True,
         runbook=lost.runbook,
+        evidence=lost.evidence,
+        undo=lost.undo,
+        explain=lost.explain,
+        dashboard=lost.dashboard,
     )
 
 
