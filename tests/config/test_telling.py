@@ -181,10 +181,12 @@ def test_a_route_says_notices_and_gathering_and_repeats(draft: Draft) -> None:
             match={"team": "booking"},
             to=("ops",),
             notices=("mail", "oncall"),
-            gather=Gather(by=("team", "service"), wait=timedelta(seconds=10), interval=HOUR),
+            gather=Gather(
+                by=("team", "service"), wait=timedelta(seconds=10), interval=HOUR, apart=("oncall",)
+            ),
             repeat_after=None,
         ),
-        Route(to=("lead",), gather=Gather(), repeat_after=30 * MINUTE),
+        Route(to=("lead",), gather=Gather(apart=("lead",)), repeat_after=30 * MINUTE),
     )
     assert draft.notes() == []
 
@@ -239,12 +241,12 @@ def test_a_rule_names_a_dashboard_beside_its_runbook(draft: Draft) -> None:
 
 
 def test_templates_are_read_and_remembered_by_the_trail(draft: Draft) -> None:
-    (draft.folder / "headline.j2").write_text("{{ message.headline }}\n")
+    (draft.folder / "headline.j2").write_text("{{ headline }}\n")
     draft.insert("templates: {headline: headline.j2}\n")
 
     loaded = draft.load()
 
-    assert loaded.templates == {"headline": "{{ message.headline }}\n"}
+    assert loaded.templates == {"headline": "{{ headline }}\n"}
     assert isinstance(loaded.trail, Trail)
     assert loaded.trail.mark(draft.folder / "headline.j2")
     assert loaded.trail.again() == loaded.trail
@@ -263,7 +265,7 @@ def test_every_mistake_of_every_template_is_told_in_its_file(draft: Draft) -> No
         "headline.j2:2:1",
         "text.j2:3:1",
     ]
-    assert said[2].startswith("watchdog.yaml:18:62: ")
+    assert said[2].startswith("watchdog.yaml:18:57: ")
     assert said[2].endswith("missing.j2 cannot be read: No such file or directory")
 
 

@@ -5,7 +5,7 @@ This module must never send anything.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import timedelta
 
 from watchdog.config.escalations import Channels
@@ -83,7 +83,7 @@ class Routes:
                 policy=policy,
                 notices=written.notices,
                 mutes=self._windows(node.get("mute")),
-                gather=self._gather(node.get("gather"), written.gather),
+                gather=self._gather(node.get("gather"), written.gather, names),
                 repeat_after=written.repeat,
             )
         )
@@ -118,7 +118,9 @@ class Routes:
         found = (self._mutes.get(item.text or "") for item in items)
         return tuple(window for window in found if window is not None)
 
-    def _gather(self, place: Node | None, written: GatherShape | None) -> Gather | None:
+    def _gather(
+        self, place: Node | None, written: GatherShape | None, channels: Iterable[str]
+    ) -> Gather | None:
         if place is None or written is None:
             return None
         by = place.get("by")
@@ -128,7 +130,8 @@ class Routes:
         if written.interval == written.wait == timedelta():
             self._problems.add(place.at, "it gathers nothing: give `wait` or `interval` a duration")
         names = tuple(dict.fromkeys(_plain(name) for name in written.by))
-        return Gather(by=names, wait=written.wait, interval=written.interval)
+        apart = tuple(name for name in dict.fromkeys(channels) if self._channels.pages(name))
+        return Gather(by=names, wait=written.wait, interval=written.interval, apart=apart)
 
     def _match(self, node: Node, match: Mapping[str, str], *, last: bool) -> None:
         if last and match:

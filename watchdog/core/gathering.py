@@ -41,19 +41,20 @@ def gather(rows: Iterable[Outgoing], world: World, now: datetime) -> tuple[tuple
     earliest.
     """
     rows = tuple(rows)
-    if not any(route.gather is not None for route in world.routes):
+    if not rows or not any(route.gather is not None for route in world.routes):
         return rows, world
     known = {group: one for group, one in world.gathered.items() if one.counts(now)}
     found: list[Outgoing] = []
     for row in rows:
         index, route = _route(row.message, world.routes)
-        if route is None or route.gather is None or not can_wait(row.message):
+        how = route.gather if route is not None else None
+        if how is None or row.channel in how.apart or not can_wait(row.message):
             found.append(row)
             continue
-        group = _group(row.message, index, route.gather.by)
+        group = _group(row.message, index, how.by)
         waits = known.get(group)
         if waits is None or waits.due_at <= now:
-            wait, interval = route.gather.wait, route.gather.interval
+            wait, interval = how.wait, how.interval
             due_at = now + wait if waits is None else max(waits.due_at + interval, now)
             waits = known[group] = Gathered(due_at=due_at, interval=interval, longest=max(wait, interval))
         found.append(replace(row, group=group, due_at=waits.due_at))

@@ -18,12 +18,14 @@ class Gather(msgspec.Struct, frozen=True, kw_only=True):
     """News that can wait leaves together: one message for each value of the labels `by`.
 
     The first of a group waits `wait`, what comes after a message waits until `interval` after it. Critical messages
-    and everything about rollbacks wait for nobody.
+    and everything about rollbacks wait for nobody, and channels that stand `apart` get each by itself: those that wake
+    people keep track of every single incident.
     """
 
     by: tuple[str, ...] = ()
     wait: timedelta = timedelta(seconds=30)
     interval: timedelta = timedelta(minutes=5)
+    apart: tuple[str, ...] = ()
 
 
 class Route(msgspec.Struct, frozen=True, kw_only=True):

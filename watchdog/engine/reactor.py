@@ -36,6 +36,7 @@ from watchdog.core.events import (
     TrafficUnseen,
     service_of,
 )
+from watchdog.core.gathering import gather
 from watchdog.core.reconfigure import Change, reconfigure
 from watchdog.core.rollback import RollbackState
 from watchdog.core.roster import concerned
@@ -145,7 +146,7 @@ class Reactor:
 
         Answers whether the store has it; true when there is nothing to write.
         """
-        turn, head = self._turn_of(stepped, self._head)
+        turn, head, _world = self._turn_of(stepped, self._head)
         if turn.empty:
             return True
         if not await self._commit(turn):
@@ -225,10 +226,10 @@ class Reactor:
         for event in events:
             now = self._clock.now()
             stepped = reconfigure(world, event, now) if isinstance(event, Change) else step(world, event, now)
-            turn, end = self._turn_of(stepped, head)
+            turn, end, after = self._turn_of(stepped, head)
             if not writing and not turn.empty:
                 continue
-            world, head = stepped.world, end
+            world, head = after, end
             taken.append(event)
             looks.update(dict.fromkeys(stepped.looks))
             if not turn.empty:
@@ -251,13 +252,20 @@ class Reactor:
         while self._kept and await self._take((self._kept[0],)):
             del self._kept[0]
 
-    def _turn_of(self, stepped: Stepped, head: ChainHead) -> tuple[Turn, ChainHead]:
-        """Link the audit records to the chain's `head` and address the messages."""
+    def _turn_of(self, stepped: Stepped, head: ChainHead) -> tuple[Turn, ChainHead, World]:
+        """Link the audit records to the chain's `head`, and address the messages; the world knows what waits then."""
         records = list[AuditRecord]()
         for draft in stepped.audit:
             record = link(head, draft)
             records.append(record)
             head = ChainHead(seq=record.seq, hash=record.hash)
+        rows = outgoing(
+            stepped.messages,
+            stepped.world.routes,
+            head=head.hash,
+            incidents=concerned(stepped.world, stepped.messages, stepped.incidents),
+        )
+        outbox, world = gather(rows, stepped.world, self._clock.now())
         turn = Turn(
             services=stepped.services,
             deployments=stepped.deployments,
@@ -266,16 +274,11 @@ class Reactor:
             rollbacks=stepped.rollbacks,
             checks=stepped.checks,
             forgotten=stepped.forgotten,
-            outbox=outgoing(
-                stepped.messages,
-                stepped.world.routes,
-                head=head.hash,
-                incidents=concerned(stepped.world, stepped.messages, stepped.incidents),
-            ),
+            outbox=outbox,
             audit=tuple(records),
             replies=stepped.replies,
         )
-        return turn, head
+        return turn, head, world
 
     async def _commit(self, turn: Turn) -> bool:
         try:
