@@ -26,6 +26,8 @@ The flow: one direction
   A at revision R", never "undo". Whether a write took effect is read from the switched object, never
   guessed.
 * A switch never waits for a message, and a message never waits for a switch.
+* Who is told next while nobody acknowledges is decided by the step too, and stored with the incident: a
+  ladder outlives a restart. Channels only carry words; what people press or answer comes back as a request.
 * After a restart, open intents enter the executor at *read*. How a rollback goes on is one total function
   of the intent on disk and the state just read.
 * Rule tests and back-tests drive the same `evaluate` and `step` as the daemon. There is no second
@@ -46,7 +48,7 @@ import-linter holds this in `make test`::
     testing                       fakes for plugin authors, under the same contracts as the real providers
     sources | probes | traffic | channels | store | leader
                                   the outside: `interface.py`, and a file a provider, named after its `kind`
-    cluster | postgres            what several providers share of one outside: the Kubernetes API, a database
+    cluster | postgres | charts   what several share of one outside: the Kubernetes API, a database; pictures
     aio | settings | telemetry    supervised tasks, the clock; base of providers' settings; logs, metrics
     core                          pure decisions: no await, clock, log, random or I/O; `now` is a parameter
 
