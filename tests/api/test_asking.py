@@ -247,7 +247,7 @@ async def test_pause_and_resume_take_an_optional_reason(
     assert daemon.asked[0].body == ({"reason": reason} if reason else {})
 
 
-@pytest.mark.parametrize("kind", ["acknowledge", "approve", "reject", "close"])
+@pytest.mark.parametrize("kind", ["acknowledge", "unacknowledge", "approve", "reject", "close"])
 async def test_incidents_are_acknowledged_approved_rejected_and_closed(
     serve: Serve, operator: aiohttp.ClientSession, daemon: Daemon, kind: str
 ) -> None:
@@ -255,6 +255,18 @@ async def test_incidents_are_acknowledged_approved_rejected_and_closed(
     await post(operator, url, {"reason": "mine"}, status=200)
     assert [(r.kind, r.target, r.by) for r in daemon.asked] == [(RequestKind(kind), "i1", "ci")]
     await post(operator, url.replace("i1", "i9"), {}, status=404)
+    assert len(daemon.asked) == 1
+
+
+async def test_an_incident_is_acknowledged_for_as_long_as_its_owner_says(
+    serve: Serve, operator: aiohttp.ClientSession, daemon: Daemon
+) -> None:
+    url = f"{await serve()}/api/v1/incidents/i1/acknowledge"
+    await post(operator, url, {"for_seconds": 14400}, status=200)
+    assert daemon.asked[0].body == {"for_seconds": 14400.0}
+    for wrong in (0, -1, 30 * 86400 + 1, "4h", True):
+        problem = await post(operator, url, {"for_seconds": wrong}, status=422)
+        assert [one["pointer"] for one in problem["errors"]] == ["#/for_seconds"]
     assert len(daemon.asked) == 1
 
 

@@ -32,6 +32,7 @@ def test_a_refused_rollback_exits_1_with_the_guards_words(watchdog: Run, daemon:
     ("command", "kind", "told"),
     [
         (["ack", "i1"], RequestKind.ACKNOWLEDGE, "i1 acknowledged\n"),
+        (["unack", "i1"], RequestKind.UNACKNOWLEDGE, "i1 not acknowledged any more\n"),
         (["approve", "i1"], RequestKind.APPROVE, "i1 approved\n"),
         (["reject", "i1"], RequestKind.REJECT, "i1 rejected\n"),
         (["incidents", "close", "i1"], RequestKind.CLOSE, "i1 closed\n"),
@@ -45,6 +46,15 @@ def test_incidents_are_asked_about_by_id(
     assert [(r.kind, r.target, r.body, r.by) for r in daemon.asked] == [
         (kind, "i1", {"reason": "mine"}, "ci")
     ]
+
+
+def test_an_acknowledgement_says_for_how_long(watchdog: Run, daemon: Daemon) -> None:
+    result = watchdog("ack", "i1", "--for", "4h")
+    assert (result.exit_code, result.stdout) == (0, "i1 acknowledged\n")
+    assert [(r.kind, r.body) for r in daemon.asked] == [(RequestKind.ACKNOWLEDGE, {"for_seconds": 14400.0})]
+    wrong = watchdog("ack", "i1", "--for", "soon")
+    assert wrong.exit_code == 2
+    assert "--for" in wrong.stderr
 
 
 @pytest.mark.parametrize("command", ["taint", "untaint", "mark-good"])

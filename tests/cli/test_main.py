@@ -28,6 +28,7 @@ COMMANDS = [
     ["deploy"],
     ["rollback"],
     ["ack"],
+    ["unack"],
     ["approve"],
     ["reject"],
     ["pause"],
