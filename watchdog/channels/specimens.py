@@ -152,9 +152,9 @@ def _of_rollbacks() -> tuple[Message, ...]:
         expires_at=NOW + timedelta(minutes=15),
     )
     return (
-        rollback_news.rollback_blocked(_SERVICE, blocked, now=NOW),
-        rollback_news.approval_wanted(_SERVICE, asked, now=NOW),
-        rollback_news.rollback_switched(_SERVICE, _ROLLBACK, now=NOW),
+        rollback_news.rollback_blocked(_SERVICE, blocked, now=NOW, incident=_INCIDENT),
+        rollback_news.approval_wanted(_SERVICE, asked, now=NOW, incident=_INCIDENT),
+        rollback_news.rollback_switched(_SERVICE, _ROLLBACK, now=NOW, incident=_INCIDENT),
         rollback_news.rollback_ended(
             _SERVICE,
             _ended(RollbackState.COMPLETED, "proved: traffic moved and the rules recovered"),

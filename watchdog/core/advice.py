@@ -47,8 +47,8 @@ _CLOSE_WHEN = {
 }
 #: What stops a person, too, and how it is lifted.
 _LIFTED = {
-    "paused": "Lift the pause when it is no longer needed (remove the pause file or the mark on the target, or: "
-    "watchdog resume {named}); then it goes on by itself. Or move traffic by hand.",
+    "paused": "Lift the pause when it is no longer needed: watchdog resume {named}, or remove the pause file or the "
+    "mark on the target; then it goes on by itself. Or move traffic by hand.",
     "leader": "This process may not act. See that the one that may is running: watchdog doctor -c FILE",
     "known_good_target": "If a version is good although nobody proved it: "
     "watchdog mark-good {named} VERSION --reason TEXT. Or move traffic by hand.",
