@@ -145,6 +145,8 @@ async def _rejected(script: Script) -> None:
         await plays("watchdog incidents show inc-1f3a")
         await plays("watchdog incidents inc-1f3a --json")
         await plays("watchdog ack inc-1f3a")
+        await plays("watchdog ack inc-1f3a --for 4h")
+        await plays('watchdog unack inc-1f3a --reason "not my service"')
         await plays('watchdog reject inc-1f3a --reason "it is the load test"')
         await plays("watchdog explain inc-1f3a")
         await plays("watchdog explain rb-1f3a")
