@@ -53,7 +53,10 @@ def timeline(
         )
     ]
     again = 0
-    while climb.next_at is not None and again < repeats:
+    while climb.next_at is not None:
+        endless = climbing.coming(climb, acknowledged=False) in (Call.REPEAT, Call.REPORT)
+        if endless and again >= repeats:
+            break
         now = muted_until(climb.next_at) or climb.next_at
         climb, calls = climbing.advance(climb, now, acknowledged=False)
         for call in calls:
