@@ -60,7 +60,7 @@ class Posting:
     """Tries once to POST. A connection lives for one request: a kept one would go stale.
 
     `mask` hides what must not come back in an error's text (`mask_of`). With `reads` also the text of a success is
-    read; else it is not waited for.
+    read; else it is not waited for. `method` is for those who ask whether a token is right.
     """
 
     def __init__(
@@ -72,8 +72,10 @@ class Posting:
         mask: Mask,
         clock: Clock,
         reads: bool = False,
+        method: str = "POST",
     ) -> None:
         self._url = url
+        self._method = method
         self._timeout = timeout
         self._tls = tls
         self._mask = mask
@@ -157,9 +159,10 @@ class Posting:
         return self._session
 
     async def _post(self, exchange: _Exchange, body: bytes, headers: Mapping[str, str]) -> None:
-        async with self._open().post(
+        async with self._open().request(
+            self._method,
             self._url,
-            data=body,
+            data=body or None,
             headers=headers,
             allow_redirects=False,
             ssl=self._tls,

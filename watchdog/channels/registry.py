@@ -6,5 +6,8 @@ KINDS = {
     "log": "watchdog.channels.log:LogChannel",
     "slack": "watchdog.channels.slack:SlackChannel",
     "pagerduty": "watchdog.channels.pagerduty:PagerDutyChannel",
+    "email": "watchdog.channels.email:EmailChannel",
+    "sms": "watchdog.channels.sms:SmsChannel",
+    "teams": "watchdog.channels.teams:TeamsChannel",
     "webhook": "watchdog.channels.webhook:WebhookChannel",
 }
