@@ -15,7 +15,6 @@ import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from aiohttp import web
@@ -333,9 +332,9 @@ def _shown(alert: Alert) -> dict[str, Any]:
 
 
 @contextlib.asynccontextmanager
-async def pagerduty(folder: Path) -> AsyncIterator[FakePagerDuty]:
-    """One on a free port, with a certificate of its own in `folder`."""
-    fake = FakePagerDuty(Certificate(folder))
+async def pagerduty(certificate: Certificate) -> AsyncIterator[FakePagerDuty]:
+    """One on a free port."""
+    fake = FakePagerDuty(certificate)
     runner = web.AppRunner(fake.application(), access_log=None, shutdown_timeout=1)
     await runner.setup()
     try:

@@ -9,18 +9,29 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
+from aiohttp import web
 from pydantic import SecretStr
 from structlog.testing import capture_logs
 
+from tests.channels.fake_pagerduty import (
+    API_TOKEN,
+    ROUTING_KEY,
+    WEBHOOK_SECRET,
+    FakePagerDuty,
+    pagerduty,
+)
 from tests.channels.messages import AWKWARD, USUAL
 from tests.channels.receiver import SECRET, Receiver, close, hang, receiving
 from tests.eventually import Eventually
+from tests.servers.certificates import Certificate
 from watchdog.aio.clock import SystemClock
 from watchdog.channels.interface import Channel, Delivered, Delivery, Later, Refused, Unclear
 from watchdog.channels.log import LogChannel
+from watchdog.channels.pagerduty import PagerDutyChannel
 from watchdog.channels.registry import KINDS
 from watchdog.channels.webhook import WebhookChannel
 from watchdog.settings.registry import load
@@ -121,13 +132,57 @@ class WebhookRig:
         return len(self.receiver.received)
 
 
-@pytest.fixture(params=["log", "webhook", "fake"])
-async def rig(request: pytest.FixtureRequest) -> AsyncIterator[Rig]:
+class PagerDutyRig:
+    #: A handshake must fit in, also on a busy machine.
+    timeout = timedelta(seconds=3)
+
+    def __init__(self, there: FakePagerDuty) -> None:
+        self.there = there
+        self.secrets: tuple[str, ...] = (ROUTING_KEY, API_TOKEN, WEBHOOK_SECRET)
+        settings = PagerDutyChannel.Settings.model_validate(
+            {
+                "url": there.url,
+                "ca_file": there.certificate.file,
+                "routing_key": SecretStr(ROUTING_KEY),
+                "api_token": SecretStr(API_TOKEN),
+                "webhook_secret": SecretStr(WEBHOOK_SECRET),
+                "timeout": self.timeout,
+            }
+        )
+        self.channel: Channel = PagerDutyChannel(settings, name="oncall", clock=SystemClock())
+
+    def behave(self, outside: str) -> type[Delivery]:
+        self.there.misbehave, self.there.answer = "", None
+        said = " ".join(self.secrets)
+        match outside:
+            case "busy":
+                self.there.answer = web.Response(status=429, headers={"Retry-After": "7"}, text=said)
+                return Later
+            case "refuse":
+                self.there.answer = web.Response(status=400, text=said)
+                return Refused
+            case "vanish":
+                self.there.misbehave = "close"
+                return Unclear
+            case "hang":
+                self.there.misbehave = "hang"
+                return Unclear
+            case _:
+                return Delivered
+
+    def calls(self) -> int:
+        return self.there.calls
+
+
+@pytest.fixture(params=["log", "webhook", "fake", "pagerduty"])
+async def rig(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Rig]:
     async with contextlib.AsyncExitStack() as stack:
         made: dict[str, Callable[[], Rig]] = {"log": LogRig, "fake": FakeRig}
         if request.param == "webhook":
             receiver = await stack.enter_async_context(receiving(Receiver()))
             rig: Rig = WebhookRig(receiver)
+        elif request.param == "pagerduty":
+            rig = PagerDutyRig(await stack.enter_async_context(pagerduty(Certificate(tmp_path))))
         else:
             rig = made[request.param]()
         yield rig
@@ -140,7 +195,8 @@ OUTSIDES = ["answer", "busy", "refuse", "vanish", "hang"]
 @pytest.mark.parametrize("outside", OUTSIDES)
 async def test_each_outside_has_its_outcome_within_the_timeout(rig: Rig, outside: str) -> None:
     outcome = rig.behave(outside)
-    async with asyncio.timeout(TIMEOUT.total_seconds() + SLACK):
+    timeout: timedelta = getattr(rig, "timeout", TIMEOUT)
+    async with asyncio.timeout(timeout.total_seconds() + SLACK):
         delivery = await rig.channel.send(USUAL, key="k")
     assert isinstance(delivery, outcome)
     if outside == "busy" and isinstance(delivery, Later):
@@ -164,7 +220,7 @@ async def test_no_secret_is_in_an_outcome_a_log_or_a_repr(rig: Rig, outside: str
     assert [secret for secret in rig.secrets if secret in text] == []
 
 
-@pytest.mark.parametrize("rig", ["webhook", "fake"], indirect=True)
+@pytest.mark.parametrize("rig", ["webhook", "fake", "pagerduty"], indirect=True)
 async def test_a_send_can_be_cancelled_and_the_channel_goes_on(rig: Rig, eventually: Eventually) -> None:
     rig.behave("hang")
     task = asyncio.create_task(rig.channel.send(USUAL, key="k"))

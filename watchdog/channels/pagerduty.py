@@ -257,8 +257,9 @@ class PagerDutyChannel:
             return self._answered(reply), reply.after
         heard = hearing.taken(reply.text, incident)
         if heard is not None and heard.id not in self._heard:
-            await hear(heard)
-            self._heard[heard.id] = None
+            answer = await hear(heard)
+            if answer.done:  # else it is the same wish again, and does no harm
+                self._heard[heard.id] = None
             while len(self._heard) > _REMEMBERED:
                 del self._heard[next(iter(self._heard))]
         return "", None

@@ -33,7 +33,7 @@ from watchdog.channels.posting import Reply, named, retry_after
 from watchdog.core.units import format_duration
 
 #: Calls of one channel under way, those included that were given up and hang.
-AT_ONCE = 4
+AT_ONCE = 8
 #: How much of an answer is read. A page of incidents has some 10 KiB for each.
 _BODY_READ = 2**20
 
