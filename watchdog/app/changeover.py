@@ -253,6 +253,8 @@ class Changeover:
                     "pause_file": before.pause_file != configuration.pause_file,
                     "server.metrics": before.server.metrics != configuration.server.metrics,
                     "server.tokens": before.server.tokens != configuration.server.tokens,
+                    "server.url": before.server.url != configuration.server.url,
+                    "templates": before.templates != configuration.templates,
                 }.items()
                 if changed
             },

@@ -19,6 +19,7 @@ from watchdog.aio.crew import Crew
 from watchdog.app.build import build_channel, build_probe, build_source, build_switch, probe_kinds
 from watchdog.app.shared import Shared
 from watchdog.channels.interface import Channel
+from watchdog.channels.rendering import Rendering
 from watchdog.config.loaded import Configuration, Provider
 from watchdog.core.errors import ConfigError, WatchdogError
 from watchdog.core.switchplace import SwitchPlace, another_object, exchanged, switch_place
@@ -105,6 +106,7 @@ class Parts:
         self._left: set[Part] = set()
         self._closing = Crew("close")
         self._numbers = itertools.count()
+        self.rendering.use(configuration.templates)
         self.admit(self._build(configuration))
 
     @property
@@ -112,6 +114,11 @@ class Parts:
         """Calls to the Kubernetes API server and bytes received so far; `None` before the first."""
         cluster = self._shared.cluster
         return (cluster.calls, cluster.received) if cluster.calls else None
+
+    @property
+    def rendering(self) -> Rendering:
+        """The words of all channels; the templates of the configuration in force are in use."""
+        return self._shared.rendering
 
     def lock(self) -> None:
         """Take the host locks. Raises `ConfigError` for two services on one switch, `StoreError` for a lock."""
@@ -152,6 +159,7 @@ class Parts:
         for key in [key for key in self._made if key not in wanted and key not in held]:
             self._remove(key)
         self.configuration = built.configuration
+        self.rendering.use(built.configuration.templates)
         self.discard(built)
 
     def discard(self, built: Built) -> None:

@@ -23,6 +23,7 @@ from watchdog.core.incident import IncidentState
 from watchdog.core.message import MessageKind, Outgoing
 from watchdog.core.telling import store_failed
 from watchdog.core.view import View
+from watchdog.core.wording import linked
 from watchdog.engine.charting import Charting
 from watchdog.engine.dispatcher import Dispatcher
 from watchdog.engine.history import History
@@ -87,7 +88,9 @@ class People:
             on_dead=self._channel_dead,
             on_outcome=metrics.count_notification,
             may_send=lambda: leadership.is_leader,
+            prepare=lambda message: linked(message, self._configuration.server.url),
         )
+        term.parts.rendering.on_failure = metrics.count_template_failure
 
     def start(self, supervisor: Supervisor, reactor: Reactor, checks: Scheduler[Poll]) -> None:
         """Start the tasks. The dispatcher is the one without which there is no daemon."""

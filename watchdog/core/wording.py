@@ -11,9 +11,11 @@ import shlex
 from collections.abc import Mapping
 from datetime import datetime
 
+from msgspec.structs import replace
+
 from watchdog.core.check import CheckId
 from watchdog.core.incident import Breach, Incident
-from watchdog.core.message import Evidence
+from watchdog.core.message import Evidence, Message
 from watchdog.core.quantity import format_quantity
 from watchdog.core.rule import Level, Rule, Unit, rank
 
@@ -115,6 +117,14 @@ def runbook_of(rules: tuple[Rule, ...]) -> str | None:
 def dashboard_of(rules: tuple[Rule, ...]) -> str | None:
     """What to look at: the first of these rules that says so."""
     return next((rule.dashboard for rule in rules if rule.dashboard), None)
+
+
+def linked(message: Message, url: str | None) -> Message:
+    """The message with the watchdog's own dashboard at `url`, where it has no other address to look at."""
+    if not url or message.dashboard:
+        return message
+    at = f"#incident={message.incident}" if message.incident else ""
+    return replace(message, dashboard=f"{url.rstrip('/')}/{at}")
 
 
 def rules_of(incident: Incident) -> tuple[Rule, ...]:

@@ -93,6 +93,12 @@ class Metrics:
             ["channel", "outcome"],
             registry=self._registry,
         )
+        self._templates = Counter(
+            "watchdog_template_failures",
+            "Messages that went out in other words because a template failed.",
+            ["template"],
+            registry=self._registry,
+        )
         self._unclaimed = Gauge(
             "watchdog_rule_unclaimed",
             "Services in the newest answer to a rule with `match` that are none of ours.",
@@ -172,6 +178,10 @@ class Metrics:
     def count_notification(self, channel: str, outcome: str) -> None:
         """An attempt to deliver ended as `ok`, `retry`, `permanent` or `unknown`."""
         self._notifications.labels(channel, outcome).inc()
+
+    def count_template_failure(self, template: str) -> None:
+        """A template failed on a message, which went out in other words."""
+        self._templates.labels(template).inc()
 
     def set_outbox(self, pending: int) -> None:
         """So many messages wait."""
