@@ -9,6 +9,7 @@ import pytest
 
 from tests.config.conftest import Draft
 from watchdog.config.trail import Trail
+from watchdog.core.climbing import ladder
 from watchdog.core.ladder import Policy, ReportTime, Step
 from watchdog.core.mute import MuteWindow
 from watchdog.core.routing import Gather, Route
@@ -95,16 +96,27 @@ def test_a_severity_without_a_ladder_has_that_of_the_next_louder_one_else_of_the
 ) -> None:
     telling(draft, "escalations: {p: {high: [{to: [ops]}], low: [{to: [mail]}]}}")
 
-    ladders = draft.load().escalations["p"].ladders
+    policy = draft.load().escalations["p"]
 
-    assert ladders[Severity.CRITICAL] == ladders[Severity.HIGH] == ladders[Severity.MEDIUM] == (step("ops"),)
-    assert ladders[Severity.LOW] == (step("mail"),)
+    assert policy.ladders.keys() == {Severity.HIGH, Severity.LOW}
+    assert [ladder(policy, one)[0].to for one in reversed(Severity)] == [
+        ("ops",),
+        ("ops",),
+        ("ops",),
+        ("mail",),
+    ]
     assert draft.notes() == [
         "watchdog.yaml:17:3: no route goes to channel 'lead'",
         "watchdog.yaml:18:3: no route goes to channel 'oncall'",
         "watchdog.yaml:19:18: policy 'p' has no ladder for critical: that for high is used",
         "watchdog.yaml:19:18: policy 'p' has no ladder for medium: that for high is used",
     ]
+
+
+def test_a_ladder_may_be_nothing_but_a_report(draft: Draft) -> None:
+    telling(draft, "escalations: {p: {low: [{to: [mail], digest: weekly}], high: [{to: [ops]}]}}")
+
+    assert draft.load().escalations["p"].ladders[Severity.LOW] == (step("mail", digest=ReportTime()),)
 
 
 def test_a_report_goes_to_those_of_the_first_step_whom_it_does_not_wake(draft: Draft) -> None:
@@ -304,9 +316,9 @@ BAD: dict[str, tuple[str, list[str]]] = {
         "escalations: {p: {critical: [{after: 5m, to: [ops]}]}}",
         ["19:31: the first step tells people at once: leave `after` out"],
     ),
-    "first step is a digest": (
-        "escalations: {p: {low: [{to: [mail], digest: weekly}]}}",
-        ["19:38: the first step tells people at once: a report comes after it"],
+    "first step is a digest for nobody": (
+        "escalations: {p: {low: [{digest: weekly}]}}",
+        ["19:25: missing key 'to': a list of channels"],
     ),
     "later step without after": (
         "escalations: {p: {critical: [{to: [ops]}, {to: [mail]}]}}",

@@ -1,13 +1,15 @@
 """Escalation policies: ladders of channels, one for each severity.
 
-A severity without a ladder has that of the next louder one, else of the next quieter one: nobody is told less than was
-meant. This module must never decide when a step is due.
+A severity without a ladder has that of the next louder one, else of the next quieter one, which is told. This module
+must never decide when a step is due.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
+
+from msgspec.structs import replace
 
 from watchdog.config.loaded import Provider
 from watchdog.config.nodes import Node
@@ -96,22 +98,17 @@ class Policies:
         if not ladders and not broken and not node.reported:
             words = "no ladder: write at least `critical: [{to: [CHANNEL]}]`"
             self._problems.add(node.at, words)
+        if ladders and not broken:
+            self._tell_missing(name, node, ladders)
         policy = Policy(
             name=name,
-            ladders=self._filled(name, node, ladders, tell=not broken),
+            ladders=ladders,
             repeat_after=written.repeat,
             acknowledged_for=written.acknowledged.for_,
             remind_after=written.acknowledged.remind,
         )
         delegate = self._delegate(node.get("delegate"), written.delegate, policy)
-        self.policies[name] = Policy(
-            name=name,
-            ladders=policy.ladders,
-            repeat_after=policy.repeat_after,
-            acknowledged_for=policy.acknowledged_for,
-            remind_after=policy.remind_after,
-            delegate=delegate,
-        )
+        self.policies[name] = replace(policy, delegate=delegate)
 
     def _ladder(self, place: Node) -> Ladder:
         items = place.items or []
@@ -140,13 +137,11 @@ class Policies:
         add = self._problems.add
         if first and node.has("after"):
             add(node.at_key("after"), "the first step tells people at once: leave `after` out")
-        if first and node.has("digest"):
-            add(node.at_key("digest"), "the first step tells people at once: a report comes after it")
         if not first and not node.has("after") and "after" not in broken:
             add(node.at, "missing key 'after': how long after the first step")
         if not last and node.has("digest"):
             add(node.at_key("digest"), "what waits for the report waits for nothing else: the last step only")
-        if not written.to and not node.has("to") and not node.has("digest"):
+        if not written.to and not node.has("to") and (first or not node.has("digest")):
             also = "" if first else ", or `digest: weekly`"
             add(node.at, f"missing key 'to': a list of channels{also}")
 
@@ -163,21 +158,14 @@ class Policies:
             self._problems.add(node.at_key("digest"), words)
         return readers
 
-    def _filled(
-        self, name: str, node: Node, ladders: dict[Severity, Ladder], *, tell: bool
-    ) -> dict[Severity, Ladder]:
-        """Every severity with a ladder."""
-        filled: dict[Severity, Ladder] = {}
+    def _tell_missing(self, name: str, node: Node, ladders: Mapping[Severity, Ladder]) -> None:
+        """Tell which ladder is used for a severity that has none (`watchdog.core.climbing.ladder`)."""
         for index, severity in enumerate(LOUDEST_FIRST):
-            others = (*reversed(LOUDEST_FIRST[:index]), *LOUDEST_FIRST[index + 1 :])
-            used = next((one for one in (severity, *others) if one in ladders), None)
-            if used is None:
-                continue
-            filled[severity] = ladders[used]
-            if used is not severity and tell:
+            if severity not in ladders:
+                others = (*reversed(LOUDEST_FIRST[:index]), *LOUDEST_FIRST[index + 1 :])
+                used = next(one for one in others if one in ladders)
                 words = f"policy {quote(name)} has no ladder for {severity}: that for {used} is used"
                 self._problems.note(node.at, words)
-        return filled
 
     def _delegate(self, place: Node | None, written: Iterable[str], policy: Policy) -> tuple[str, ...]:
         """The channels that own the ladder."""

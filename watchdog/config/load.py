@@ -150,6 +150,7 @@ class _Loader:
             sources=_found(sources),
             channels=told.channels,
             routes=told.routes,
+            route_places=told.places,
             escalations=told.policies,
             templates=templates_of(
                 root.get("templates"), written.templates, self._base, problems, self._trail

@@ -110,7 +110,7 @@ class Configuration:
     """Everything a configuration file and its rule files say. `notes` are warnings that do not keep it from loading.
 
     `store_url` names the store and holds no password; `postgres` is how it is reached when it is no file. `templates`
-    are the texts of the user's templates by their name.
+    are the texts of the user's templates by their name, `route_places` say where each route stands.
 
     `trail` is what it was read from; two configurations that say the same are equal wherever they stand.
     """
@@ -134,6 +134,7 @@ class Configuration:
     escalations: dict[str, Policy] = field(default_factory=dict)
     templates: dict[str, str] = field(default_factory=dict)
     heartbeat: HeartbeatSettings | None = None
+    route_places: tuple[Position, ...] = field(default=(), compare=False, repr=False)
     notes: tuple[Problem, ...] = field(default=(), compare=False)
     trail: Trail = field(default_factory=Trail, compare=False, repr=False)
 

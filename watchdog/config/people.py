@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from watchdog.config.escalations import Channels, Policies
 from watchdog.config.fields import NAME
-from watchdog.config.loaded import Provider
+from watchdog.config.loaded import Position, Provider
 from watchdog.config.mutes import report_of, window_of
 from watchdog.config.nodes import Node
 from watchdog.config.problems import Problems, quote
@@ -24,10 +24,11 @@ from watchdog.core.routing import Route
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Told:
-    """Who is told. `policies` are all that were written, by name."""
+    """Who is told. `policies` are all that were written, by name; `places` are where the routes stand."""
 
     channels: dict[str, Provider]
     routes: tuple[Route, ...] = ()
+    places: tuple[Position, ...] = ()
     policies: dict[str, Policy] = field(default_factory=dict)
 
 
@@ -60,7 +61,7 @@ class Telling:
             self._tell_unused("escalations", policies, set(), "no route names policy {}")
             self._tell_unused("mute_windows", mutes, set(), "no route names mute window {}")
             alone, routes = fallback(self._root, self._providers, self._problems)
-            return Told(channels=alone, routes=routes, policies=compiled)
+            return Told(channels=alone, routes=routes, places=(self._root.at,), policies=compiled)
         items = None if place is None else place.items
         if not items:
             self._tell_nobody(place, channels)
@@ -71,7 +72,12 @@ class Telling:
         self._tell_unused("channels", channels, compiler.used, "no route goes to channel {}")
         self._tell_unused("escalations", policies, compiler.used_policies, "no route names policy {}")
         self._tell_unused("mute_windows", mutes, compiler.used_mutes, "no route names mute window {}")
-        return Told(channels=found, routes=tuple(compiler.routes), policies=compiled)
+        return Told(
+            channels=found,
+            routes=tuple(compiler.routes),
+            places=tuple(compiler.places),
+            policies=compiled,
+        )
 
     def _tell_nobody(self, place: Node | None, channels: dict[str, Provider | None]) -> None:
         if "routes" not in self._broken:

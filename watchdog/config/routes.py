@@ -57,6 +57,8 @@ class Routes:
         self._mutes = mutes or {}
         #: Compiled routes without mistakes.
         self.routes: list[Route] = []
+        #: Where each of them stands.
+        self.places: list[Position] = []
         #: Every channel, policy and mute window that a route names.
         self.used: set[str] = set()
         self.used_policies: set[str] = set()
@@ -76,6 +78,7 @@ class Routes:
         policy = self._policy(node.get("escalation"))
         names = (*(written.to or ()), *written.notices, *(policy.channels if policy is not None else ()))
         self.used.update(names)
+        self.places.append(node.at)
         self.routes.append(
             Route(
                 match={_plain(name): value for name, value in written.match.items()},
