@@ -196,6 +196,7 @@ async def test_what_is_stale_or_ahead_of_time_is_not_done(there: FakePagerDuty, 
         b'{"event": {"id": "x", "event_type": "incident.acknowledged", "occurred_at": "yesterday", "data": {}}}',
         b"\xff\xfe",
         b"[" * 100_000,
+        b'{"event": {"id": "x", "event_type": "y", "other": ' + b"[" * 100_000 + b"(",
     ],
     ids=lambda body: repr(body[-40:]),
 )

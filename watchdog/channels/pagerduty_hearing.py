@@ -26,6 +26,7 @@ OLDEST, AHEAD = timedelta(hours=49), timedelta(minutes=10)
 _PERSON = "user_reference"
 _NAME = 100
 _SIGNATURES = 16
+_NONSENSE = (msgspec.DecodeError, UnicodeError, RecursionError)  # the last for what is nested too deeply
 
 
 class _Who(msgspec.Struct, frozen=True):
@@ -81,7 +82,7 @@ def read(body: bytes, *, now: datetime) -> Received:
     """What a callback that is authentic asks of us; nothing where it is about others' alerts, or too old."""
     try:
         event = msgspec.json.decode(body, type=_Callback).event
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except _NONSENSE:
         return Received()
     incident = incident_of(event.data.incident_key)
     if incident is None or not event.id or not _fresh(event.occurred_at, now):
@@ -113,7 +114,7 @@ def taken(body: str, incident: str) -> Heard | None:
     """
     try:
         listed = msgspec.json.decode(body, type=_Listed).incidents
-    except (msgspec.DecodeError, UnicodeError):
+    except _NONSENSE:
         return None
     if not listed:
         return None
