@@ -3,9 +3,8 @@ from __future__ import annotations
 import asyncio
 import itertools
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
-from typing import Any
 
 import msgspec
 import pytest
@@ -13,11 +12,13 @@ from structlog.testing import capture_logs
 
 from watchdog.channels.interface import Channel, Chart, Delivered, Delivery, Later, Refused, Unclear
 from watchdog.core.errors import StoreError
-from watchdog.core.message import Message, MessageKind, Outgoing, OutgoingState, Thread
+from watchdog.core.message import Attempted, Message, MessageKind, Outgoing, OutgoingState, Thread
 from watchdog.core.rule import Severity
 from watchdog.core.turn import Turn
-from watchdog.engine.dispatcher import GIVE_UP_AFTER, IN_HAND, Dispatcher
+from watchdog.engine.dispatcher import GIVE_UP_AFTER, Dispatcher
+from watchdog.engine.lane import IN_HAND
 from watchdog.store.codec import decode
+from watchdog.store.interface import Wanted
 from watchdog.testing.channels import FakeChannel
 from watchdog.testing.clock import BASE, LoopClock
 from watchdog.testing.store import MemoryData, MemoryStore
@@ -46,22 +47,20 @@ class SlowStore(MemoryStore):
         self.pace = 0.0
         self.read_fault: StoreError | None = None
         self.looks: list[float] = []
-        self.settled: list[tuple[str, OutgoingState]] = []
         self.settle_tries = 0
 
-    async def due(self, *, now: datetime, limit: int = 100) -> tuple[Outgoing, ...]:
+    async def take(self, wanted: Wanted) -> tuple[Outgoing, ...]:
         self.looks.append(asyncio.get_running_loop().time())
         if self.read_fault is not None:
             raise self.read_fault
-        rows = await super().due(now=now, limit=limit)
+        rows = await super().take(wanted)
         await asyncio.sleep(self.pace)
         return rows
 
-    async def settle(self, key: str, **words: Any) -> None:
+    async def settle_many(self, attempts: Sequence[Attempted]) -> frozenset[str]:
         self.settle_tries += 1
         await asyncio.sleep(self.pace)
-        await super().settle(key, **words)
-        self.settled.append((key, words["state"]))
+        return await super().settle_many(attempts)
 
 
 class Rig:

@@ -9,10 +9,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
 
 import msgspec
 from msgspec.structs import replace
@@ -21,6 +20,7 @@ from tests.engine.loop import RECHECK, Engine, is_deposed
 from tests.engine.worlds import DEPTH, ERRORS, POLICY
 from tests.faults.machine_outside import Feed, Outside, Phone, Wire
 from watchdog.core.errors import StoreAhead, StoreError
+from watchdog.core.message import Attempted, Outgoing
 from watchdog.core.reconfigure import ConfigBroken, Reconfigured
 from watchdog.core.request import Request, RequestKind
 from watchdog.core.restore import restore_service
@@ -29,6 +29,7 @@ from watchdog.core.routing import Route
 from watchdog.core.rule import Evidence, Rule
 from watchdog.core.service import Limits, Mode, Service
 from watchdog.core.turn import Turn
+from watchdog.store.interface import Wanted
 from watchdog.testing.clock import BASE, LoopClock
 from watchdog.testing.store import MemoryData, MemoryStore
 
@@ -150,16 +151,16 @@ class DiskStore(MemoryStore):
         if self._daemon.dead:
             raise StoreError("the process has died")
 
-    async def due(self, *, now: datetime, limit: int = 100) -> Any:
+    async def take(self, wanted: Wanted) -> tuple[Outgoing, ...]:
         await self._daemon.thawed("due")
         self._require_life()
-        return await super().due(now=now, limit=limit)
+        return await super().take(wanted)
 
-    async def settle(self, key: str, **words: Any) -> None:
+    async def settle_many(self, attempts: Sequence[Attempted]) -> frozenset[str]:
         await self._daemon.thawed("settle")
         self._require_life()
         with self._deposed():
-            await super().settle(key, **words)
+            return await super().settle_many(attempts)
 
     @contextlib.contextmanager
     def _deposed(self) -> Iterator[None]:

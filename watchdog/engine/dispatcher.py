@@ -1,29 +1,30 @@
 """From the durable outbox to the channels: every message is tried until it is there, refused, or too old.
 
-At least once: an attempt whose outcome could not be recorded is made again, under the same key. One worker
-a channel, so that one that hangs holds up nobody else. This module must never decide who is told what, wait
-for a switch, or make a switch wait.
+At least once: an attempt whose outcome could not be recorded is made again, under the same key. Every channel has a
+lane of its own, so that one that hangs holds up nobody else, and in each lane what is urgent goes first. This module
+must never decide who is told what, wait for a switch, or make a switch wait.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Mapping
-from datetime import UTC, datetime, timedelta
-from typing import TypeVar
+from collections.abc import Callable, Collection, Mapping
+from datetime import datetime, timedelta
 
 import structlog
 
 from watchdog.aio.clock import Clock
-from watchdog.aio.faultpoint import DUE, SEND, SETTLE, WAIT, Around
-from watchdog.aio.supervise import asked_to_end, finish, run_all
-from watchdog.channels.interface import Channel, Delivered, Delivery, Refused, Unclear
-from watchdog.core.errors import StoreError
+from watchdog.aio.faultpoint import DUE, WAIT
+from watchdog.aio.supervise import finish, run_all
+from watchdog.channels.interface import Channel, Delivered, Delivery, Refused
 from watchdog.core.message import Message, Outgoing, OutgoingState
-from watchdog.engine.outbox import Lane, Outbox, Verdict, clean, outcome, wish
-
-T = TypeVar("T")
+from watchdog.engine.lane import IN_HAND, Lane
+from watchdog.engine.ledger import Ledger
+from watchdog.engine.outbox import Outbox, Questions, Verdict, clean, outcome, wish
+from watchdog.engine.parcel import Parcel, parcels
+from watchdog.engine.sending import Charts, Sending, no_chart
+from watchdog.store.interface import Wanted
 
 #: First pause after a failed attempt; it doubles up to the longest. Jitter takes up to half of it away, so
 #: that messages that failed together do not come back together.
@@ -33,17 +34,15 @@ LONGEST_PAUSE = timedelta(minutes=5)
 GIVE_UP_AFTER = timedelta(hours=24)
 #: The outbox is looked at this often even when nothing says that there is something.
 LOOK_INTERVAL = timedelta(seconds=30)
-#: A channel ends every call within its own timeout; this bound is for one that breaks its promise.
-SEND_LIMIT = timedelta(minutes=2)
-STORE_LIMIT = timedelta(seconds=10)
+#: So long what this process has in hand is no other's, and so often that is renewed.
+LEASE, RENEWED = timedelta(seconds=30), timedelta(seconds=10)
 #: The same emergency is told again after this long at the earliest.
 EMERGENCY_INTERVAL = timedelta(minutes=10)
-#: Messages a channel may have in memory; the others wait in the store.
-IN_HAND = 50
 
-_EVER = datetime.max.replace(tzinfo=UTC)
 _FIRST_STORE_PAUSE, _LONGEST_STORE_PAUSE = 1.0, 10.0
 _BATCH = 100
+#: Of so many messages that failed it is known when they are due again; the others are found by looking.
+_KNOWN = 1000
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -54,10 +53,13 @@ class Dispatcher:
     `on_outcome(channel, outcome)` is called after every attempt: `ok`, `retry`, `permanent` or `unknown`.
     `on_dead(outgoing, reason)` is called when a message is given up, before that is recorded: a crash
     between tells twice rather than never, so whoever tells people another way deduplicates by `outgoing.key`
-    (and does not choose the channel that failed). Neither may block or raise.
+    (and does not choose the channel that failed). `on_late(outgoing, reason, since)` is called when a channel has taken
+    nothing for a minute while something urgent waits: once until it takes something. None may block or raise.
+    `charts` makes pictures for channels that show them; a message goes without one that is late. `prepare` adds to a
+    message, before it is sent, what only the running configuration knows.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - everything by name
         self,
         store: Outbox,
         channels: Mapping[str, Channel],
@@ -65,28 +67,34 @@ class Dispatcher:
         clock: Clock,
         rng: random.Random,
         on_dead: Callable[[Outgoing, str], None] = lambda _outgoing, _reason: None,
+        on_late: Callable[[Outgoing, str, datetime], None] = lambda _outgoing, _reason, _since: None,
         on_outcome: Callable[[str, str], None] = lambda _channel, _outcome: None,
+        charts: Charts = no_chart,
+        prepare: Callable[[Message], Message] = lambda message: message,
         may_send: Callable[[], bool] = lambda: True,  # the outbox may be another process's by now
     ) -> None:
         self._store = store
-        self._lanes = {name: Lane(channel) for name, channel in channels.items()}
+        self._lanes = {name: Lane(channel, clock=clock) for name, channel in channels.items()}
         self._leaving: list[Lane] = []  # of channels that are gone, until what they are sending has ended
         self._group: asyncio.TaskGroup | None = None
         self._clock = clock
         self._rng = rng
         self._on_dead = on_dead
+        self._on_late = on_late
         self._on_outcome = on_outcome
         self._may_send = may_send
+        self._sending = Sending(charts=charts, on_outcome=on_outcome, prepare=prepare)
+        self._questions = Questions()
+        self._ledger = Ledger(store, self._questions, on_written=self._written)
         self._woken = asyncio.Event()
         self._latest, self._set_back = clock.now(), timedelta()
         self._starting = True
         self._next: dict[str, datetime] = {}
         """When messages that failed here are due again."""
+        self._said = set[str]()
+        """Messages of conversations, of which it is not known in the store yet what became of them."""
         self._behind = False
         """Whether more may be due than the last look showed."""
-        self._unsettled: dict[str, Verdict] = {}
-        """Verdicts the store did not take: what was sent must not be sent again because of that."""
-        self._store_faults: dict[str, str] = {}
         self._store_pause = _FIRST_STORE_PAUSE
         self._told: dict[str, float] = {}
 
@@ -101,25 +109,28 @@ class Dispatcher:
                 self._group = group
                 for name, lane in self._lanes.items():
                     self._put_to_work(name, lane)
+                group.create_task(self._ledger.run(), name="settle")
                 group.create_task(self._watch(), name="outbox")
         finally:
             self._group = None
             self._leaving.clear()
             for lane in self._lanes.values():
-                lane.waiting = asyncio.Queue()
-                lane.in_hand.clear()
+                lane.forget()
+            await finish(self._ledger.write())
 
     def _put_to_work(self, name: str, lane: Lane) -> None:
         if self._group is not None:
-            lane.worker = self._group.create_task(self._serve(name, lane), name=f"send:{name}")
+            for urgent in (False, True):
+                self._group.create_task(self._serve(name, lane, urgent=urgent), name=f"send:{name}")
 
     def use(self, name: str, channel: Channel) -> None:
         """Send through this channel from now on; what is being sent through another of that name goes on there."""
         known = self._lanes.get(name)
         if known is not None:
-            known.channel, known.held_until, known.failing = channel, 0.0, ""
+            known.use(channel)
+            self.wake()
             return
-        lane = self._lanes[name] = Lane(channel)
+        lane = self._lanes[name] = Lane(channel, clock=self._clock)
         self._put_to_work(name, lane)
         self.wake()
 
@@ -128,12 +139,9 @@ class Dispatcher:
         lane = self._lanes.pop(name, None)
         if lane is None:
             return
-        lane.closed = True
+        lane.close()
         if lane.sending:
-            lane.in_hand = {lane.sending}
             self._leaving.append(lane)
-        elif lane.worker is not None:
-            lane.worker.cancel()
         self.wake()
 
     async def flush(self, timeout: timedelta) -> None:
@@ -144,13 +152,13 @@ class Dispatcher:
         """
         try:
             async with asyncio.timeout(timeout.total_seconds()):
-                await self._settle_again()
-                due: dict[str, list[Outgoing]] = {}
-                for row in await self._look(everything=True) or ():
-                    due.setdefault(row.channel, []).append(row)
-                await run_all({f"flush:{name}": self._flush_lane(name, rows) for name, rows in due.items()})
+                await self._ledger.write_again(but=set())
+                lanes = {f"flush:{name}": self._flush_lane(name) for name in self._lanes}
+                await run_all({**lanes, "flush": self._flush_lane(None)})
         except TimeoutError:
             _log.warning("flush_cut_short", after_seconds=timeout.total_seconds())
+        finally:
+            await finish(self._ledger.write())
 
     async def emergency(self, message: Message) -> dict[str, Delivery]:
         """Tell every channel at once, without the store: for when the store itself is what is broken.
@@ -168,7 +176,7 @@ class Dispatcher:
         answers: dict[str, Delivery] = {}
 
         async def tell(name: str, lane: Lane) -> None:
-            answers[name] = await self._send(name, lane, message, f"{message.key}@{name}")
+            answers[name] = await self._sending.send(name, lane, message, f"{message.key}@{name}")
 
         await run_all({f"emergency:{name}": tell(name, lane) for name, lane in self._lanes.items()})
         if not any(isinstance(answer, Delivered) for answer in answers.values()):
@@ -179,24 +187,27 @@ class Dispatcher:
         """Hand out what is due; then sleep until the next is, a wake-up, or the next look."""
         while True:
             self._woken.clear()
-            settled = await self._settle_again()
-            rows = await self._look()
-            for row in rows or ():
-                await self._hand_out(row)
+            settled = await self._ledger.write_again(but=self._in_hand())
+            rows = () if self._ledger.stuck else await self._look()
+            handed_out = [self._hand_out(parcel) for parcel in parcels(rows or ())]
+            self._notice_late()
             if rows is None or not settled:
                 with WAIT:
                     await self._clock.sleep(self._store_pause)
                 self._store_pause = min(self._store_pause * 2, _LONGEST_STORE_PAUSE)
                 continue
             self._store_pause = _FIRST_STORE_PAUSE
-            if not (rows and self._behind):
+            if not (any(handed_out) and self._behind):
                 await self._sleep()
 
     async def _sleep(self) -> None:
         now = self._due_now()
-        pause = min([at - now for at in self._next.values()] + [LOOK_INTERVAL])
+        pauses = [(at - now).total_seconds() for at in self._next.values()]
+        pauses += [late for lane in self._lanes.values() if (late := lane.late_in) is not None]
+        pauses += [lane.free_in for lane in self._lanes.values() if lane.held]
+        look = RENEWED if self._in_hand() else LOOK_INTERVAL
         try:
-            async with asyncio.timeout(max(pause.total_seconds(), 0.0)):
+            async with asyncio.timeout(max(min([*pauses, look.total_seconds()]), 0.0)):
                 with WAIT:
                     await self._woken.wait()
         except TimeoutError:
@@ -211,133 +222,147 @@ class Dispatcher:
         self._latest = now
         return now
 
-    async def _look(self, *, everything: bool = False) -> tuple[Outgoing, ...] | None:
-        """What is due and can go now (or just some of it); `None` when the store does not answer.
-
-        Rows in hand, and rows that wait for a busy channel, stay due: the look goes on behind them.
-        """
+    async def _look(self) -> tuple[Outgoing, ...] | None:
+        """What is due and can go now, or some of it; `None` when the store does not answer."""
         now = self._due_now()
         self._next = {key: at for key, at in self._next.items() if at > now}
         # What an earlier process left is due by its clock, which may have been set back since: it is tried at once.
-        until = _EVER if self._starting and not everything else now
-        limit = _BATCH
-        while True:
-            # A row may be sent and settled while the store answers: in hand before is not free after.
-            busy = self._in_hand() | (self._next.keys() if self._starting else set())
-            rows = await self._ask("due", DUE, self._store.due(now=until, limit=limit))
-            if rows is None:
-                return None
-            left = [row for row in rows if row.key not in busy]
-            free = tuple(row for row in left if self._may_go(row))
-            self._behind = len(rows) >= limit
-            if not self._behind or (free and not everything):
-                break
-            limit *= 4
-        self._starting = self._starting and bool(left)
-        return free
+        starting = self._starting and len(self._next) < _KNOWN
+        wanted = Wanted(
+            now=now,
+            limit=_BATCH,
+            full=frozenset(name for name, lane in self._lanes.items() if not lane.room(urgent=False)),
+            full_for_urgent=frozenset(
+                name for name, lane in self._lanes.items() if not lane.room(urgent=True)
+            ),
+            in_hand=frozenset(
+                self._in_hand() | self._ledger.settled(now) | (self._next.keys() if starting else set())
+            ),
+            whatever=starting,
+            lease=LEASE,
+        )
+        rows = await self._questions.ask("due", DUE, self._store.take(wanted))
+        if rows is not None:
+            self._starting = starting and bool(rows or wanted.full)
+            self._behind = len(rows) >= _BATCH or starting
+        return rows
 
     def _in_hand(self) -> set[str]:
         return {key for lane in (*self._lanes.values(), *self._leaving) for key in lane.in_hand}
 
-    def _may_go(self, row: Outgoing) -> bool:
-        verdict = self._unsettled.get(row.key)
-        if verdict is not None and (
-            verdict.state is not OutgoingState.PENDING or verdict.due_at > self._due_now()
-        ):
-            return False
-        lane = self._lanes.get(row.channel)
-        return lane is None or (row.key not in lane.in_hand and len(lane.in_hand) < IN_HAND)
-
-    async def _hand_out(self, row: Outgoing) -> None:
-        lane = self._lanes.get(row.channel)
+    def _hand_out(self, parcel: Parcel) -> bool:
+        """Whether it went into its lane; what does not fit is still due."""
+        lane = self._lanes.get(parcel.first.channel)
         if lane is None:
-            await self._orphan(row)
-        elif self._may_go(row):
-            lane.in_hand.add(row.key)
-            lane.waiting.put_nowait(row)
+            self._orphan(parcel)
+            return True
+        if lane.in_hand.keys() & parcel.keys or not lane.room(urgent=parcel.urgent):
+            return False
+        lane.put(parcel)
+        return True
 
-    async def _orphan(self, row: Outgoing) -> None:
+    def _orphan(self, parcel: Parcel) -> None:
         """The configuration has changed since the message was made."""
-        refused = Refused(reason=f"there is no channel {row.channel} in the configuration any more")
-        self._on_outcome(row.channel, outcome(refused))
-        await finish(self._record(row, self._judge(row, refused)))
+        channel = parcel.first.channel
+        refused = Refused(reason=f"there is no channel {channel} in the configuration any more")
+        self._on_outcome(channel, outcome(refused))
+        self._enter(parcel, self._judge(parcel, refused))
 
-    async def _serve(self, name: str, lane: Lane) -> None:
-        while not lane.closed:
-            with WAIT:
-                row = await lane.waiting.get()
-                await self._clock.sleep(lane.held_until - self._clock.monotonic())
-            await self._attempt(name, lane, row)
-            if len(lane.in_hand) == IN_HAND // 2:
-                self.wake()  # there may be more than fitted
-        self._leaving.remove(lane)
-        self.wake()
+    async def _serve(self, name: str, lane: Lane, *, urgent: bool) -> None:
+        lane.workers += 1
+        try:
+            while True:
+                await lane.wait(urgent=urgent)
+                if lane.closed:
+                    break
+                parcel = lane.next(urgent=urgent)
+                if parcel is None:
+                    continue
+                await self._attempt(name, lane, parcel)
+                if lane.room(urgent=parcel.urgent) == IN_HAND // 2:
+                    self.wake()  # there may be more than fitted
+                await self._ledger.room()
+        finally:
+            lane.workers -= 1
+        if lane in self._leaving and not lane.sending:
+            self._leaving.remove(lane)
+            self.wake()
 
-    async def _flush_lane(self, name: str, rows: list[Outgoing]) -> None:
-        lane = self._lanes.get(name)
-        for row in rows:
-            if lane is None:
-                await self._orphan(row)
-            elif lane.held_until <= self._clock.monotonic():
-                await self._attempt(name, lane, row)
+    async def _flush_lane(self, name: str | None) -> None:
+        """Everything due of one channel; of `None`, of those that are gone."""
+        others = frozenset(self._lanes) - {name}
+        tried = set[str]()
+        while name is None or not self._lanes[name].held:
+            now = self._due_now()
+            wanted = Wanted(
+                now=now,
+                limit=IN_HAND,
+                full=others,
+                full_for_urgent=others,
+                in_hand=frozenset(tried | self._ledger.settled(now)),
+                lease=LEASE,
+            )
+            rows = await self._questions.ask("due", DUE, self._store.take(wanted))
+            mine = [
+                row for row in rows or () if (row.channel if row.channel in self._lanes else None) == name
+            ]
+            if not mine:
+                return
+            for parcel in parcels(mine):
+                tried |= parcel.keys
+                if name is None:
+                    self._orphan(parcel)
+                elif not self._lanes[name].held:
+                    await self._attempt(name, self._lanes[name], parcel)
+            await finish(self._ledger.write())
 
-    async def _attempt(self, name: str, lane: Lane, row: Outgoing) -> None:
-        lane.in_hand.add(row.key)
-        lane.sending = row.key
+    async def _attempt(self, name: str, lane: Lane, parcel: Parcel) -> None:
+        lane.sending.add(parcel)
         try:
             if not self._may_send():
                 return  # it stays pending
-            delivery = await self._send(name, lane, row.message, row.key)
+            delivery = await self._sending.parcel(name, lane, parcel)
+            self._learn(lane, parcel, delivery)
+            self._enter(parcel, self._judge(parcel, delivery))
+        finally:
+            lane.done(parcel)
+
+    def _learn(self, lane: Lane, parcel: Parcel, delivery: Delivery) -> None:
+        """What it says of the channel."""
+        if isinstance(delivery, Delivered):
+            lane.took(delivery.reference, parcel)
+        elif not isinstance(delivery, Refused):
+            lane.failed(clean(delivery.reason))
             # A receiver that asks for time (429, 503) means the sender, not the one message.
             if (left_alone_for := wish(delivery)) is not None:
-                lane.held_until = self._clock.monotonic() + left_alone_for.total_seconds()
-            await finish(self._record(row, self._judge(row, delivery)))
-        finally:
-            lane.sending = ""
-            lane.in_hand.discard(row.key)
+                lane.hold(left_alone_for)
 
-    async def _send(self, name: str, lane: Lane, message: Message, key: str) -> Delivery:
-        """One attempt, bounded, that never raises: here ends what a channel can do wrong."""
-        fault: Exception | None = None
-        try:
-            async with asyncio.timeout(SEND_LIMIT.total_seconds()):
-                with SEND:
-                    delivery = await lane.channel.send(message, key=key)
-        except TimeoutError:
-            delivery = Unclear(reason="the channel did not answer in time")
-        except asyncio.CancelledError:
-            if asked_to_end():
-                raise
-            delivery = Unclear(reason="the channel cancelled itself")
-        except Exception as error:  # noqa: BLE001 - the border to plugins; a send that broke may have gone out
-            fault = error
-            delivery = Unclear(reason=f"the channel raised {type(error).__name__}")
-        self._on_outcome(name, outcome(delivery))
-        self._tell_change(name, lane, delivery, fault)
-        return delivery
+    def _notice_late(self) -> None:
+        for name, lane in self._lanes.items():
+            late = lane.is_late()
+            if late is None:
+                continue
+            row, seconds = late
+            reason = lane.reason or "it has not answered"
+            _log.error("channel_late", channel=name, since_seconds=round(seconds), reason=reason)
+            self._on_late(row, reason, self._clock.now() - timedelta(seconds=seconds))
 
-    def _tell_change(self, name: str, lane: Lane, delivery: Delivery, fault: Exception | None) -> None:
-        if isinstance(delivery, Delivered):
-            if lane.failing:
-                _log.info("channel_recovered", channel=name)
-            lane.failing = ""
-            return
-        kind, reason = outcome(delivery), clean(delivery.reason)
-        failing = f"{kind} {reason}" if fault else kind
-        if lane.failing != failing:
-            _log.warning("channel_failed", channel=name, outcome=kind, reason=reason, exc_info=fault)
-        lane.failing = failing
-
-    def _judge(self, row: Outgoing, delivery: Delivery) -> Verdict:
+    def _judge(self, parcel: Parcel, delivery: Delivery) -> Verdict:
         now = self._due_now()
-        before = self._unsettled.get(row.key)
-        attempts = max(row.attempts, before.attempts if before else 0) + 1
+        before = self._ledger.of(parcel.first.key)
+        attempts = max(parcel.attempts, before.attempts if before else 0) + 1
         if isinstance(delivery, Delivered):
-            return Verdict(state=OutgoingState.SENT, due_at=now, attempts=attempts, sent_at=self._clock.now())
+            return Verdict(
+                state=OutgoingState.SENT,
+                due_at=now,
+                attempts=attempts,
+                sent_at=self._clock.now(),
+                reference=delivery.reference,
+            )
         reason = clean(delivery.reason)
         if isinstance(delivery, Refused):
             return Verdict(state=OutgoingState.DEAD, due_at=now, attempts=attempts, last_error=reason)
-        if now - row.message.created_at >= GIVE_UP_AFTER:
+        if now - parcel.message.created_at >= GIVE_UP_AFTER:
             given_up = f"given up after {attempts} attempts; last: {reason}"
             return Verdict(state=OutgoingState.DEAD, due_at=now, attempts=attempts, last_error=given_up)
         pause = max(self._pause(attempts), wish(delivery) or timedelta())
@@ -348,52 +373,24 @@ class Dispatcher:
         full = min(FIRST_PAUSE * 2.0 ** min(attempts - 1, 20), LONGEST_PAUSE)
         return full * self._rng.uniform(0.5, 1.0)
 
-    async def _record(self, row: Outgoing, verdict: Verdict) -> None:
+    def _enter(self, parcel: Parcel, verdict: Verdict) -> None:
+        lane = self._lanes.get(parcel.first.channel)
+        if lane is not None and verdict.state is not OutgoingState.PENDING:
+            lane.over(parcel)
         if verdict.state is OutgoingState.DEAD:
-            _log.error("message_dead", channel=row.channel, key=row.key, reason=verdict.last_error)
-            self._on_dead(row, verdict.last_error)
-        if await self._settle(row.key, verdict):
-            self._unsettled.pop(row.key, None)
-        else:
-            self._unsettled[row.key] = verdict
-        if verdict.state is OutgoingState.PENDING:
-            self._next[row.key] = verdict.due_at
-            self.wake()  # the watch sleeps until what it knew before
-
-    async def _settle_again(self) -> bool:
-        """Offer the store what it did not take; false when it takes nothing now."""
-        busy = self._in_hand()  # their worker settles them
-        for key in [key for key in self._unsettled if key not in busy]:
-            if not await finish(self._settle(key, self._unsettled[key])):
-                return False
-            self._unsettled.pop(key, None)
-        return True
-
-    async def _settle(self, key: str, to: Verdict) -> bool:
-        async def settle() -> bool:
-            await self._store.settle(
-                key, state=to.state, due_at=to.due_at, last_error=to.last_error, sent_at=to.sent_at
+            _log.error(
+                "message_dead", channel=parcel.first.channel, key=parcel.key, reason=verdict.last_error
             )
-            return True
+            self._on_dead(parcel.as_row(), verdict.last_error)
+        if verdict.state is OutgoingState.PENDING and len(self._next) < _KNOWN:
+            self._next |= dict.fromkeys(parcel.keys, verdict.due_at)
+            self.wake()  # the watch sleeps until what it knew before
+        if parcel.conversations:
+            self._said |= parcel.keys
+        self._ledger.enter(parcel.keys, verdict)
 
-        return await self._ask("settle", SETTLE, settle()) is not None
-
-    async def _ask(self, what: str, around: Around, question: Awaitable[T]) -> T | None:
-        """The store's answer, or `None` when it has none; told when that changes, not every time."""
-        fault = ""
-        answer: T | None = None
-        try:
-            async with asyncio.timeout(STORE_LIMIT.total_seconds()):
-                with around:
-                    answer = await question
-        except TimeoutError:
-            fault = "no answer in time"
-        except StoreError as error:
-            fault = str(error) or type(error).__name__
-        before = self._store_faults.get(what, "")
-        self._store_faults[what] = fault
-        if fault and fault != before:
-            _log.error("outbox_store_failed", operation=what, error=fault)
-        elif before and not fault:
-            _log.info("outbox_store_recovered", operation=what)
-        return answer
+    def _written(self, keys: Collection[str]) -> None:
+        """What waited for earlier messages of its conversation may go now; or the store takes nothing."""
+        if not keys or self._said & set(keys):
+            self._said.difference_update(keys)
+            self.wake()

@@ -1,4 +1,4 @@
-"""What the dispatcher works with: the durable outbox, one waiting line a channel, and what became of an attempt.
+"""What the dispatcher works with: the durable outbox, how it is asked, and what became of an attempt.
 
 This module must never send anything.
 """
@@ -6,36 +6,38 @@ This module must never send anything.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Sequence
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import msgspec
+import structlog
 
-from watchdog.channels.interface import Channel, Delivery, Later
-from watchdog.core.message import Outgoing, OutgoingState
+from watchdog.aio.faultpoint import Around
+from watchdog.channels.interface import Delivery, Later
+from watchdog.core.errors import StoreError
+from watchdog.core.message import Attempted, Outgoing, OutgoingState
+from watchdog.store.interface import Wanted
 from watchdog.telemetry.redact import one_line, redact
+
+T = TypeVar("T")
 
 #: What a receiver may ask us to wait, at most.
 LONGEST_WISH = timedelta(hours=1)
+STORE_LIMIT = timedelta(seconds=10)
+
+_log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 
 class Outbox(Protocol):
     """What the dispatcher needs of `watchdog.store.interface.Store`; the promises are the same."""
 
-    async def due(self, *, now: datetime, limit: int = 100) -> tuple[Outgoing, ...]:
-        """Pending messages whose time has come, oldest first."""
+    async def take(self, wanted: Wanted) -> tuple[Outgoing, ...]:
+        """Pending messages whose time has come, what is urgent first; nobody else's while the lease lasts."""
         ...
 
-    async def settle(
-        self,
-        key: str,
-        *,
-        state: OutgoingState,
-        due_at: datetime,
-        last_error: str = "",
-        sent_at: datetime | None = None,
-    ) -> None:
-        """Record what became of one attempt (and count it)."""
+    async def settle_many(self, attempts: Sequence[Attempted]) -> frozenset[str]:
+        """Record what became of attempts (and count them); answers the keys that are not there any more."""
         ...
 
 
@@ -47,21 +49,45 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     attempts: int
     last_error: str = ""
     sent_at: datetime | None = None
+    reference: str = ""
+
+    def on(self, key: str) -> Attempted:
+        """The same about one message."""
+        return Attempted(
+            key=key,
+            state=self.state,
+            due_at=self.due_at,
+            last_error=self.last_error,
+            sent_at=self.sent_at,
+            reference=self.reference,
+        )
 
 
-class Lane:
-    """One channel's waiting line. `sending` is the key of what is being sent now, `closed` once the channel is gone."""
+class Questions:
+    """Asks the store, bounded in time, and tells what is wrong with it when that changes, not every time."""
 
-    def __init__(self, channel: Channel) -> None:
-        self.channel = channel
-        self.waiting: asyncio.Queue[Outgoing] = asyncio.Queue()
-        self.in_hand: set[str] = set()
-        self.held_until = 0.0
-        """Monotonic time before which the receiver wants to hear nothing."""
-        self.failing = ""
-        self.sending = ""
-        self.closed = False
-        self.worker: asyncio.Task[None] | None = None
+    def __init__(self) -> None:
+        self._faults: dict[str, str] = {}
+
+    async def ask(self, what: str, around: Around, question: Awaitable[T]) -> T | None:
+        """The store's answer, or `None` when it has none."""
+        fault = ""
+        answer: T | None = None
+        try:
+            async with asyncio.timeout(STORE_LIMIT.total_seconds()):
+                with around:
+                    answer = await question
+        except TimeoutError:
+            fault = "no answer in time"
+        except StoreError as error:
+            fault = str(error) or type(error).__name__
+        before = self._faults.get(what, "")
+        self._faults[what] = fault
+        if fault and fault != before:
+            _log.error("outbox_store_failed", operation=what, error=fault)
+        elif before and not fault:
+            _log.info("outbox_store_recovered", operation=what)
+        return answer
 
 
 def wish(delivery: Delivery) -> timedelta | None:

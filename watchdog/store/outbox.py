@@ -71,7 +71,10 @@ def read_due(connection: Connection, wanted: Wanted, hold: Hold | None) -> tuple
         left = wanted.limit - len(found)
         if left > 0:
             query = _due(wanted, hold, rank=rank, full=full).limit(left)
-            found |= {row.key: row for row in _values(connection, query)}
+            found |= {
+                row.key: replace(row, hastened=rank == URGENT and not row.message.urgent)
+                for row in _values(connection, query)
+            }
     return _threaded(connection, _whole_groups(connection, wanted, hold, found))
 
 
@@ -86,7 +89,7 @@ def _whole_groups(
             continue
         query = _due(wanted, hold).where(_OUTBOX.c.channel == channel, _OUTBOX.c.gathering == group)
         rows = _values(connection, query.limit(LARGEST_GROUP))
-        found |= {row.key: row for row in rows}
+        found = {row.key: row for row in rows} | found
         room -= len(rows)
     return tuple(row for row in found.values() if (row.channel, row.group) not in left_out)
 
@@ -225,11 +228,14 @@ def _due(
         query = query.where(_OUTBOX.c.key.not_in(sorted(wanted.in_hand)))
     if hold is not None:
         query = query.where(or_(_OUTBOX.c.holder == hold.epoch, _OUTBOX.c.held_until <= hold.now))
+    # What leaves together with it does not go before it.
+    together = and_(_OUTBOX.c.gathering != "", _EARLIER.c.gathering == _OUTBOX.c.gathering)
     said_before = exists().where(
         _EARLIER.c.channel == _OUTBOX.c.channel,
         _EARLIER.c.conversation == _OUTBOX.c.conversation,
         _EARLIER.c.number < _OUTBOX.c.number,
         _EARLIER.c.state == _PENDING,
+        ~together,
     )
     free = or_(_OUTBOX.c.conversation == "", _OUTBOX.c.due_at <= stamp(wanted.now - PATIENCE), ~said_before)
     return query.where(free).order_by(_OUTBOX.c.due_at, _OUTBOX.c.number)

@@ -81,7 +81,7 @@ def outgoing_row(outgoing: Outgoing) -> Row:
         "conversation": outgoing.conversation,
         "gathering": outgoing.group,
         "reference": outgoing.reference,
-        "doc": encode(replace(outgoing, thread=None)),
+        "doc": encode(replace(outgoing, thread=None, hastened=False)),
     }
 
 

@@ -58,7 +58,7 @@ class MemoryOutbox:
             kept = [self._rows[key] for key in wanted.in_hand if key in self._rows]
             for row in (*taken, *kept):
                 row |= {"holder": hold.epoch, "held_until": hold.until}
-        return tuple(self._threaded(row) for row in taken)
+        return tuple(self._taken(row) for row in taken)
 
     def settle(self, attempts: Sequence[Attempted]) -> frozenset[str]:
         """Record attempts; answers the keys that are not there."""
@@ -139,7 +139,9 @@ class MemoryOutbox:
         if not row["conversation"] or row["due_at"] <= stamp(wanted.now - PATIENCE):
             return True
         return not any(
-            one["state"] == _PENDING and one["number"] < row["number"]
+            one["state"] == _PENDING
+            and one["number"] < row["number"]
+            and not (row["gathering"] and row["gathering"] == one["gathering"])
             for one in self._said(row["channel"], row["conversation"])
         )
 
@@ -151,8 +153,9 @@ class MemoryOutbox:
         )
         return sorted(rows, key=lambda row: int(row["number"]))
 
-    def _threaded(self, row: Row) -> Outgoing:
+    def _taken(self, row: Row) -> Outgoing:
         value = self._value(row)
+        value = replace(value, hastened=row["rank"] == URGENT and not value.message.urgent)
         if not value.conversation:
             return value
         for said in self._said(row["channel"], row["conversation"]):

@@ -1,0 +1,75 @@
+"""A parcel: what leaves through one channel at once, which is one message, or several that were gathered.
+
+Messages that were tried together are tried together again, under the same key, and nothing is added to them: a receiver
+that had them after all knows the key, and would drop what is new with what it knows. This module must never decide what
+may be gathered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+from msgspec.structs import replace
+
+from watchdog.core.gathering import gathered
+from watchdog.core.message import Message, Outgoing
+
+
+class Parcel(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+    """`rows` are the messages as they are stored, `message` is what leaves, under `key`."""
+
+    key: str
+    rows: tuple[Outgoing, ...]
+    message: Message
+
+    @property
+    def first(self) -> Outgoing:
+        """The message that was stored first; of a parcel of one the only one."""
+        return self.rows[0]
+
+    @property
+    def keys(self) -> frozenset[str]:
+        """The keys of its rows."""
+        return frozenset(row.key for row in self.rows)
+
+    @property
+    def urgent(self) -> bool:
+        """Whether it goes before whatever is not."""
+        return self.message.urgent or any(row.hastened for row in self.rows)
+
+    @property
+    def conversations(self) -> frozenset[str]:
+        """The conversations that it says something in."""
+        return frozenset(row.conversation for row in self.rows if row.conversation)
+
+    @property
+    def attempts(self) -> int:
+        """How often it was tried."""
+        return self.first.attempts
+
+    def as_row(self) -> Outgoing:
+        """What leaves, as one message of the outbox."""
+        return replace(self.first, key=self.key, message=self.message)
+
+
+def parcels(rows: Iterable[Outgoing]) -> list[Parcel]:
+    """What leaves together as one, in the order of the first of each."""
+    together: dict[tuple[object, ...], list[Outgoing]] = {}
+    for row in rows:
+        together.setdefault(_mark(row), []).append(row)
+    return [_parcel(tuple(found)) for found in together.values()]
+
+
+def _mark(row: Outgoing) -> tuple[object, ...]:
+    """The same for what leaves together. What was tried together is due again at one moment."""
+    if not row.group:
+        return (row.key,)
+    return (row.channel, row.group, row.attempts, row.due_at if row.attempts else None)
+
+
+def _parcel(rows: tuple[Outgoing, ...]) -> Parcel:
+    if len(rows) == 1:
+        return Parcel(key=rows[0].key, rows=rows, message=rows[0].message)
+    message = gathered([row.message for row in rows])
+    return Parcel(key=f"{message.key}@{rows[0].channel}", rows=rows, message=message)
