@@ -53,6 +53,8 @@ def _parsed(words: list[str]) -> Command:
     context = group.make_context("watchdog", list(words))
     while hasattr(group, "resolve_command"):
         words = [*context._protected_args, *context.args]  # noqa: SLF001  it has no other name
+        if not words and group.invoke_without_command:
+            break
         name, group, rest = group.resolve_command(context, words)
         path.append(name)
         context = group.make_context(name, list(rest), parent=context)

@@ -163,7 +163,7 @@ def acknowledged(incident: Incident, *, now: datetime, service: Service | None) 
         labels=service.labels if service else {"source": incident.subject},
         incident=incident.id,
         also_to=incident.heard_by,
-        undo=f"watchdog unack {incident.id}",
+        undo=f"watchdog unack {incident.id} --reason TEXT",
     )
 
 
