@@ -24,8 +24,11 @@ from tests.channels.fake_pagerduty import (
     FakePagerDuty,
     pagerduty,
 )
+from tests.channels.fake_slack import slack
 from tests.channels.messages import AWKWARD, USUAL
 from tests.channels.receiver import SECRET, Receiver, close, hang, receiving
+from tests.contracts.people_rigs import NEEDED, RIGS
+from tests.contracts.slack_rig import SlackRig
 from tests.eventually import Eventually
 from tests.servers.certificates import Certificate
 from watchdog.aio.clock import SystemClock
@@ -33,6 +36,7 @@ from watchdog.channels.interface import Channel, Delivered, Delivery, Later, Ref
 from watchdog.channels.log import LogChannel
 from watchdog.channels.pagerduty import PagerDutyChannel
 from watchdog.channels.registry import KINDS
+from watchdog.channels.rendering import Rendering
 from watchdog.channels.webhook import WebhookChannel
 from watchdog.settings.registry import load
 from watchdog.testing.channels import FakeChannel
@@ -174,15 +178,20 @@ class PagerDutyRig:
         return self.there.calls
 
 
-@pytest.fixture(params=["log", "webhook", "fake", "pagerduty"])
+@pytest.fixture(params=["log", "webhook", "fake", "slack", "slack-webhook", "pagerduty", *RIGS])
 async def rig(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Rig]:
     async with contextlib.AsyncExitStack() as stack:
         made: dict[str, Callable[[], Rig]] = {"log": LogRig, "fake": FakeRig}
         if request.param == "webhook":
             receiver = await stack.enter_async_context(receiving(Receiver()))
             rig: Rig = WebhookRig(receiver)
+        elif request.param in RIGS:
+            rig = await stack.enter_async_context(RIGS[request.param]())
         elif request.param == "pagerduty":
             rig = PagerDutyRig(await stack.enter_async_context(pagerduty(Certificate(tmp_path))))
+        elif request.param.startswith("slack"):
+            workspace = await stack.enter_async_context(slack())
+            rig = SlackRig(workspace, webhook=request.param == "slack-webhook")
         else:
             rig = made[request.param]()
         yield rig
@@ -200,7 +209,7 @@ async def test_each_outside_has_its_outcome_within_the_timeout(rig: Rig, outside
         delivery = await rig.channel.send(USUAL, key="k")
     assert isinstance(delivery, outcome)
     if outside == "busy" and isinstance(delivery, Later):
-        assert delivery.after == timedelta(seconds=7)
+        assert delivery.after == getattr(rig, "wish", timedelta(seconds=7))
     if not isinstance(delivery, Delivered):
         assert 0 < len(delivery.reason) <= 300
 
@@ -220,7 +229,7 @@ async def test_no_secret_is_in_an_outcome_a_log_or_a_repr(rig: Rig, outside: str
     assert [secret for secret in rig.secrets if secret in text] == []
 
 
-@pytest.mark.parametrize("rig", ["webhook", "fake", "pagerduty"], indirect=True)
+@pytest.mark.parametrize("rig", ["webhook", "fake", "pagerduty", *RIGS], indirect=True)
 async def test_a_send_can_be_cancelled_and_the_channel_goes_on(rig: Rig, eventually: Eventually) -> None:
     rig.behave("hang")
     task = asyncio.create_task(rig.channel.send(USUAL, key="k"))
@@ -266,10 +275,13 @@ def test_every_registered_kind_can_be_built_and_takes_a_timeout(kind: str) -> No
     assert provider.__module__ == f"watchdog.channels.{kind}"
     needed: dict[str, dict[str, Any]] = {
         "pagerduty": {"routing_key": SecretStr("a" * 32)},
+        "slack": {"token": SecretStr("xoxb-1"), "channel": "#ops"},
         "webhook": {"url": "https://example.com/"},
+        **NEEDED,
     }
     written = {"timeout": "3s"} | needed.get(kind, {})
     settings = provider.Settings.model_validate(written)
     assert settings.timeout == timedelta(seconds=3)
-    built: Channel = provider(settings, name="any", clock=SystemClock())
+    shared = {"rendering": Rendering()} if "rendering" in getattr(provider, "WANTS", ()) else {}
+    built: Channel = provider(settings, name="any", clock=SystemClock(), **shared)
     assert callable(built.send)

@@ -44,6 +44,8 @@ _VET_WITHIN = timedelta(milliseconds=1500)
 #: How many presses, and messages whose answer was lost, are remembered.
 _REMEMBERED = 1000
 _ANSWER = 2000
+#: Parts of a webhook's address from this length on are secrets of their own.
+_SECRET_PART = 8
 
 _K = MessageKind
 #: Louder than what stands in the channel: a reply in the thread alone would be missed.
@@ -71,6 +73,8 @@ class SlackChannel:
         self._base = URL(settings.url)
         secrets = (settings.token, settings.app_token, settings.signing_secret, settings.webhook_url)
         mask = mask_of(URL(self._webhook) if self._webhook else self._base, secrets)
+        for part in (URL(self._webhook).raw_path, *URL(self._webhook).parts) if self._webhook else ():
+            mask.add(part if len(part) >= _SECRET_PART else "")
         self._api = Api(base=settings.url, tls=self._tls, mask=mask, timeout=settings.timeout, clock=clock)
         self._people = People(settings, look_up=self._members, clock=clock)
         self._beside = Beside(
@@ -78,11 +82,14 @@ class SlackChannel:
             name=name,
             interactive=settings.interactive,
             rendering=self._rendering,
+            mention=self._mention,
             may_call=self._is_slack,
             clock=clock,
         )
         self._heard: OrderedDict[str, None] = OrderedDict()
         self._unclear: OrderedDict[str, datetime] = OrderedDict()
+        self._place = settings.channel
+        """Where it posts; its id as soon as Slack has said it, which some methods want."""
 
     async def send(
         self, message: Message, *, key: str, thread: Thread | None = None, chart: Chart | None = None
@@ -233,7 +240,10 @@ class SlackChannel:
         while True:
             try:
                 answer = await self._api.call(self._token, "chat.postMessage", body, exchange=exchange)
-                return Delivered(reference=f"{answer.get('channel', '')}:{answer.get('ts', '')}")
+                channel = str(answer.get("channel", ""))
+                if body["channel"] == self._settings.channel:
+                    self._place = channel
+                return Delivered(reference=f"{channel}:{answer.get('ts', '')}")
             except Failed as failed:
                 if failed.error in THREAD and "thread_ts" in body:
                     body = {name: one for name, one in body.items() if name not in _IN_THREAD}
@@ -252,7 +262,7 @@ class SlackChannel:
         if since is None:
             return None
         root = _place(thread)
-        channel = root[0] if root else self._settings.channel
+        channel = root[0] if root else self._place
         body: dict[str, Any] = {
             "channel": channel,
             "oldest": f"{(since - timedelta(minutes=1)).timestamp():.6f}",

@@ -34,7 +34,7 @@ _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 
 class Beside:
-    """One for each channel. `may_call` says of an address that Slack named whether it is Slack's."""
+    """One for each channel. `mention` is whom a message mentions, `may_call` whether an address is Slack's."""
 
     def __init__(
         self,
@@ -43,6 +43,7 @@ class Beside:
         name: str,
         interactive: bool,
         rendering: Rendering,
+        mention: Callable[[Message], tuple[str, ...]],
         may_call: Callable[[str], bool],
         clock: Clock,
     ) -> None:
@@ -50,6 +51,7 @@ class Beside:
         self._name = name
         self._interactive = interactive
         self._rendering = rendering
+        self._mention = mention
         self._may_call = may_call
         self._clock = clock
         self._roots = Roots()
@@ -85,7 +87,8 @@ class Beside:
         buttons = (
             actions(root.message, self._name, latest=root.latest, taken=taken) if self._interactive else []
         )
-        shown = post(root.message, rendered, news=root.news, buttons=buttons, colour=colour)
+        mention = self._mention(root.message)  # as it was: an update calls nobody again
+        shown = post(root.message, rendered, news=root.news, buttons=buttons, mention=mention, colour=colour)
         body = {"channel": root.channel, "ts": root.ts, **shown.body()}
         return await self._call("update", "chat.update", body) is not None
 

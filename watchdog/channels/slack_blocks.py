@@ -163,7 +163,8 @@ def _next(said: Mapping[str, Any]) -> list[Block]:
         for words, command in said["steps"]
     ]
     whole = "\n".join(steps)
-    text = _step(said, whole if len(whole) <= 2 * _NEXT - 200 else escape(said["next_step"], _NEXT), bold="*")
+    copied = any(command for _, command in said["steps"]) and len(whole) <= 2 * _NEXT
+    text = _step(said, whole if copied else escape(said["next_step"], _NEXT), bold="*")
     return [_section(text)] if text else []
 
 
