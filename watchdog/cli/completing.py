@@ -75,6 +75,24 @@ def rules(ctx: typer.Context, incomplete: str) -> Offered:
     return _offer(ctx, incomplete, "rules", lambda one: (one["name"], one["summary"]))
 
 
+def labels(ctx: typer.Context, incomplete: str) -> Offered:
+    """Labels that routes can match, and behind the `=` their values, as in the configuration that the line names."""
+    try:
+        from watchdog.config.load import load
+        from watchdog.config.routed import values
+
+        config = _given(ctx, "config")
+        if config is None:
+            return []
+        known = values(load(Path(config), environ=os.environ))
+        name, equals, begun = incomplete.partition("=")
+        if not equals:
+            return [(f"{one}=", "") for one in known if one.startswith(name)]
+        return [(f"{name}={one}", "") for one in sorted(known.get(name, ())) if one.startswith(begun)]
+    except Exception:  # noqa: BLE001 - a configuration with mistakes: nothing to offer
+        return []
+
+
 def _offer(
     ctx: typer.Context,
     incomplete: str,

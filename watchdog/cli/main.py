@@ -17,6 +17,7 @@ from watchdog.cli.failure import PoliteGroup
 from watchdog.cli.gitops import gitops
 from watchdog.cli.help import CONFIG, epilog
 from watchdog.cli.link import Link, linked
+from watchdog.cli.routes import routes
 
 app = typer.Typer(
     name="watchdog",
@@ -82,6 +83,7 @@ app.command(
         f"watchdog doctor -c {CONFIG}",
         f"watchdog doctor -c {CONFIG} --json",
         f"watchdog doctor -c {CONFIG} --role",
+        f"watchdog doctor -c {CONFIG} --send-test log",
         done="all would work",
         codes={1: "something would not; the table says what to do"},
     )
@@ -173,5 +175,6 @@ app.add_typer(
     name="gitops",
     epilog=epilog('watchdog gitops resume trips --reason "v1.4.2 is reverted in Git"', done="resumed"),
 )
+app.add_typer(routes, name="routes")
 app.add_typer(audit, name="audit")
 app.add_typer(schemas.schema, name="schema")
