@@ -41,7 +41,14 @@ KINDS = {
     *("console kubernetes", "yaml kubernetes"),
     *("nginx", "text", "console shell", "python", "bash", "yaml pipeline", "yaml prometheus"),
 }
-SECRETS = {"WATCHDOG_TOKEN": "t" * 32, "WATCHDOG_HOOK_SECRET": "s" * 32, "PROMETHEUS_TOKEN": "p" * 32}
+SECRETS = {
+    "WATCHDOG_TOKEN": "t" * 32,
+    "WATCHDOG_HOOK_SECRET": "s" * 32,
+    "PROMETHEUS_TOKEN": "p" * 32,
+    "SMTP_PASSWORD": "m" * 16,
+    "SMS_TOKEN": "k" * 32,
+    "TEAMS_URL": "https://prod-00.westeurope.logic.azure.com/workflows/x/triggers/manual/paths/invoke?sig=x",
+}
 _LINK = re.compile(r"\[[^\]]+\]\(([^)\s]+)\)")
 _HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 
