@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -10,18 +11,20 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from tests.core.scenario import CRITICAL, OK, ROLLBACK, WARNING, Scenario, of_service, probe, rule
+from tests.core.scenario import CRITICAL, MINUTE, OK, ROLLBACK, WARNING, Scenario, of_service, probe, rule
 from watchdog.core.deployment import DeploymentState
 from watchdog.core.events import Observed, OutcomeKind, TrafficSeen, TrafficUnseen
 from watchdog.core.incident import IncidentKind
+from watchdog.core.ladder import Policy, ReportTime, Step
 from watchdog.core.message import MessageKind
+from watchdog.core.mute import MuteWindow
 from watchdog.core.observation import FailReason, Value
 from watchdog.core.reconfigure import ConfigBroken, Reconfigured, busy, reconfigure, sources_of
 from watchdog.core.request import RequestKind
 from watchdog.core.restore import restore_service
 from watchdog.core.rollback import RollbackState
-from watchdog.core.routing import Route
-from watchdog.core.rule import Level, Rule, Thresholds
+from watchdog.core.routing import Gather, Route
+from watchdog.core.rule import Level, Rule, Severity, Thresholds
 from watchdog.core.service import Limits, Mode
 from watchdog.core.step import Stepped
 from watchdog.core.world import ServiceWorld, SourceWorld
@@ -133,6 +136,28 @@ def test_policy_limits_routes_and_mode_count_from_the_next_turn_on() -> None:
 
 
 # What begins anew
+
+
+def test_ladders_and_mute_windows_are_exchanged_while_who_is_on_the_way_to_be_told_stays() -> None:
+    ladder = (Step(to=("ops",)), Step(to=("lead",), after=5 * MINUTE))
+    policy = Policy(name="p", ladders={Severity.HIGH: ladder})
+    scenario = Scenario()
+    scenario.world = replace(scenario.world, routes=(Route(policy=policy),))
+    scenario.traffic(blue=1, green=0).after("30s").observe(value=CRITICAL)
+    climb = scenario.incident.climb
+    assert climb is not None
+    night = MuteWindow(name="night", zone="Asia/Seoul", start=1320, end=420)
+    report = replace(ladder[1], digest=ReportTime(zone="Asia/Seoul"))
+    other = Policy(name="p", ladders={Severity.LOW: (ladder[0], report)}, repeat_after=None)
+    routes = (Route(policy=other, mutes=(night,), gather=Gather(by=("team",))), Route(to=("lead",)))
+
+    stepped = take(scenario, change(scenario, routes=routes))
+
+    assert scenario.world.routes == routes
+    assert scenario.incident.climb == climb
+    assert json.loads(json.dumps(recorded(stepped)))["routes"][0][0]["mutes"][0]["zone"] == "Asia/Seoul"
+    scenario.after("5m").tick()
+    assert scenario.message(MessageKind.ESCALATED).only_to == ("lead",)
 
 
 def test_a_changed_threshold_counts_once_no_incident_holds_the_check_to_the_old_one() -> None:

@@ -249,6 +249,7 @@ class Changeover:
             "others": {
                 name
                 for name, changed in {
+                    "heartbeat": before.heartbeat != configuration.heartbeat,
                     "intervals": before.intervals != configuration.intervals,
                     "pause_file": before.pause_file != configuration.pause_file,
                     "server.metrics": before.server.metrics != configuration.server.metrics,
