@@ -9,10 +9,13 @@ import ast
 import asyncio
 import json
 import re
+import shlex
 import sys
 import urllib.parse
+from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +24,7 @@ import pytest
 
 from tests.core.scenario import Scenario, rule
 from tests.servers.prometheus import Prometheus
-from watchdog.channels.rendering import as_text
+from watchdog.channels.rendering import Rendering, as_text
 from watchdog.channels.webhook import encode
 from watchdog.core.checks import filled_form
 from watchdog.core.events import OutcomeKind
@@ -104,6 +107,44 @@ def test_no_message_obeys_or_breaks_over_what_a_version_is_called(code: str) -> 
         assert body.keys() == plain.keys()
         assert body["service_version"] in {code, "blue", None}
     assert any(one_line(code) in as_text(one) for one in told)
+
+
+@pytest.mark.parametrize("code", CODE)
+def test_no_mail_and_no_text_message_obeys_what_a_version_is_called(code: str) -> None:
+    told, usual, rendering = _told(code), _told("v2"), Rendering()
+
+    for one, other in zip(told, usual, strict=True):
+        made, plain = rendering.of(one, chart=True), rendering.of(other, chart=True)
+        assert _tags(made.html) == _tags(plain.html)
+        assert "\n" not in made.headline + made.short
+        assert (made.headline + made.short).isprintable()
+        assert made.html.count("49") == plain.html.count("49")
+
+
+def _tags(html: str) -> Counter[str]:
+    """How often each element is there; commands and the words between them are cut where they end."""
+    found: Counter[str] = Counter()
+    parser = HTMLParser()
+    parser.handle_starttag = lambda tag, attrs: found.update([tag, *(name for name, _ in attrs)])  # type: ignore[method-assign]
+    parser.feed(html)
+    for name in ("div", "class", "style"):
+        found.pop(name, None)
+    return found
+
+
+@pytest.mark.parametrize("code", CODE)
+def test_a_command_in_a_message_has_one_word_for_what_a_version_is_called(code: str) -> None:
+    """Whoever copies it into a shell runs one program, with one argument for it."""
+    commands = {one.undo for one in _told(code) if one.undo}
+    assert commands
+    named = " ".join(code.split())
+    for command in commands:
+        words = list(shlex.shlex(command, posix=True, punctuation_chars=True))
+        assert words.count(named) == 2, words
+        assert [word for word in words if word != named] == [
+            *("watchdog", "mark-good", "trips", "--reason", "TEXT", "&&"),
+            *("watchdog", "rollback", "trips", "--to", "--reason", "TEXT"),
+        ]
 
 
 def _told(version: str) -> list[Message]:
