@@ -229,7 +229,9 @@ async def test_no_secret_is_in_an_outcome_a_log_or_a_repr(rig: Rig, outside: str
     assert [secret for secret in rig.secrets if secret in text] == []
 
 
-@pytest.mark.parametrize("rig", ["webhook", "fake", "pagerduty", *RIGS], indirect=True)
+@pytest.mark.parametrize(
+    "rig", ["webhook", "fake", "slack", "slack-webhook", "pagerduty", *RIGS], indirect=True
+)
 async def test_a_send_can_be_cancelled_and_the_channel_goes_on(rig: Rig, eventually: Eventually) -> None:
     rig.behave("hang")
     task = asyncio.create_task(rig.channel.send(USUAL, key="k"))
