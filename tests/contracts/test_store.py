@@ -6,23 +6,25 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 from msgspec.structs import replace
 
+from tests.eventually import Eventually
 from tests.store import samples
 from tests.store.samples import at
 from watchdog.core.audit import AuditRecord, ChainHead, verify
 from watchdog.core.check import CheckId
 from watchdog.core.deployment import DeploymentState
-from watchdog.core.errors import StoreError
+from watchdog.core.errors import StoreAhead, StoreError
 from watchdog.core.incident import IncidentKind, IncidentState
-from watchdog.core.message import OutgoingState
+from watchdog.core.message import Attempted, Message, Outgoing, OutgoingState, Thread
 from watchdog.core.request import Reply, Request
 from watchdog.core.rollback import RollbackState
-from watchdog.core.turn import Turn
-from watchdog.store.interface import Page, Saved, Store
+from watchdog.core.rule import Severity
+from watchdog.core.turn import Resend, Turn
+from watchdog.store.interface import Page, Saved, Standing, Store, Wanted
 from watchdog.store.registry import make_store
 from watchdog.testing.store import MemoryData, MemoryStore
 
@@ -214,6 +216,7 @@ class TestClaim:
         for write in (
             store.commit(Turn(incidents=(samples.incident(1),))),
             store.settle("m0001:ops", state=OutgoingState.SENT, due_at=at(1)),
+            store.prune(before=LATER),
         ):
             with pytest.raises(StoreError, match="not claimed"):
                 await write
@@ -438,6 +441,274 @@ class TestOutbox:
         with pytest.raises(StoreError, match="nobody:ops"):
             await store.settle("nobody:ops", state=OutgoingState.SENT, due_at=at(1))
 
+    async def test_many_are_settled_at_once_and_those_that_are_gone_are_named(self, disk: Disk) -> None:
+        await disk.store.commit(Turn(outbox=tuple(samples.outgoing(n) for n in range(3))))
+        verdicts = [
+            Attempted(key="m0000:ops", state=OutgoingState.SENT, due_at=at(5), sent_at=at(5), reference="r7"),
+            Attempted(key="gone:ops", state=OutgoingState.SENT, due_at=at(5)),
+            Attempted(key="m0002:ops", state=OutgoingState.PENDING, due_at=at(9), last_error="503"),
+        ]
+        assert await disk.store.settle_many(verdicts) == {"gone:ops"}
+        store = await disk.restart()
+        found = {row.key: row for row in (await store.outbox()).items}
+        assert [(row.state, row.attempts, row.reference, row.last_error) for row in found.values()] == [
+            (OutgoingState.PENDING, 1, "", "503"),
+            (OutgoingState.PENDING, 0, "", ""),
+            (OutgoingState.SENT, 1, "r7", ""),
+        ]
+        assert await store.settle_many(()) == frozenset()
+
+    async def test_what_is_urgent_comes_first_and_takes_what_was_said_before_along(
+        self, store: Store
+    ) -> None:
+        notices = [samples.outgoing(n, due=0) for n in range(20)]
+        said = about(samples.outgoing(20, due=0), "i1")
+        await store.commit(Turn(outbox=(*notices, said)))
+        page = about(samples.outgoing(21, due=1), "i1", needs_human=True)
+        other = replace(samples.outgoing(22, due=2), message=critical(22))
+        await store.commit(Turn(outbox=(page, other)))
+        rows = await store.take(Wanted(now=at(3), limit=4))
+        assert [(row.message.key, row.hastened) for row in rows] == [
+            ("m0020", True),
+            ("m0022", False),
+            ("m0000", False),
+            ("m0001", False),
+        ]
+        await store.settle(said.key, state=OutgoingState.SENT, due_at=at(3))
+        assert (await store.take(Wanted(now=at(3))))[0].message.key == "m0021"
+
+    async def test_a_message_waits_for_those_before_it_in_its_conversation_for_a_minute(
+        self, store: Store
+    ) -> None:
+        first, second = (about(samples.outgoing(n, due=n), "i1") for n in (1, 2))
+        elsewhere = about(samples.outgoing(3, channel="mail", due=3), "i1")
+        await store.commit(Turn(outbox=(first, second, elsewhere)))
+        assert await keys_at(store, 10) == ["m0001:ops", "m0003:mail"]
+        await store.settle(first.key, state=OutgoingState.PENDING, due_at=at(500), last_error="503")
+        assert await keys_at(store, 61) == ["m0003:mail"]
+        assert await keys_at(store, 62) == ["m0002:ops", "m0003:mail"]
+        await store.settle(first.key, state=OutgoingState.DEAD, due_at=at(20), last_error="no")
+        assert await keys_at(store, 20) == ["m0002:ops", "m0003:mail"]
+
+    async def test_a_row_comes_with_the_beginning_of_its_conversation_on_its_channel(
+        self, disk: Disk
+    ) -> None:
+        store = disk.store
+        quiet, first, second, third = (about(samples.outgoing(n, due=n), "i1") for n in range(4))
+        mail = about(samples.outgoing(4, channel="mail", due=4), "i1")
+        alone = samples.outgoing(5)
+        await store.commit(Turn(outbox=(quiet, first, second, third, mail, alone)))
+        for row, reference in ((quiet, ""), (first, "ts-1"), (second, "ts-2")):
+            await store.settle(row.key, state=OutgoingState.SENT, due_at=at(5), reference=reference)
+        store = await disk.restart()
+        found = {row.key: row.thread for row in await store.take(Wanted(now=LATER))}
+        assert found == {
+            third.key: Thread(reference="ts-1", message=first.message),
+            mail.key: None,
+            alone.key: None,
+        }
+        assert [row.thread for row in (await store.outbox(state=OutgoingState.PENDING)).items] == [None] * 3
+
+    async def test_rows_of_full_channels_and_rows_in_hand_are_left_out(self, store: Store) -> None:
+        rows = [samples.outgoing(n, channel=("ops", "mail")[n % 2], due=0) for n in range(6)]
+        page = replace(samples.outgoing(6, due=0), message=critical(6))
+        await store.commit(Turn(outbox=(*rows, page)))
+        taken = await store.take(
+            Wanted(now=LATER, full=frozenset({"ops"}), in_hand=frozenset({"m0001:mail"}))
+        )
+        assert [row.key for row in taken] == ["m0006:ops", "m0003:mail", "m0005:mail"]
+        full = frozenset({"ops"})
+        taken = await store.take(Wanted(now=LATER, full=full, full_for_urgent=full, limit=2))
+        assert [row.key for row in taken] == ["m0001:mail", "m0003:mail"]
+        assert await store.take(Wanted(now=at(-1))) == ()
+        assert len(await store.take(Wanted(now=at(-1), whatever=True))) == 7
+
+    async def test_a_group_comes_whole_whatever_the_limit_and_its_own_do_not_wait_for_each_other(
+        self, store: Store
+    ) -> None:
+        rows = [
+            replace(about(samples.outgoing(n, due=0), "i1" if n < 2 else f"i{n}"), group="g")
+            for n in range(9)
+        ]
+        others = [
+            replace(samples.outgoing(20, due=0), group="h"),
+            samples.outgoing(21, channel="mail", due=0),
+        ]
+        late = replace(samples.outgoing(9, due=50), group="g")
+        await store.commit(Turn(outbox=(*rows, *others, late)))
+        taken = await store.take(Wanted(now=at(1), limit=2))
+        assert [row.key for row in taken] == [row.key for row in rows]
+
+    async def test_a_message_that_was_given_up_can_be_tried_again_and_no_other(self, disk: Disk) -> None:
+        store = disk.store
+        await store.commit(Turn(outbox=tuple(samples.outgoing(n) for n in range(3))))
+        await store.settle("m0000:ops", state=OutgoingState.DEAD, due_at=at(5), last_error="answered 401")
+        await store.settle("m0001:ops", state=OutgoingState.SENT, due_at=at(5), sent_at=at(5))
+        wishes = [Resend(key=key, at=at(70)) for key in ("m0000:ops", "m0001:ops", "m0002:ops", "nobody")]
+        await store.commit(Turn(resent=tuple(wishes)))
+        store = await disk.restart()
+        assert await keys_at(store, 69) == ["m0002:ops"]
+        assert await keys_at(store, 70) == ["m0002:ops", "m0000:ops"]
+        again = await store.outgoing("m0000:ops")
+        assert again is not None
+        assert (again.state, again.attempts, again.last_error) == (
+            OutgoingState.PENDING,
+            0,
+            "answered 401",
+        )
+
+    async def test_the_list_is_newest_first_by_state_and_channel(self, store: Store) -> None:
+        rows = [samples.outgoing(n, channel=("ops", "mail")[n % 2]) for n in range(6)]
+        await store.commit(Turn(outbox=tuple(rows)))
+        await store.settle("m0002:ops", state=OutgoingState.DEAD, due_at=at(9), last_error="no")
+        listed = await every_page(lambda cursor: store.outbox(cursor=cursor, limit=2))
+        assert [row.key for row in listed] == [row.key for row in rows[::-1]]
+        of_mail = await every_page(
+            lambda cursor: store.outbox(state=OutgoingState.PENDING, channel="mail", cursor=cursor, limit=2)
+        )
+        assert [row.key for row in of_mail] == ["m0005:mail", "m0003:mail", "m0001:mail"]
+        assert [row.key for row in (await store.outbox(state=OutgoingState.DEAD)).items] == ["m0002:ops"]
+        assert await store.outgoing("nobody") is None
+
+    async def test_how_things_stand_is_counted_and_what_has_waited_for_longest_is_named(
+        self, store: Store
+    ) -> None:
+        assert await store.outbox_standing() == Standing()
+        page = replace(samples.outgoing(3, due=30), message=critical(3))
+        rows = (samples.outgoing(1, due=90), samples.outgoing(2, channel="mail", due=40), page)
+        await store.commit(Turn(outbox=(*rows, samples.outgoing(4), samples.outgoing(5))))
+        await store.settle("m0004:ops", state=OutgoingState.DEAD, due_at=at(9), last_error="no")
+        await store.settle("m0005:ops", state=OutgoingState.SENT, due_at=at(9))
+        standing = await store.outbox_standing()
+        assert (standing.pending, standing.dead) == ({"ops": 2, "mail": 1}, {"ops": 1})
+        named = (standing.oldest, standing.needed, standing.overdue)
+        assert [row and row.key for row in named] == ["m0001:ops", page.key, page.key]
+
+    async def test_what_is_old_is_forgotten_a_little_at_a_time_and_nothing_that_is_open(
+        self, disk: Disk
+    ) -> None:
+        store = disk.store
+        old = [samples.outgoing(n) for n in range(3)]
+        waits = samples.outgoing(3)
+        lasting = [about(samples.outgoing(n), "i0001") for n in (4, 5)]
+        over = [about(samples.outgoing(n), "i0002") for n in (6, 7)]
+        goes_on = [about(samples.outgoing(n), "tidy") for n in (8, 9)]
+        await store.commit(
+            Turn(
+                outbox=(*old, waits, *lasting, *over, *goes_on),
+                incidents=(samples.incident(1), samples.incident(2, state=IncidentState.CLOSED)),
+            )
+        )
+        for row in (*old[:2], *lasting, *over, goes_on[0]):
+            await store.settle(row.key, state=OutgoingState.SENT, due_at=at(100))
+        await store.settle(old[2].key, state=OutgoingState.DEAD, due_at=at(100))
+        await store.settle(goes_on[1].key, state=OutgoingState.SENT, due_at=at(300))
+        for number in (1, 2, 400):
+            await store.submit(samples.request(number))
+        await store.commit(Turn(replies=tuple(Reply(request=f"q{n:04}", status=200) for n in (1, 400))))
+        counts = []
+        while forgotten := await store.prune(before=at(200), limit=2):
+            counts.append(forgotten)
+        assert sum(counts) == 6
+        assert max(counts) == 2
+        store = await disk.restart()
+        left = [row.key for row in (await store.outbox()).items]
+        assert left == [row.key for row in (*goes_on[::-1], *lasting[::-1], waits)]
+        assert [one.id for one in (await store.load(now=LATER)).requests] == ["q0002"]
+        assert (await store.reply("q0400")).status == 200
+        # What was said under a key that is forgotten may be said again.
+        await store.commit(Turn(outbox=(old[0],)))
+        assert await store.outbox_pending() == 2
+
+
+class TestLease:
+    @pytest.fixture(params=["memory", "postgresql"])
+    def shared(self, request: pytest.FixtureRequest) -> Callable[[], Store]:
+        """Another process on the same records, each time."""
+        if request.param == "memory":
+            data = MemoryData()
+            return lambda: MemoryStore(data, shared=True)
+        url = request.getfixturevalue("postgres_url")
+        return lambda: make_store(url)
+
+    async def test_what_one_process_has_in_hand_another_one_gets_when_the_lease_has_ended(
+        self, shared: Callable[[], Store], eventually: Eventually
+    ) -> None:
+        first, second = Disk(shared), Disk(shared)
+        await first.begin()
+        await first.store.commit(Turn(outbox=tuple(samples.outgoing(n, due=0) for n in range(3))))
+        short, long = (
+            Wanted(now=LATER, limit=1, lease=timedelta(seconds=seconds)) for seconds in (1.5, 3600)
+        )
+        (held,) = await first.store.take(long)
+        (brief,) = await first.store.take(replace(short, in_hand=frozenset({held.key})))
+        assert [held.key, brief.key] == ["m0000:ops", "m0001:ops"]
+        mine = await first.store.take(replace(long, limit=9, lease=timedelta()))
+        assert len(mine) == 3, "what is its own it may ask for again"
+
+        await second.begin()
+        others = Wanted(now=LATER, lease=timedelta(seconds=30))
+
+        async def got() -> list[str]:
+            return [row.key for row in await second.store.take(others)]
+
+        assert "m0000:ops" not in await got()
+
+        async def ended() -> bool:
+            return await got() == ["m0001:ops", "m0002:ops"]
+
+        await eventually(ended, what="the end of the lease")
+        for late in (
+            first.store.take(long),
+            first.store.settle_many((Attempted(key=held.key, state=OutgoingState.SENT, due_at=at(1)),)),
+        ):
+            with pytest.raises(StoreAhead):
+                await late
+        await second.store.settle("m0001:ops", state=OutgoingState.PENDING, due_at=at(0))
+        third = Disk(shared)
+        await third.begin()
+        assert [row.key for row in await third.store.take(others)] == ["m0001:ops"], "settled is not leased"
+        for one in (first, second, third):
+            await one.store.aclose()
+
+    async def test_a_lease_is_renewed_for_what_is_in_hand(self, shared: Callable[[], Store]) -> None:
+        first, second = Disk(shared), Disk(shared)
+        await first.begin()
+        await first.store.commit(Turn(outbox=(samples.outgoing(0, due=0),)))
+        brief = Wanted(now=LATER, lease=timedelta(milliseconds=1))
+        (held,) = await first.store.take(brief)
+        in_hand = frozenset({held.key})
+        assert await first.store.take(Wanted(now=LATER, in_hand=in_hand, lease=timedelta(hours=1))) == ()
+        await second.begin()
+        assert await second.store.take(brief) == ()
+        for one in (first, second):
+            await one.store.aclose()
+
+    async def test_where_one_process_has_the_store_what_a_dead_one_had_is_there_at_once(
+        self, tmp_path: Path
+    ) -> None:
+        disk = Disk(lambda: make_store(f"sqlite:///{tmp_path}/alone.db"))
+        await disk.begin()
+        await disk.store.commit(Turn(outbox=(samples.outgoing(0, due=0),)))
+        wanted = Wanted(now=LATER, lease=timedelta(hours=1))
+        taken = await disk.store.take(wanted)
+        store = await disk.restart()
+        assert await store.take(wanted) == taken
+        await store.aclose()
+
+
+def about(row: Outgoing, conversation: str, **changes: Any) -> Outgoing:
+    """The row as one of a conversation."""
+    return replace(row, message=replace(row.message, incident=conversation, **changes))
+
+
+def critical(number: int) -> Message:
+    return replace(samples.outgoing(number).message, severity=Severity.CRITICAL)
+
+
+async def keys_at(store: Store, seconds: float) -> list[str]:
+    return [row.key for row in await store.take(Wanted(now=at(seconds)))]
+
 
 class TestLists:
     async def test_pages_are_complete_and_without_duplicates_while_records_are_added(
@@ -495,7 +766,7 @@ class TestLists:
         ["", "!", "é", "bm9uc2Vuc2U", "WzEsMl0", "WyJpbmNpZGVudHMiLCJ5ZXN0ZXJkYXkiLCJpMDAwMSJd", "W" * 5000],
     )
     async def test_a_malformed_cursor_is_a_value_error(self, store: Store, cursor: str) -> None:
-        for ask in (store.deployments, store.incidents, store.rollbacks, store.audit):
+        for ask in (store.deployments, store.incidents, store.rollbacks, store.audit, store.outbox):
             with pytest.raises(ValueError, match="cursor"):
                 await ask(cursor=cursor)
 
@@ -515,7 +786,7 @@ class TestLists:
             await store.incidents(cursor=of_audit)
 
     async def test_a_page_of_nothing_is_a_value_error(self, store: Store) -> None:
-        for ask in (store.deployments, store.incidents, store.rollbacks, store.audit):
+        for ask in (store.deployments, store.incidents, store.rollbacks, store.audit, store.outbox):
             with pytest.raises(ValueError, match="at least 1"):
                 await ask(limit=0)
 
@@ -630,6 +901,12 @@ class TestOpenAndClosed:
             store.audit(),
             store.outbox_pending(),
             store.settle("m", state=OutgoingState.SENT, due_at=LATER),
+            store.settle_many(()),
+            store.take(Wanted(now=LATER)),
+            store.outbox(),
+            store.outgoing("m"),
+            store.outbox_standing(),
+            store.prune(before=LATER),
             store.reply("q0001"),
         ):
             with pytest.raises(StoreError, match="not open"):

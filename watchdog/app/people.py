@@ -6,7 +6,7 @@ Everything here may fail or hang without a switch waiting for it. This module mu
 from __future__ import annotations
 
 import random
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from watchdog.aio.clock import SteadyClock
@@ -18,7 +18,7 @@ from watchdog.charts.artist import Artist
 from watchdog.config.loaded import Configuration
 from watchdog.core.checks import Poll
 from watchdog.core.errors import StoreError
-from watchdog.core.events import ChannelDead, Event
+from watchdog.core.events import ChannelDead, ChannelLate, Event
 from watchdog.core.incident import IncidentState
 from watchdog.core.message import MessageKind, Outgoing
 from watchdog.core.telling import store_failed
@@ -29,6 +29,7 @@ from watchdog.engine.dispatcher import Dispatcher
 from watchdog.engine.history import History
 from watchdog.engine.listening import Ears
 from watchdog.engine.reactor import Reactor
+from watchdog.engine.retention import Retention
 from watchdog.engine.scheduler import Scheduler
 from watchdog.leader.interface import Leadership
 from watchdog.store.interface import Store
@@ -86,8 +87,10 @@ class People:
             clock=clock,
             rng=random.Random(seed),
             on_dead=self._channel_dead,
+            on_late=self._channel_late,
             on_outcome=metrics.count_notification,
             may_send=lambda: leadership.is_leader,
+            charts=self.charting.chart,
             prepare=lambda message: linked(message, self._configuration.server.url),
         )
         term.parts.rendering.on_failure = metrics.count_template_failure
@@ -95,6 +98,7 @@ class People:
     def start(self, supervisor: Supervisor, reactor: Reactor, checks: Scheduler[Poll]) -> None:
         """Start the tasks. The dispatcher is the one without which there is no daemon."""
         supervisor.start("dispatcher", self.dispatcher.run, critical=True)
+        supervisor.start("retention", Retention(self._store, clock=self._clock).run, critical=False)
         self._supervisor, self._reactor = supervisor, reactor
         self._draw_for(*self._term.parts.channels.values())
         self._ears.start(supervisor, self._term.parts.channels)
@@ -163,6 +167,15 @@ class People:
         if row.message.kind is not MessageKind.CHANNEL_FAILED:
             self._term.deliver(
                 ChannelDead(channel=row.channel, key=row.key, message=row.message, reason=reason)
+            )
+
+    def _channel_late(self, row: Outgoing, reason: str, since: datetime) -> None:
+        """A channel takes nothing while something urgent waits there: the others are told, and it is tried on."""
+        if row.message.kind is not MessageKind.CHANNEL_LATE:
+            self._term.deliver(
+                ChannelLate(
+                    channel=row.channel, key=row.key, message=row.message, reason=reason, since=since
+                )
             )
 
 

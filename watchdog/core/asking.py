@@ -61,7 +61,7 @@ def answer(draft: Draft, request: Request) -> Reply | None:
             return _heard(draft, request)
         case RequestKind.GITOPS_RESUME:
             return resuming.asked(draft, request)
-        case RequestKind.SILENCE | RequestKind.EXPIRE:
+        case RequestKind.SILENCE | RequestKind.EXPIRE | RequestKind.RESEND:
             raise ValueError(f"{request.kind} is not about a service")
 
 

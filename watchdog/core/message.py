@@ -143,8 +143,8 @@ class Outgoing(msgspec.Struct, frozen=True, kw_only=True):
     """One message on its way to one channel; `key` is the message's key plus the channel's name.
 
     Rows with the same `group` and channel that are due together leave as one message. `reference` is what the provider
-    called it when it took it. `thread`, and `hastened` (it goes with something urgent of its conversation), are filled in
-    by `Store.take` and never stored.
+    called it when it took it. `thread`, and `hastened` (it goes with something urgent of its conversation), are filled
+    in by `Store.take` and never stored.
     """
 
     key: str

@@ -53,12 +53,13 @@ from watchdog.core.events import (
 )
 from watchdog.core.incident import Incident
 from watchdog.core.message import Message
-from watchdog.core.request import Reply, Request
+from watchdog.core.request import Reply, Request, RequestKind
+from watchdog.core.resending import resend
 from watchdog.core.rollback import Rollback, RollbackState
 from watchdog.core.shifting import clock_set, stood_still
 from watchdog.core.silence import Silence
 from watchdog.core.traffic import TrafficState, read_before
-from watchdog.core.turn import CheckRecord, ServiceRecord
+from watchdog.core.turn import CheckRecord, Resend, ServiceRecord
 from watchdog.core.world import ServiceWorld, World
 
 R = TypeVar("R", Incident, Silence, Rollback)
@@ -82,6 +83,7 @@ class Stepped(msgspec.Struct, frozen=True, kw_only=True):
     audit: tuple[AuditDraft, ...] = ()
     messages: tuple[Message, ...] = ()
     replies: tuple[Reply, ...] = ()
+    resent: tuple[Resend, ...] = ()
     looks: tuple[str, ...] = ()
 
 
@@ -246,6 +248,9 @@ def _follow_up(draft: Draft) -> None:
 
 
 def _on_request(world: World, request: Request, now: datetime) -> Stepped:
+    if request.kind is RequestKind.RESEND:
+        again, note, answer = resend(request, now)
+        return Stepped(world=world, resent=(again,), audit=(note,), replies=(answer,))
     if asking.about_silence(request):
         return _after(Stepped(world=world), silencing.answer(world, request, now))
     if not asking.about_incident(request):

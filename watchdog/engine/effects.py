@@ -110,7 +110,7 @@ class Effects:
                 self._executor.submit(rollback)
             self._count(before, rollback)
         self._count_refused(turn)
-        if turn.outbox:
+        if turn.outbox or turn.resent:
             self._dispatcher.wake()
         self._plan_changed(before, after, {service_of(event) for event in events})
         for name in {rollback.service for rollback in turn.rollbacks} & after.services.keys():

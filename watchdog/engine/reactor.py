@@ -275,6 +275,7 @@ class Reactor:
             checks=stepped.checks,
             forgotten=stepped.forgotten,
             outbox=outbox,
+            resent=stepped.resent,
             audit=tuple(records),
             replies=stepped.replies,
         )

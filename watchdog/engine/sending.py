@@ -69,10 +69,10 @@ class Sending:
     ) -> Delivery:
         """Send once. Never raises but for a cancellation that was meant for the caller."""
         fault: Exception | None = None
-        message = cleaned(self._prepare(message))
-        if thread is not None:
-            thread = replace(thread, message=cleaned(self._prepare(thread.message)))
         try:
+            message = cleaned(self._prepare(message))
+            if thread is not None:
+                thread = replace(thread, message=cleaned(self._prepare(thread.message)))
             async with asyncio.timeout(SEND_LIMIT.total_seconds()):
                 with SEND:
                     delivery = await lane.channel.send(message, key=key, thread=thread, chart=chart)

@@ -57,7 +57,8 @@ class MemoryOutbox:
         if hold is not None:
             kept = [self._rows[key] for key in wanted.in_hand if key in self._rows]
             for row in (*taken, *kept):
-                row |= {"holder": hold.epoch, "held_until": hold.until}
+                if row.get("holder") != hold.epoch or row["held_until"] < (hold.now + hold.until) // 2:
+                    row |= {"holder": hold.epoch, "held_until": hold.until}
         return tuple(self._taken(row) for row in taken)
 
     def settle(self, attempts: Sequence[Attempted]) -> frozenset[str]:
