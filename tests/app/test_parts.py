@@ -13,8 +13,10 @@ from watchdog.aio.clock import SystemClock
 from watchdog.app.build import build_switches
 from watchdog.app.parts import Key, NotYet, Parts
 from watchdog.app.shared import Shared
+from watchdog.channels.specimens import specimens
 from watchdog.config.loaded import Configuration
 from watchdog.core.errors import ConfigError, StoreLocked
+from watchdog.core.message import MessageKind
 from watchdog.traffic.lock import HostLock
 
 NOTHING: frozenset[Key] = frozenset()
@@ -182,3 +184,28 @@ async def test_a_configuration_that_is_not_taken_leaves_nothing(home: Home, part
     assert (parts.sources, parts.channels, parts.switches) == before
     with HostLock(identity(home, "hotels")):
         pass
+
+
+async def test_the_words_of_all_channels_change_in_the_exchange_and_no_channel_is_built_again(
+    home: Home, parts: Parts
+) -> None:
+    message = specimens()[MessageKind.PAUSED]
+    ours = parts.rendering.of(message).headline
+    template = home.path.with_name("headline.j2")
+    template.write_text("{{ service | upper }}!")
+    home.settings["templates"] = {"headline": "headline.j2"}
+    before = dict(parts.channels)
+
+    built = parts.prepare(home.load())
+    parts.admit(built)
+    assert parts.rendering.of(message).headline == ours
+    parts.exchange(built, held=NOTHING)
+    assert parts.rendering.of(message).headline == "TRIPS!"
+    assert parts.channels == before
+
+    template.write_text("changed: {{ service }}")
+    change(parts, home.load())
+    assert parts.rendering.of(message).headline == "changed: trips"
+    del home.settings["templates"]
+    change(parts, home.load())
+    assert parts.rendering.of(message).headline == ours
