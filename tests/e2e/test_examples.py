@@ -107,6 +107,7 @@ async def _while_all_is_well(script: Script) -> None:
     await plays(f"watchdog doctor -c {CONFIG}")
     await plays(f"watchdog doctor -c {CONFIG} --json")
     assert "Kubernetes" in (await plays(f"watchdog doctor -c {CONFIG} --role", code=1)).err
+    assert "a test of channel log" in (await plays(f"watchdog doctor -c {CONFIG} --send-test log")).err
     assert "step 1 of" in (await plays(f"watchdog routes test -c {CONFIG} service=trips")).out
     await plays(f"watchdog routes test -c {CONFIG} service=trips --severity low --at 2026-03-07T03:00:00Z")
     await plays(f"watchdog routes test -c {CONFIG} team=booking environment=production --json")

@@ -1,6 +1,7 @@
 """The doctor: reaches everything a configuration names and says what would not work, before it is needed.
 
 It acts on nothing: no switch is written, no message sent, no store migrated or locked. It may run beside the daemon.
+A message is sent only by `watchdog.app.rehearsal`, which is asked for by name.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import structlog
 from watchdog.aio.clock import Clock, SystemClock
 from watchdog.app import holdings, machine, outlook
 from watchdog.app.build import build_channels, build_probes, build_sources, build_switches
+from watchdog.app.deadman import heartbeat
 from watchdog.app.finding import Finding, Health, worst
 from watchdog.app.keepers import keepers
 from watchdog.app.rights import manifest, needed, rights
@@ -143,6 +145,7 @@ async def examine_parts(
             for name, channel in parts.channels.items()
         )
     )
+    outside = await within("heartbeat", timedelta(seconds=30), heartbeat(configuration))
     references = await asyncio.gather(
         *(
             within("self_check", one.settings.timeout, _reference(one, parts.probes[one.kind], clock))
@@ -181,7 +184,8 @@ async def examine_parts(
         *holdings.rights(configuration, configuration.trail.secrets()),
         *store,
         *await holdings.pause(configuration),
-        *(finding for findings in (*sources, *channels, *references, *services) for finding in findings),
+        *(finding for findings in (*sources, *channels, outside, *references) for finding in findings),
+        *(finding for findings in services for finding in findings),
         *outlook.shared(parts.switches),
         *holdings.locks(parts.switches.values()),
     ]
@@ -221,7 +225,8 @@ async def _channel(name: str, channel: Channel) -> list[Finding]:
     what = f"channel {name}"
     trouble = await channel.inspect()
     if trouble is None:
-        return [Finding(what=what, health=Health.OK, detail="usable as far as can be seen without sending")]
+        detail = f"usable as far as can be seen without sending; --send-test {name} proves it"
+        return [Finding(what=what, health=Health.OK, detail=detail)]
     return [Finding(what=what, health=Health.BAD, detail=trouble, advice="messages to it would be lost")]
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from watchdog.app.finding import Finding
     from watchdog.config.check import Checked
-    from watchdog.config.loaded import Problem
+    from watchdog.config.loaded import Configuration, Problem
 
 
 def run(config: ConfigFile) -> None:
@@ -64,11 +64,20 @@ def doctor(
     namespace: Annotated[
         str, typer.Option("--namespace", help="With --role: the service account's namespace.")
     ] = "rollback-watchdog",
+    send_test: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--send-test",
+            metavar="CHANNEL",
+            help="Send one real message, marked as a test, through this channel instead. Can be repeated.",
+        ),
+    ] = None,
 ) -> None:
     """Reach everything it names and say what would not work.
 
     Every source, channel and traffic switch is looked at, the store, and in a Kubernetes cluster what we may do there:
-    all that is needed, and nothing dangerous beyond it. Acts on nothing.
+    all that is needed, and nothing dangerous beyond it. Acts on nothing; only --send-test sends, and looks at nothing
+    else.
     """
     import asyncio
     import os
@@ -84,6 +93,8 @@ def doctor(
 
         typer.echo(asyncio.run(role_of(configuration, account=account, home=namespace)), nl=False)
         return
+    if send_test:
+        raise typer.Exit(_send_tests(configuration, send_test, json=json))
     from watchdog.app.doctor import examine
 
     findings = asyncio.run(examine(configuration))
@@ -111,6 +122,36 @@ def demo(
     from watchdog.demo.command import demo as run_demo
 
     raise typer.Exit(run_demo(json=json, prometheus=prometheus, keep=keep))
+
+
+def _send_tests(configuration: Configuration, names: list[str], *, json: bool) -> int:
+    import asyncio
+    from dataclasses import asdict
+
+    from watchdog.app.rehearsal import send_tests
+    from watchdog.cli.output import say_json, table
+    from watchdog.telemetry.logging import configure
+
+    configure()  # a channel may be the log, and standard output is for the answer
+    tried = asyncio.run(send_tests(configuration, list(dict.fromkeys(names)), by=_who()))
+    if json:
+        say_json({"ok": all(one.ok for one in tried), "sent": [asdict(one) for one in tried]})
+    else:
+        rows = [[one.channel, one.kind, one.outcome, one.detail, one.advice] for one in tried]
+        table(["CHANNEL", "KIND", "OUTCOME", "DETAIL", "WHAT TO DO"], rows)
+    return 0 if all(one.ok for one in tried) else 1
+
+
+def _who() -> str:
+    """Who asks, as this machine knows them."""
+    import getpass
+    import socket
+
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a user without a name, as in a container
+        user = "somebody"
+    return f"{user} on {socket.gethostname()}"
 
 
 def _alone() -> None:
