@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from tests.channels.sent import sent
 from watchdog.channels.rendering import Rendered, Rendering
 from watchdog.channels.specimens import specimens
 from watchdog.core.message import MessageKind
@@ -45,10 +46,10 @@ def written() -> dict[str, str]:
 
 
 def main() -> None:
-    for name, text in written().items():
+    for name, text in {**{name: text.encode() for name, text in written().items()}, **sent()}.items():
         path = FOLDER / name
-        if not path.exists() or path.read_text(encoding="utf-8") != text:
-            path.write_text(text, encoding="utf-8")
+        if not path.exists() or path.read_bytes() != text:
+            path.write_bytes(text)
             sys.stdout.write(f"{path.name} written\n")
 
 
