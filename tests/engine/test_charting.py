@@ -151,7 +151,7 @@ async def test_several_channels_share_one_drawing(stage: _Stage) -> None:
     assert len({id(chart) for chart in charts}) == 1
 
 
-async def test_a_chart_that_is_late_holds_no_message_longer_than_half_a_second(stage: _Stage) -> None:
+async def test_a_chart_that_is_late_holds_no_message_longer_than_a_moment(stage: _Stage) -> None:
     stage.artist.takes = 3.0
     message = stage.message()
     stage.commit(message)

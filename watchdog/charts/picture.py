@@ -47,7 +47,7 @@ def how_to_install() -> str | None:
     """How charts can be had; `None` when what draws them is installed. Imports nothing of it."""
     if importlib.util.find_spec("matplotlib") is not None:
         return None
-    return 'install the extra: pip install "rollback-watchdog[charts]"'
+    return "install the extra: pip install 'rollback-watchdog[charts]'"
 
 
 def sample(now: datetime = datetime(2026, 11, 21, 14, 30, tzinfo=UTC)) -> Picture:

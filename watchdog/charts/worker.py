@@ -23,7 +23,7 @@ import msgspec
 from watchdog.charts.pipe import LARGEST_WISH, LENGTH, Drawn, framed, wish_of
 
 #: Behind everything else that wants the processor.
-NICENESS = 10
+NICENESS = 5
 #: No picture takes so many seconds: the kernel ends the process then.
 LONGEST = 30
 #: What nobody who draws does.

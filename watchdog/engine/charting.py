@@ -1,7 +1,7 @@
 """Charts for messages: begun when a message is written, handed to every channel that shows pictures, late for none.
 
 A chart is drawn once for a message, at once, while the outbox is still being read; whoever sends waits for it no
-longer than half a second from then on, and sends without it. This module must never raise into a message's way, never
+longer than 0.6 seconds from then on, and sends without it. This module must never raise into a message's way, never
 hold a message, and never draw more than a few at a time: in a storm most messages go without.
 """
 
@@ -30,7 +30,7 @@ from watchdog.core.world import World
 from watchdog.engine.history import History, Point
 
 #: A message waits for its chart so long from the moment at which it was begun, in seconds, whatever becomes of it.
-WAIT: Final = 0.5
+WAIT: Final = 0.6
 #: A chart that took so much longer (seconds) may still go with a message that is sent again.
 WORTH: Final = 10.0
 #: Charts that are kept, for how long, and how many are under way at most.
