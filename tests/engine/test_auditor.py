@@ -147,6 +147,19 @@ async def test_a_message_that_nobody_tries_is_late(rig: Rig) -> None:
     assert rig.late == [What.OUTBOX]
 
 
+async def test_a_channel_that_is_tried_and_fails_is_not_the_dispatchers_fault(rig: Rig) -> None:
+    await rig.store_messages(OutgoingState.PENDING, OutgoingState.SENT, needs_human=False)
+    waits = Outgoing(key="behind@oncall", channel="oncall", message=USUAL, due_at=rig.clock.now())
+    await rig.store.commit(Turn(outbox=(waits,)))
+    await asyncio.sleep(300)
+    assert rig.late == []
+    other = Outgoing(key="other@ops", channel="ops", message=USUAL, due_at=rig.clock.now())
+    await rig.store.commit(Turn(outbox=(other,)))
+    await asyncio.sleep(130)
+    (found,) = rig.auditor.found()
+    assert found.detail.startswith("a message for ops has waited 2m")
+
+
 async def test_a_message_that_needs_somebody_and_reached_nobody_is_late(rig: Rig) -> None:
     await rig.store_messages(OutgoingState.PENDING, OutgoingState.DEAD)
     await asyncio.sleep(590)

@@ -56,7 +56,8 @@ class Channel(Protocol):
 
     A class may say of its kind with class attributes: `PAGES = True`, it wakes people, so that notices and reports
     never go there; `PICTURES = True`, it is given a chart where there is one; `WANTS`, what it shares with others
-    (`rendering`), given by name when it is built.
+    (`rendering`), given by name when it is built; `SINGLY = True`, it keeps one thing for each conversation, so that
+    what was gathered reaches it message by message.
     """
 
     async def send(

@@ -109,6 +109,7 @@ class PagerDutyChannel:
     Settings = PagerDutySettings
     PAGES = True
     NOTICES = True
+    SINGLY = True
     WANTS = ("rendering",)
 
     def __init__(

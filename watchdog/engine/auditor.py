@@ -16,7 +16,7 @@ import structlog
 from watchdog.aio.clock import Clock
 from watchdog.core.checks import Poll
 from watchdog.core.errors import StoreError
-from watchdog.core.lateness import HEARD_AFTER, Late, Looked, What, late, unseen
+from watchdog.core.lateness import HEARD_AFTER, TRIED_AFTER, Late, Looked, What, late, unseen
 from watchdog.core.message import Message, Outgoing, OutgoingState
 from watchdog.core.world import World
 from watchdog.engine.scheduler import Round
@@ -110,7 +110,7 @@ class Auditor:
         try:
             async with asyncio.timeout(STORE_LIMIT.total_seconds()):
                 standing = await self._store.outbox_standing()
-                overdue = standing.overdue
+                overdue = await self._untried(standing)
                 unheard = await self._unheard(standing)
         except TimeoutError:
             trouble = "no answer in time"
@@ -126,6 +126,21 @@ class Auditor:
         )
         self._looked_at = self._clock.now()
         self._take(late(self._engine.world, looked, self._looked_at))
+
+    async def _untried(self, standing: Standing) -> Outgoing | None:
+        """What has waited longest to be tried at all.
+
+        Not where its channel is being tried with something else, or wants to be left alone for a while: then it is the
+        channel that is late, and people are told so.
+        """
+        oldest, now = standing.overdue, self._clock.now()
+        if oldest is None or oldest.attempts or now - oldest.due_at <= TRIED_AFTER:
+            return None
+        rows = [row for row in (oldest, standing.oldest, standing.needed) if row is not None]
+        rows += await self._pending()
+        tried = {row.channel for row in rows if row.attempts}
+        untried = [row for row in rows if not row.attempts and row.channel not in tried]
+        return min(untried, key=lambda row: row.due_at, default=None)
 
     async def _unheard(self, standing: Standing) -> Message | None:
         """The oldest message that needs somebody, waits for some channel and was taken by none."""

@@ -189,7 +189,7 @@ class Dispatcher:
             self._woken.clear()
             settled = await self._ledger.write_again(but=self._in_hand())
             rows = () if self._ledger.stuck else await self._look()
-            handed_out = [self._hand_out(parcel) for parcel in parcels(rows or ())]
+            handed_out = [self._hand_out(parcel) for parcel in parcels(rows or (), self._lanes)]
             self._notice_late()
             if rows is None or not settled:
                 with WAIT:
@@ -308,7 +308,7 @@ class Dispatcher:
             ]
             if not mine:
                 return
-            for parcel in parcels(mine):
+            for parcel in parcels(mine, self._lanes):
                 tried |= parcel.keys
                 if name is None:
                     self._orphan(parcel)

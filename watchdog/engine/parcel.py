@@ -7,11 +7,14 @@ may be gathered.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import Protocol
 
 import msgspec
 from msgspec.structs import replace
 
+from watchdog.channels.interface import Channel
 from watchdog.core.gathering import gathered
 from watchdog.core.message import Message, Outgoing
 
@@ -53,11 +56,19 @@ class Parcel(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         return replace(self.first, key=self.key, message=self.message)
 
 
-def parcels(rows: Iterable[Outgoing]) -> list[Parcel]:
-    """What leaves together as one, in the order of the first of each."""
+class Way(Protocol):
+    """What is asked of `watchdog.engine.lane.Lane`."""
+
+    channel: Channel
+
+
+def parcels(rows: Iterable[Outgoing], ways: Mapping[str, Way] = MappingProxyType({})) -> list[Parcel]:
+    """What leaves together as one, in the order of the first of each. `ways` are the channels by name."""
     together: dict[tuple[object, ...], list[Outgoing]] = {}
     for row in rows:
-        together.setdefault(_mark(row), []).append(row)
+        way = ways.get(row.channel)
+        singly = way is not None and getattr(type(way.channel), "SINGLY", False)
+        together.setdefault((row.key,) if singly else _mark(row), []).append(row)
     return [_parcel(tuple(found)) for found in together.values()]
 
 
