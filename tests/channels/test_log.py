@@ -6,6 +6,9 @@ from structlog.testing import capture_logs
 from tests.channels.messages import USUAL, message
 from watchdog.channels.interface import Channel, Delivered
 from watchdog.channels.log import LogChannel
+from watchdog.channels.rendering import Rendering
+from watchdog.channels.specimens import specimens
+from watchdog.core.message import MessageKind
 from watchdog.core.rule import Severity
 
 
@@ -38,6 +41,25 @@ async def test_a_message_is_one_event_with_all_that_matters(channel: Channel) ->
             "audit_head": USUAL.audit_head,
         }
     ]
+
+
+async def test_numbers_and_commands_stand_beside_it_and_the_headline_is_the_template_s() -> None:
+    channel = LogChannel(
+        LogChannel.Settings(), name="journal", rendering=Rendering({"headline": "{{ service | upper }}!"})
+    )
+    with capture_logs() as told:
+        await channel.send(specimens()[MessageKind.ROLLBACK_SWITCHED], key="k")
+    assert {
+        name: told[0][name] for name in ("headline", "check", "value", "limit", "since", "undo", "explain")
+    } == {
+        "headline": "TRIPS!",
+        "check": "trips/error-rate@v1.4.2",
+        "value": "8.25%",
+        "limit": "1.5%",
+        "since": "2026-01-31T12:29:31+00:00",
+        "undo": "watchdog mark-good trips v1.4.2 --reason TEXT && watchdog rollback trips --to v1.4.2 --reason TEXT",
+        "explain": "watchdog explain rb-6bfdfe6da5",
+    }
 
 
 @pytest.mark.parametrize(

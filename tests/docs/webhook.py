@@ -4,36 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import json
-from datetime import UTC, datetime
 
+from msgspec.structs import replace
 from pydantic import SecretStr
 
 from tests.channels.receiver import Received, Receiver, receiving
 from tests.docs.pages import blocks_of
 from watchdog.aio.clock import SystemClock
 from watchdog.channels.interface import Delivered
+from watchdog.channels.specimens import specimens
 from watchdog.channels.webhook import WebhookChannel, WebhookSettings
-from watchdog.core.message import Message, MessageKind
-from watchdog.core.rule import Severity
+from watchdog.core.message import MessageKind
 
 SECRET = "a secret of at least some length"
 
-MESSAGE = Message(
-    key="rollback_switched:rb-6bfdfe6da5",
-    kind=MessageKind.ROLLBACK_SWITCHED,
-    severity=Severity.CRITICAL,
-    headline="trips: traffic moved back from v1.4.2 to v1.4.1",
-    created_at=datetime(2026, 1, 31, 12, 30, 5, tzinfo=UTC),
-    service="trips",
-    environment="production",
-    version="v1.4.2",
-    labels={"team": "booking"},
-    incident="inc-245e0dc489",
-    rollback="rb-6bfdfe6da5",
-    facts=(("why", "20% of 350 events were bad in 1m, above 1.5%"), ("asked by", "watchdog")),
-    next_step="Being verified now. Stop everything: watchdog pause trips",
-    runbook="https://runbooks.example.com/error-rate",
-    audit_head="c36288cf5c8eef492b6847f9f501185a8fdfb3ca274e291e5f3c9298f9232d1b",
+MESSAGE = replace(
+    specimens()[MessageKind.ROLLBACK_SWITCHED],
+    dashboard="https://watchdog.example.com/#incident=inc-245e0dc489",
 )
 
 

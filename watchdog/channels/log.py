@@ -10,8 +10,10 @@ import structlog
 
 from watchdog.aio.clock import Clock
 from watchdog.channels.interface import Chart, Delivered, Delivery
-from watchdog.core.message import Message, Thread
+from watchdog.channels.rendering import Rendering
+from watchdog.core.message import Evidence, Message, Thread
 from watchdog.core.rule import Severity
+from watchdog.core.wording import number
 from watchdog.settings.model import ProviderSettings
 from watchdog.telemetry.redact import one_line
 
@@ -29,9 +31,18 @@ class LogChannel:
     """One event `notification` a message, at a level that follows its severity."""
 
     Settings = ProviderSettings
+    WANTS = ("rendering",)
 
-    def __init__(self, settings: ProviderSettings, *, name: str, clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        settings: ProviderSettings,
+        *,
+        name: str,
+        clock: Clock | None = None,
+        rendering: Rendering | None = None,
+    ) -> None:
         self._name = name
+        self._rendering = rendering
 
     async def send(
         self, message: Message, *, key: str, thread: Thread | None = None, chart: Chart | None = None
@@ -46,14 +57,21 @@ class LogChannel:
             "version": message.version,
             "incident": message.incident,
             "rollback": message.rollback,
+            "about": message.about,
+            **_measured(message.evidence),
             "next_step": message.next_step,
+            "undo": message.undo,
+            "explain": message.explain,
             "runbook": message.runbook,
+            "dashboard": message.dashboard,
             "audit_head": message.audit_head,
         }
         getattr(_log, _LEVELS[message.severity])(
             "notification",
             channel=self._name,
-            headline=one_line(message.headline),
+            headline=self._rendering.one("headline", message)
+            if self._rendering
+            else one_line(message.headline),
             facts=[f"{one_line(name)}: {one_line(value)}" for name, value in message.facts],
             needs_human=message.needs_human,
             **{word: one_line(value) for word, value in words.items() if value},
@@ -65,3 +83,15 @@ class LogChannel:
 
     async def aclose(self) -> None:
         return None
+
+
+def _measured(evidence: Evidence | None) -> dict[str, str]:
+    """The numbers as people read them; the check by its name as everywhere outside."""
+    if evidence is None:
+        return {}
+    return {
+        "check": str(evidence.check),
+        "value": number(evidence.value, evidence.unit),
+        "limit": number(evidence.limit, evidence.unit) if evidence.limit is not None else "",
+        "since": evidence.since.isoformat(),
+    }

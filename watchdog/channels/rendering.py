@@ -91,6 +91,10 @@ class Rendering:
             custom="text" in self._theirs,
         )
 
+    def one(self, name: str, message: Message) -> str:
+        """Only what one of the templates (`NAMES`) makes of a message, for whoever needs no more. Never raises."""
+        return self._made(name, context_of(message))
+
     def _made(self, name: str, values: Mapping[str, Any]) -> str:
         for words in (self._theirs.get(name), self._ours[name]):
             if words is not None:

@@ -49,7 +49,7 @@ from watchdog import __version__
 from watchdog.aio.clock import Clock
 from watchdog.channels.interface import Chart, Delivery
 from watchdog.channels.posting import Posting, Reply, mask_of, reveal, trust, usable
-from watchdog.channels.rendering import as_text
+from watchdog.channels.rendering import Rendering, as_text
 from watchdog.core.message import Evidence, Message, Thread
 from watchdog.settings.model import HttpSettings, Secret
 from watchdog.telemetry.redact import one_line
@@ -135,9 +135,13 @@ class WebhookChannel:
     """Tries once to POST a message."""
 
     Settings = WebhookSettings
+    WANTS = ("rendering",)
 
-    def __init__(self, settings: WebhookSettings, *, name: str, clock: Clock) -> None:
+    def __init__(
+        self, settings: WebhookSettings, *, name: str, clock: Clock, rendering: Rendering | None = None
+    ) -> None:
         self._clock = clock
+        self._rendering = rendering
         self._secret = settings.secret
         self._headers = {key: reveal(value) for key, value in settings.headers.items()}
         url = URL(settings.url)
@@ -152,7 +156,8 @@ class WebhookChannel:
     async def send(
         self, message: Message, *, key: str, thread: Thread | None = None, chart: Chart | None = None
     ) -> Delivery:
-        body = encode(message, key=key)
+        text = self._rendering.one("text", message) if self._rendering is not None else None
+        body = encode(message, key=key, text=text)
         reply = await self._posting.once(body, self._signed(body, key))
         return self._posting.judge(reply) if isinstance(reply, Reply) else reply
 
@@ -177,8 +182,11 @@ class WebhookChannel:
         return headers
 
 
-def encode(message: Message, *, key: str) -> bytes:
-    """The body as documented above. What UTF-8 cannot encode (lone surrogates) becomes a question mark."""
+def encode(message: Message, *, key: str, text: str | None = None) -> bytes:
+    """The body as documented above. What UTF-8 cannot encode (lone surrogates) becomes a question mark.
+
+    `text` are the words of the user's template, where there is one.
+    """
     body: dict[str, Any] = {
         "version": 1,
         "key": key,
@@ -202,7 +210,7 @@ def encode(message: Message, *, key: str) -> bytes:
         "undo": message.undo,
         "explain": message.explain,
         "dashboard": message.dashboard,
-        "text": as_text(message),
+        "text": as_text(message) if text is None else text,
     }
     try:
         return msgspec.json.encode(body)
