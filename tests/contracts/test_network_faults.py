@@ -10,14 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.contracts.fault_rigs import RIGS, Rig
+from tests.contracts.fault_rigs import RIGS as ASKING
+from tests.contracts.fault_rigs import Rig
 from tests.contracts.leaks import nothing_left
+from tests.contracts.people_fault_rigs import PEOPLE
 from tests.eventually import eventually
 from tests.faults.proxy import Deed
 from watchdog.channels.registry import KINDS as CHANNELS
 from watchdog.probes.registry import KINDS as PROBES
 from watchdog.sources.registry import KINDS as SOURCES
 
+RIGS = ASKING | PEOPLE
 #: Providers without a network between them and what they ask.
 LOCAL = {"command", "log"}
 #: A call that is not over by then has no time limit: far beyond any of its own, on whatever machine.
