@@ -20,9 +20,13 @@ from tests.faults.fleet import Fleet
 from watchdog.aio.clock import SystemClock
 from watchdog.core.audit import verify
 from watchdog.core.events import Event, Ticked
+from watchdog.core.ladder import Policy, Step
 from watchdog.core.message import Message, MessageKind
 from watchdog.core.restore import restore_service
 from watchdog.core.rollback import RollbackState
+from watchdog.core.routing import Route
+from watchdog.core.rule import Severity
+from watchdog.core.step import step
 from watchdog.core.storm import SINGLY
 from watchdog.core.storming import restored
 from watchdog.core.world import World
@@ -155,6 +159,29 @@ async def test_a_thousand_services_red_in_one_tick_are_three_switches_and_a_hand
         assert {message.kind for message in rest} == {MessageKind.INCIDENT_CLOSED}
         assert sorted(message.service for message in rest) == ["", *sorted(set(names[:SINGLY]) - waiting)]
         assert verify([record async for record in one.store.chain()])[1] is None
+
+
+@pytest.mark.timeout(120)
+def test_a_thousand_services_that_nobody_takes_climb_a_few_ladders_and_not_a_thousand() -> None:
+    """For an hour: who was told on its own and the storm each climb; what is folded does not."""
+    after = timedelta(minutes=10)
+    ladder = (Step(to=("oncall",)), Step(after=after, to=("lead",)), Step(after=2 * after, to=("manager",)))
+    policy = Policy(name="production", ladders={Severity.CRITICAL: ladder})
+    world = replace(red_world(SERVICES, BASE), routes=(Route(policy=policy),))
+    told: list[Message] = []
+    for name in list(world.services):
+        stepped = step(world, bad(name, BASE), BASE)
+        world, told = stepped.world, [*told, *stepped.messages]
+    now = BASE
+    while now < BASE + timedelta(hours=1):
+        stepped = step(world, Ticked(), now)
+        world, told = stepped.world, [*told, *stepped.messages]
+        now += timedelta(minutes=2)
+    climbing = {message.incident for message in told if message.kind is MessageKind.ESCALATED}
+    assert 0 < len(climbing) <= SINGLY + 1
+    steps = [message for message in told if message.kind is MessageKind.ESCALATED]
+    assert len(steps) == 2 * len(climbing), "each step once"
+    assert len({message.key for message in told}) == len(told) <= 6 * (SINGLY + 1)
 
 
 @pytest.mark.timeout(600)
