@@ -18,6 +18,9 @@
     http demo           a request to that demo's daemon, and its answer
     python receiver     defines `is_ours(headers, body)`, which the real channel is tried on
     json webhook        the body that the real channel sends
+    text message KIND   a message as it is sent, from `tests.docs.messages`; so is `text message short KIND`
+    jinja NAME          a template of the user's for the words of messages
+    text escalation     the story of `tests.docs.escalation`: who was told what, when
     text                commands that change the machine: not run
 
 `<!-- goes on from: PAGE.md, before: HEADING -->` in a page: what stands in that page above the heading is played first.

@@ -13,7 +13,9 @@ from functools import cache
 from pathlib import Path
 
 from tests.docs.clusters import ClusterPlayer, has_cluster
+from tests.docs.escalation import with_timeline
 from tests.docs.keeper import KeptDemo
+from tests.docs.messages import with_messages
 from tests.docs.pages import PAGES, ROOT, tables_of, with_tables
 from tests.docs.player import Demo, Player, rewritten
 from tests.docs.reference import table
@@ -36,7 +38,7 @@ def main() -> None:
         for page in chosen or PAGES:
             before = page.read_text()
             text = with_tables(before, {name: table(name) for name in tables_of(before)})
-            text = with_body(text)
+            text = with_messages(with_timeline(with_body(text)))
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
             played = Player(folder=folder, demo=demo).play(text)
             if has_cluster(text) and Kubernetes.there():

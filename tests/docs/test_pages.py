@@ -38,7 +38,8 @@ PAGE = pytest.mark.parametrize("page", PAGES, ids=name_of)
 KINDS = {
     *("console", "console demo", "console make", "console install", "http demo"),
     *("yaml", "yaml rules", "yaml sections", "haproxy", "python receiver", "json webhook"),
-    *("console kubernetes", "yaml kubernetes"),
+    *messages.KINDS,
+    *("console kubernetes", "yaml kubernetes", "text escalation"),
     *("nginx", "text", "console shell", "python", "bash", "yaml pipeline", "yaml prometheus"),
 }
 SECRETS = {
@@ -46,7 +47,12 @@ SECRETS = {
     "WATCHDOG_HOOK_SECRET": "s" * 32,
     "PROMETHEUS_TOKEN": "p" * 32,
     "SMTP_PASSWORD": "m" * 16,
+    "SLACK_BOT_TOKEN": "xoxb-0000000000-xxxxxxxxxxxx",
     "SMS_TOKEN": "k" * 32,
+    "PAGERDUTY_KEY": "c0ffee00" * 4,
+    "HEARTBEAT_URL": "https://hc.example.com/ping/00000000-0000-4000-8000-000000000000",
+    "PAGERDUTY_TOKEN": "r" * 20,
+    "PAGERDUTY_WEBHOOK_SECRET": "w" * 32,
     "TEAMS_URL": "https://prod-00.westeurope.logic.azure.com/workflows/x/triggers/manual/paths/invoke?sig=x",
 }
 _LINK = re.compile(r"\[[^\]]+\]\(([^)\s]+)\)")
@@ -93,7 +99,7 @@ def test_every_key_of_the_configuration_stands_in_a_table() -> None:
 
 
 def test_every_model_that_reads_a_configuration_has_a_table() -> None:
-    others = {"endpoints", "metrics"}
+    others = {"endpoints", "metrics", "template names"}
     known = {model_of(name) for name in tables() if not name.startswith("pack ") and name not in others}
     shapes = {it for it in vars(schema).values() if isinstance(it, type) and issubclass(it, BaseModel)}
     said_in_words = {schema.RulesFileShape, schema.TagShape}  # `version` with `rules`, and `{tag: TAG}`
@@ -297,6 +303,13 @@ def test_the_installation_works(block: Block, tmp_path: Path) -> None:
 @pytest.mark.parametrize("block", blocks("json webhook"))
 async def test_the_webhooks_body_is_the_one_that_is_sent(block: Block) -> None:
     assert block.text == shown(await sent()), "python -m tests.docs.rewrite"
+
+
+@PAGE
+def test_every_message_shown_is_the_one_that_is_sent(page: Path) -> None:
+    text = page.read_text()
+    assert messages.with_messages(text) == text, "python -m tests.docs.rewrite"
+    Rendering(messages.templates(text))
 
 
 @pytest.mark.parametrize("block", blocks("python receiver"))

@@ -101,6 +101,7 @@ def _begun_note(incident: Incident, climb: Climb, message: Message, now: datetim
         message=message.key,
         delegated=climb.delegated,
         next_at=climb.next_at,
+        why=f"{message.headline}; next: {escalation_news.what_next(climb)}",
     )
 
 
@@ -236,9 +237,9 @@ class _Climbs:
                     "incident_unacknowledged", taking.alone_again(incident, climb), message, to, due
                 )
             case Call.LEFT:
-                self.notes.append(
-                    note("incident_left_to_report", incident, now, step=climb.step + 1, next_at=climb.next_at)
-                )
+                why = escalation_news.what_next(climb)
+                body = {"step": climb.step + 1, "next_at": climb.next_at, "why": why}
+                self.notes.append(note("incident_left_to_report", incident, now, **body))
             case Call.REPORT:
                 report = steps[climb.step].digest or ReportTime()
                 channels = climbing.report_channels(steps, climb.step)

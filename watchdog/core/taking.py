@@ -46,8 +46,9 @@ def take(world: World, incident: Incident, request: Request, now: datetime) -> T
     if moved == incident:
         return Taken(incident=incident)
     until = moved.climb.acknowledged_until if moved.climb is not None else None
-    ends = {"until": plain(until)} if until is not None else {}
-    record = note("incident_acknowledged", moved, now, by=request.by, **ends)
+    ends = {"until": until} if until is not None else {}
+    why = f"by {request.by}" + (f", until {escalation_news.clock(until)}" if until is not None else "")
+    record = note("incident_acknowledged", moved, now, by=request.by, why=why, **ends)
     known = incident.state is IncidentState.ACKNOWLEDGED or not incident.told
     return Taken(incident=moved, audit=(record,), messages=() if known else (_taken_news(world, moved, now),))
 
@@ -67,7 +68,8 @@ def _given_back(world: World, incident: Incident, request: Request, now: datetim
     climb = incident.climb or _unheard(world, incident, now)
     reason = str(request.body.get("reason") or "")
     moved = alone_again(incident, climbing.let_go(climb, now) if climb is not None else None)
-    record = note("incident_unacknowledged", moved, now, by=request.by, reason=reason)
+    why = f"given back by {request.by}" + (f": {reason}" if reason else "")
+    record = note("incident_unacknowledged", moved, now, by=request.by, why=why)
     if moved.climb is None or not (incident.told or incident.heard_by):
         return Taken(incident=moved, audit=(record,))
     base = escalation_news.now_of(world, moved, now=now)
