@@ -555,14 +555,6 @@ async def test_a_hint_that_is_stored_but_not_answered_yet_is_heard(
     assert len(answer["heard"]) == len(daemon.asked) == 1
 
 
-@pytest.mark.parametrize("name", ["slack", "pagerduty"])
-async def test_what_a_later_release_brings_says_so(
-    serve: Serve, operator: aiohttp.ClientSession, name: str
-) -> None:
-    problem = await post(operator, await serve() + f"/hooks/{name}", {}, status=404)
-    assert "belongs to a later release" in problem["detail"]
-
-
 async def test_no_secret_and_no_payload_is_shown_in_an_answer(
     serve: Serve, anybody: aiohttp.ClientSession
 ) -> None:
