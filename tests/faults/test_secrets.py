@@ -13,15 +13,18 @@ import json
 import os
 import signal
 import sys
+from functools import partial
 from typing import Any
 
 import pytest
 
+from tests.channels.mail_server import MailServer, mail_serving
 from tests.e2e.daemon import TOKEN
 from tests.e2e.people import SECRET
 from tests.eventually import eventually
 from tests.faults.fake_prometheus import FakePrometheus
 from tests.faults.fleet import Fleet
+from tests.servers.certificates import Certificate
 from tests.servers.raw import RawRequest, RawServer, packed
 from watchdog.telemetry.redact import MASK
 
@@ -30,14 +33,18 @@ pytestmark = pytest.mark.timeout(120)
 BEARER, PASSWORD, TENANT = "canary-1f0a-bearer", "canary-2e1b-password", "canary-3d2c-tenant"
 PROBE, HOOK, SWITCH = "canary-4c3d-probe", "canary-5b4e-hook", "canary-6a5f-switch"
 VIEWER = "canary-7960-viewer-token"
-CANARIES = (BEARER, PASSWORD, TENANT, PROBE, HOOK, SWITCH, VIEWER, TOKEN, SECRET)
+SMS, TEAMS, MAIL = "canary-8a6d-sms-token", "canary-9b5c-teams-signature", "canary-ac4b-mail-password"
+NUMBER = "+12025550111"
+CANARIES = (BEARER, PASSWORD, TENANT, PROBE, HOOK, SWITCH, VIEWER, TOKEN, SECRET, SMS, TEAMS, MAIL, NUMBER)
 #: What they look like on their way: Basic authentication is no hiding place.
-FORMS = (*CANARIES, base64.b64encode(f"watchdog:{PASSWORD}".encode()).decode())
+BASIC = [base64.b64encode(text.encode()).decode() for text in (f"watchdog:{PASSWORD}", f"AC1:{SMS}", MAIL)]
+FORMS = (*CANARIES, *BASIC)
 PATHS = ("services", "rules", "deployments", "incidents", "rollbacks", "audit", "silences", "services/trips")
 
 
 def thrown_back(request: RawRequest) -> str:
-    return " ".join(f"{name}: {value}" for name, value in request.headers.items())
+    number = request.form.get("To", "")
+    return " ".join([request.path, number, *(f"{name}: {value}" for name, value in request.headers.items())])
 
 
 class Echo(FakePrometheus):
@@ -62,6 +69,10 @@ def kept(fleet: Fleet, name: str, secret: str) -> str:
     path.write_text(secret)
     path.chmod(0o600)
     return f"!file {path.name}"
+
+
+def asked(server: RawServer, start: str) -> bool:
+    return any(it.path.startswith(start) for it in server.requests)
 
 
 async def opened(fleet: Fleet, outside: str) -> None:
@@ -89,6 +100,34 @@ async def opened(fleet: Fleet, outside: str) -> None:
         "headers": {"Authorization": kept(fleet, "hook", HOOK)},
         "timeout": "2s",
     }
+    settings["channels"]["texts"] = {
+        "kind": "sms",
+        "url": outside,
+        "account": "AC1",
+        "token": kept(fleet, "sms", SMS),
+        "from": "watchdog",
+        "to": [NUMBER],
+    }
+    address = f"{outside}/workflows/{TEAMS}/invoke?sig={TEAMS}"
+    settings["channels"]["cards"] = {"kind": "teams", "url": kept(fleet, "teams", address)}
+
+
+async def post(fleet: Fleet) -> MailServer:
+    """A mail server that repeats the password of whoever signs in."""
+    certificate = await asyncio.to_thread(Certificate, fleet.daemon.folder / "tls")
+    server = MailServer(tls=certificate.context, wrong={"AUTH": f"535 no: {MAIL} {BASIC[-1]}"})
+    await fleet.stack.enter_async_context(mail_serving(server))
+    fleet.daemon.settings["channels"]["mails"] = {
+        "kind": "email",
+        "host": "127.0.0.1",
+        "port": server.port,
+        "username": "watchdog",
+        "password": kept(fleet, "mail", MAIL),
+        "from": "watchdog@example.com",
+        "to": ["ops@example.com"],
+        "ca_file": str(certificate.file),
+    }
+    return server
 
 
 async def misspelt(fleet: Fleet) -> None:
@@ -126,6 +165,8 @@ async def test_no_secret_is_in_anything_that_a_whole_run_writes_sends_answers_or
     fleet.fake = echo
     outside = await fleet.stack.enter_async_context(RawServer(refuse))
     await opened(fleet, outside.url)
+    (fleet.daemon.folder / "tls").mkdir()
+    mails = await post(fleet)
     await fleet.launch(stable=False)
     ready = {
         "kind": "http",
@@ -133,7 +174,7 @@ async def test_no_secret_is_in_anything_that_a_whole_run_writes_sends_answers_or
         "headers": {"Authorization": kept(fleet, "probe", PROBE)},
     }
     fleet.fleet["trips"]["traffic"]["ready"] = ready
-    fleet.daemon.settings["routes"] = [{"to": ["hook", "log", "deaf"]}]
+    fleet.daemon.settings["routes"] = [{"to": ["hook", "log", "deaf", "texts", "cards", "mails"]}]
     fleet.daemon.write()
     os.kill(fleet.daemon.pid, signal.SIGHUP)
     await fleet.until_stable("blue", within=30)
@@ -144,7 +185,9 @@ async def test_no_secret_is_in_anything_that_a_whole_run_writes_sends_answers_or
     await eventually(
         lambda: any(one["labels"].get("source") == "blind" for one in fleet.people.messages), within=30
     )
-    await eventually(lambda: any(it.path == "/hook" for it in outside.requests), within=30)
+    for start in ("/hook", "/2010-04-01/", "/workflows/"):
+        await eventually(partial(asked, outside, start), within=30)
+    await eventually(lambda: "AUTH" in mails.steps, within=30)
     await misspelt(fleet)
     found = await everything(fleet, rollback)
     await asyncio.to_thread(fleet.daemon.stop)
@@ -152,6 +195,8 @@ async def test_no_secret_is_in_anything_that_a_whole_run_writes_sends_answers_or
         if path.is_file() and path.suffix != ".secret" and path.name not in {"secret", "token"}:
             found[path.name] = path.read_bytes().decode("latin-1")
 
+    # The number is no secret where a person wrote it.
+    found["watchdog.yaml"] = found["watchdog.yaml"].replace(NUMBER, "")
     leaks = [f"{form} in {where}" for where, text in found.items() for form in FORMS if form in text]
     assert leaks == []
     # They were thrown back, and something stands where they would have stood.
