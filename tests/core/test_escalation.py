@@ -380,6 +380,16 @@ def test_a_step_that_could_not_be_written_has_the_same_key_again() -> None:
     assert {message.key for message in story.messages[count:]} == first
 
 
+def test_what_was_open_before_there_were_ladders_begins_its_own_at_the_first_tick() -> None:
+    story = bad()
+    service = story.service
+    old = replace(story.incident, climb=None)
+    services = {"trips": replace(service, incidents={old.id: old})}
+    story.world = replace(story.world, services=services)
+    assert story.minutes(20, every=10).tells()[1:] == []
+    assert story.minutes(26).tells()[1:] == [("25m", ESCALATED, {"manager"})]
+
+
 # -- what is told to be left to the report
 
 

@@ -139,9 +139,18 @@ def held(world: World, incident: Incident, now: datetime) -> bool:
 def look(world: World, now: datetime) -> Changed:
     """Tell everything that is due."""
     climbs = _Climbs(world, now)
+    for incident in roster.everyone(world):
+        if incident.climb is None and _of_an_earlier_release(incident):
+            climbs.begin(incident)
     for incident in overdue(world, now):
         climbs.go_on(incident)
     return climbs.ended()
+
+
+def _of_an_earlier_release(incident: Incident) -> bool:
+    """Whether people heard of it when there were no ladders yet: its ladder begins when this release first sees it."""
+    heard_of = incident.told and bool(incident.heard_by) and not incident.folded
+    return heard_of and incident.state is IncidentState.OPEN
 
 
 def lost(world: World, event: ChannelDead | ChannelLate, now: datetime) -> Changed:
@@ -191,6 +200,12 @@ class _Climbs:
         self.messages: list[Message] = []
         self.notes: list[AuditDraft] = []
         self.reports: dict[tuple[ReportTime, tuple[str, ...]], str] = {}
+
+    def begin(self, incident: Incident) -> None:
+        """Its ladder begins now, with its first step told already."""
+        climb = taking.begun(self.world, incident, self.now)
+        if climb is not None:
+            self.changed[incident.id] = replace(incident, climb=climb)
 
     def hurry(self, incident: Incident) -> None:
         """The next step is due now; told now, if nothing holds it back."""

@@ -34,7 +34,7 @@ def take(world: World, incident: Incident, request: Request, now: datetime) -> T
     if request.kind is RequestKind.UNACKNOWLEDGE:
         return _given_back(world, incident, request, now)
     seconds = request.body.get("for_seconds")
-    climb = incident.climb or _unheard(world, incident, now)
+    climb = incident.climb or begun(world, incident, now)
     lasts = timedelta(seconds=float(seconds)) if seconds else None
     moved = replace(
         incident,
@@ -65,7 +65,7 @@ def _taken_news(world: World, incident: Incident, now: datetime) -> Message:
 def _given_back(world: World, incident: Incident, request: Request, now: datetime) -> Taken:
     if incident.state is not IncidentState.ACKNOWLEDGED:
         return Taken(incident=incident)
-    climb = incident.climb or _unheard(world, incident, now)
+    climb = incident.climb or begun(world, incident, now)
     reason = str(request.body.get("reason") or "")
     moved = alone_again(incident, climbing.let_go(climb, now) if climb is not None else None)
     why = f"given back by {request.by}" + (f": {reason}" if reason else "")
@@ -97,8 +97,8 @@ def beginners(world: World, incident: Incident, base: Message, climb: Climb) -> 
     return addressees(asked, world.routes, incident)
 
 
-def _unheard(world: World, incident: Incident, now: datetime) -> Climb | None:
-    """The climb of an incident that somebody took before people heard of it."""
+def begun(world: World, incident: Incident, now: datetime) -> Climb | None:
+    """A climb that begins now without anybody being told: of what was taken before people heard of it, for example."""
     asked = replace(escalation_news.now_of(world, incident, now=now), severity=incident.severity)
     policy = policy_for(asked, world.routes)
     return climbing.begin(policy, incident.severity, now) if policy is not None else None
