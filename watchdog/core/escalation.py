@@ -174,7 +174,8 @@ def lost(world: World, event: ChannelDead | ChannelLate, now: datetime) -> Chang
 def _hurries(incident: Incident, event: ChannelDead | ChannelLate) -> bool:
     """Whether what was lost is the newest that people were told of something that nobody took."""
     climb, message = incident.climb, event.message
-    if climb is None or not message.needs_human or message.kind is MessageKind.CHANNEL_FAILED:
+    broken = message.kind in (MessageKind.CHANNEL_FAILED, MessageKind.CHANNEL_LATE)
+    if climb is None or broken or not message.needs_human:
         return False
     if incident.state is not IncidentState.OPEN or incident.folded:
         return False
@@ -211,7 +212,10 @@ class _Climbs:
         """The next step is due now; told now, if nothing holds it back."""
         if incident.climb is None:
             return
-        incident = replace(incident, climb=climbing.hurried(incident.climb, self.now))
+        climb = climbing.hurried(incident.climb, self.now)
+        if climb == incident.climb:
+            return  # nobody is left who could be told
+        incident = replace(incident, climb=climb)
         self.changed[incident.id] = incident
         if not held(self.world, incident, self.now):
             self.go_on(incident)
