@@ -15,7 +15,7 @@ from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from tests.docs import packs
+from tests.docs import messages, packs
 from tests.docs.words import DEFAULTS, KINDS, written
 from watchdog.api.routes import ROUTES, Route
 from watchdog.channels.registry import KINDS as CHANNELS
@@ -109,7 +109,7 @@ def tables() -> list[str]:
     kinds = [(family, kind) for family, known in FAMILIES.items() for kind in known]
     providers = [f"{family} {kind}" for family, kind in kinds if kind != ALONE]  # which has no keys
     rules = [f"pack {name}" for name in packs.packs()]
-    return [*_SHAPES, *providers, *rules, "endpoints", "metrics"]
+    return [*_SHAPES, *providers, *rules, "endpoints", "metrics", "template names"]
 
 
 def table(name: str) -> str:
@@ -117,6 +117,8 @@ def table(name: str) -> str:
     match name:
         case "endpoints":
             return _markdown(("", "path", "answers", "role"), (_endpoint(route) for route in ROUTES))
+        case "template names":
+            return _markdown(("name", "holds"), iter(messages.names()))
         case "metrics":
             return _markdown(("metric", "labels", "meaning"), _metrics())
         case _ if name.startswith("pack "):
@@ -239,7 +241,9 @@ def _metrics() -> Iterator[Sequence[str]]:
     metrics.count_rollback("x", "x")
     metrics.count_veto("x")
     metrics.count_notification("x", "x")
+    metrics.count_template_failure("x")
     metrics.set_unclaimed("x", 1)
+    metrics.set_late({"x": True})
     for family in text_string_to_metric_families(metrics.render().decode()):
         if family.name.endswith("_created"):
             continue

@@ -32,6 +32,8 @@ WELL = {
     "watchdog_loop_lag_seconds": "0.001+0x90 0.4 0.001+0x89",
     "watchdog_is_leader": "1+0x180",
     "watchdog_cut_off": "0+0x90 1 0+0x89",
+    'watchdog_late{what="outbox"}': "0+0x90 1 0+0x89",
+    "watchdog_heartbeat_last_success_timestamp_seconds": "0+60x180",
 }
 FAILED = 'watchdog_rollbacks_total{service="shop",outcome="failed"}'
 TROUBLE = {
@@ -47,6 +49,8 @@ TROUBLE = {
     },
     "WatchdogRollbackNeedsAPerson": {FAILED: "_x175 1+0x5"},
     "WatchdogMessagesWait": {"watchdog_outbox_pending": "0+0x160 2+0x19"},
+    "WatchdogLate": {'watchdog_late{what="outbox"}': "0+0x170 1+0x9"},
+    "WatchdogHeartbeatNotTaken": {"watchdog_heartbeat_last_success_timestamp_seconds": "0+60x160 9600+0x19"},
     "WatchdogConfigurationRefused": {"watchdog_config_last_reload_successful": "1+0x170 0+0x9"},
     "WatchdogSlow": {"watchdog_loop_lag_seconds": "0.001+0x160 0.4+0x19"},
     "WatchdogDoesNotAct": {"watchdog_is_leader": "1+0x170 0+0x9"},

@@ -18,6 +18,7 @@ from pydantic import BaseModel
 from typer.core import TyperGroup
 from typer.main import get_command
 
+from tests.docs import messages
 from tests.docs.normalise import normalised
 from tests.docs.pages import PAGES, ROOT, Block, blocks_of, commands_of, name_of, tables_of
 from tests.docs.player import Demo, Player
@@ -26,6 +27,7 @@ from tests.docs.webhook import sent, shown
 from tests.servers.certificates import Certificate
 from tests.servers.nginx import Nginx
 from tests.servers.require import require
+from watchdog.channels.rendering import Rendering
 from watchdog.channels.webhook import sign
 from watchdog.cli.main import app
 from watchdog.config import schema
@@ -48,6 +50,9 @@ SECRETS = {
     "PROMETHEUS_TOKEN": "p" * 32,
     "SMTP_PASSWORD": "m" * 16,
     "SLACK_BOT_TOKEN": "xoxb-0000000000-xxxxxxxxxxxx",
+    "SLACK_APP_TOKEN": "xapp-0000000000-xxxxxxxxxxxx",
+    "SLACK_SIGNING_SECRET": "g" * 32,
+    "SLACK_WEBHOOK_URL": "https://hooks.slack.com/services/T00000000/B00000000/xxxxxxxxxxxxxxxxxxxxxxxx",
     "SMS_TOKEN": "k" * 32,
     "PAGERDUTY_KEY": "c0ffee00" * 4,
     "HEARTBEAT_URL": "https://hc.example.com/ping/00000000-0000-4000-8000-000000000000",
