@@ -53,6 +53,7 @@ docs: $(READY) packages  ## write into README and docs/ what the commands print 
 bench: $(READY) packages  ## how fast a bad version is switched away, beside Prometheus rules and Alertmanager
 	$(BIN)/python -m benchmarks $(ARGS)
 	$(BIN)/python -m benchmarks.starting
+	$(BIN)/python -m benchmarks.messages
 
 image:  ## the container image, with docker, podman or buildah, whichever is there
 	@.ci/image rollback-watchdog

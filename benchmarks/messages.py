@@ -26,11 +26,13 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import aiohttp
+import uvloop
 from aiohttp import web
 from rich.console import Console
 from rich.table import Table
 
 from benchmarks.figures import percentile, row
+from benchmarks.outbox import sent, waiting
 from benchmarks.pages import Page, Receiver
 from benchmarks.paths import cores
 from tests.channels.fake_slack import CHANNEL, TOKEN, FakeSlack, slack
@@ -264,11 +266,29 @@ def main() -> None:
     """Read the arguments, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pages", type=int, default=100, help="pages, one after the other")
+    parser.add_argument("--messages", type=int, default=5000, help="messages through the outbox; 0: none")
+    parser.add_argument("--queued", type=int, default=100_000, help="messages that wait; 0: none")
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()
     out = Console(highlight=False)
     tune()
-    _pages(given.pages, given.seed, out)
+    if given.pages:
+        _pages(given.pages, given.seed, out)
+    _outbox(given.messages, given.queued, out)
+
+
+def _outbox(messages: int, queued: int, out: Console) -> None:
+    """On the loop of the daemon."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        if messages:
+            found = runner.run(sent(messages))
+            out.print(
+                f"outbox: {found.rate:.0f} messages/s to a local receiver ({messages} in {found.seconds:.1f} s)"
+            )
+        if queued:
+            memory = runner.run(waiting(queued, seconds=30.0))
+            more = (memory.most - memory.before) / 2**20
+            out.print(f"outbox: {queued} waiting messages take {more:.1f} MiB more than 1000 (RSS)")
 
 
 def _pages(count: int, seed: int, out: Console) -> None:

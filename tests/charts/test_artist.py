@@ -9,9 +9,11 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
+import uvloop
 from structlog.testing import capture_logs
 
 from tests.eventually import Eventually
+from tests.eventually import eventually as poll
 from watchdog.aio.clock import SystemClock
 from watchdog.charts.artist import COMMAND, Artist
 from watchdog.charts.picture import how_to_install, sample
@@ -306,3 +308,21 @@ async def test_where_what_draws_is_not_installed_it_is_said_once(monkeypatch: py
         await artist.run()
     assert [(line["event"], line["advice"]) for line in logs] == [("no_charts", advice)]
     assert await artist.draw(sample(), within=60.0) is None
+
+
+def test_it_draws_and_is_replaced_on_the_loop_of_the_daemon_too() -> None:
+    """uvloop has child processes, pipes and their endings of its own."""
+
+    async def story() -> tuple[bytes | None, int, int]:
+        async with drawing(Artist(clock=SystemClock(), first_pause=0.01)) as artist:
+            first = await ready(artist, poll)
+            os.kill(first, signal.SIGKILL)
+            second = await ready(artist, poll, not_pid=first)
+            return await artist.draw(sample(), within=60.0), first, second
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        png, first, second = runner.run(story())
+    assert png is not None
+    assert png.startswith(_PNG)
+    assert not alive(first)
+    assert not alive(second)
