@@ -128,10 +128,8 @@ class Session:
         """Hang up at once. Idempotent, never raises."""
         transport = self._smtp.transport
         self._smtp.close()
-        if transport is not None:
-            cast(
-                "asyncio.WriteTransport", transport
-            ).abort()  # a server that hangs would keep an encrypted connection half open
+        if transport is not None:  # else a server that hangs would keep an encrypted connection half open
+            cast("asyncio.WriteTransport", transport).abort()
 
     async def _sign_in(self) -> None:
         smtp, server = self._smtp, self._server
