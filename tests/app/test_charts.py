@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from tests.eventually import Eventually
 from tests.eventually import eventually as poll
 from watchdog.aio.clock import SystemClock
 from watchdog.app.daemon import Daemon
+from watchdog.app.doctor import examine
+from watchdog.app.finding import Finding, Health
 from watchdog.config.load import load
 from watchdog.config.loaded import Configuration
 
@@ -144,3 +147,17 @@ async def test_where_no_channel_shows_pictures_nothing_draws(home: Home) -> None
     finally:
         await daemon.stop()
     assert drawing() == before
+
+
+async def test_the_doctor_says_how_charts_can_be_had(
+    home: Home, page: _Page, workspace: FakeSlack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def said() -> list[Finding]:
+        found = await examine(configured(home, page, workspace))
+        return [one for one in found if one.what == "channel ops" and "charts" in one.detail]
+
+    assert await said() == []
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    (finding,) = await said()
+    assert finding.health is Health.WARN
+    assert finding.advice == "install the extra: pip install 'rollback-watchdog[charts]'"

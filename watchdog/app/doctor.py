@@ -26,6 +26,7 @@ from watchdog.app.rights import manifest, needed, rights
 from watchdog.app.samples import collecting, data_of, world_of
 from watchdog.app.shared import Shared
 from watchdog.channels.interface import Channel
+from watchdog.charts.picture import how_to_install
 from watchdog.config.loaded import Configuration, Provider, ServiceEntry
 from watchdog.core.deployment import Deployment
 from watchdog.core.errors import ConfigError, StoreError, SwitchError
@@ -226,8 +227,17 @@ async def _channel(name: str, channel: Channel) -> list[Finding]:
     trouble = await channel.inspect()
     if trouble is None:
         detail = f"usable as far as can be seen without sending; --send-test {name} proves it"
-        return [Finding(what=what, health=Health.OK, detail=detail)]
+        return [Finding(what=what, health=Health.OK, detail=detail), *_charts(what, channel)]
     return [Finding(what=what, health=Health.BAD, detail=trouble, advice="messages to it would be lost")]
+
+
+def _charts(what: str, channel: Channel) -> list[Finding]:
+    """Whether messages of a channel that shows pictures will have any."""
+    advice = how_to_install() if getattr(type(channel), "PICTURES", False) else None
+    if advice is None:
+        return []
+    detail = "its messages go without charts: what draws them is not installed"
+    return [Finding(what=what, health=Health.WARN, detail=detail, advice=advice)]
 
 
 async def _reference(written: Provider, probe: Probe, clock: Clock) -> list[Finding]:
