@@ -12,6 +12,7 @@ from watchdog.core.check import CheckId, Reason, Verdict
 from watchdog.core.deployment import Deployment, DeploymentState, Origin
 from watchdog.core.errors import StoreError
 from watchdog.core.incident import Breach, Incident, IncidentKind, IncidentState
+from watchdog.core.message import Message, MessageKind, Outgoing, OutgoingState
 from watchdog.core.request import Reply, Request, RequestKind
 from watchdog.core.rollback import Passage, Rollback, RollbackState, Veto
 from watchdog.core.rule import Evidence, Level, ProbeForm, Ratio, Rule, Severity, Thresholds
@@ -20,7 +21,7 @@ from watchdog.core.silence import Silence
 from watchdog.core.traffic import TrafficState, VariantState
 from watchdog.core.turn import Pause, Turn
 from watchdog.core.view import CheckView, ServiceView, SourceView, View
-from watchdog.store.interface import Page
+from watchdog.store.interface import Page, Standing
 
 NOW = datetime(2026, 3, 14, 15, 9, 26, tzinfo=UTC)
 
@@ -114,6 +115,43 @@ OVER = Silence(
     ends_at=NOW - timedelta(hours=8),
     reason="migration",
     ended_at=NOW - timedelta(hours=8),
+)
+TOLD = Message(
+    key="incident_opened:i1",
+    kind=MessageKind.INCIDENT_OPENED,
+    severity=Severity.HIGH,
+    headline="trips is bad",
+    created_at=NOW - timedelta(minutes=2),
+    service="trips",
+    incident="i1",
+    needs_human=True,
+)
+WAITS = Outgoing(
+    key="incident_opened:i1@ops",
+    channel="ops",
+    message=TOLD,
+    attempts=3,
+    due_at=NOW + timedelta(seconds=4),
+    last_error="answered 503",
+)
+REFUSED = Outgoing(
+    key="incident_opened:i1@chat",
+    channel="chat",
+    message=TOLD,
+    state=OutgoingState.DEAD,
+    attempts=1,
+    due_at=NOW - timedelta(minutes=2),
+    last_error="answered 401",
+)
+DELIVERED = Outgoing(
+    key="incident_opened:i1@mail",
+    channel="mail",
+    message=TOLD,
+    state=OutgoingState.SENT,
+    attempts=1,
+    due_at=NOW - timedelta(minutes=1),
+    sent_at=NOW - timedelta(minutes=1),
+    reference="<m1@mail>",
 )
 ROLLED = Rollback(
     id="r1",
@@ -336,8 +374,30 @@ class Daemon:
         for record in self.audit_records:
             yield record
 
+    async def outbox(
+        self,
+        *,
+        state: OutgoingState | None = None,
+        channel: str | None = None,
+        cursor: str | None = None,
+        limit: int = 50,
+    ) -> Page[Outgoing]:
+        found = [
+            row
+            for row in (WAITS, REFUSED, DELIVERED)
+            if state in (None, row.state) and channel in (None, row.channel)
+        ]
+        return await self._page(found, cursor, limit)
+
+    async def outgoing(self, key: str) -> Outgoing | None:
+        await self._reach()
+        return next((row for row in (WAITS, REFUSED, DELIVERED) if row.key == key), None)
+
     async def outbox_pending(self) -> int:
-        return 0
+        return 1
+
+    async def outbox_standing(self) -> Standing:
+        return Standing(pending={"ops": 1}, dead={"chat": 1}, oldest=WAITS)
 
     async def aclose(self) -> None:
         return

@@ -167,7 +167,7 @@ async def test_the_audit_trail_pages_through_to_its_beginning(
 
 
 @pytest.mark.parametrize(
-    "noun", ["services", "rules", "deployments", "incidents", "rollbacks", "silences", "audit"]
+    "noun", ["services", "rules", "deployments", "incidents", "rollbacks", "silences", "outbox", "audit"]
 )
 @pytest.mark.parametrize("cursor", ["", "zzz", "trips", "%00", "WyJzb21ldGhpbmciLCJ4Il0"])
 async def test_what_no_list_has_answered_is_no_cursor(
@@ -243,6 +243,7 @@ async def test_a_mistyped_service_gets_the_nearest_name(
         "rollbacks/r1",
         "silences",
         "silences/s1",
+        "outbox",
     ],
 )
 async def test_a_failing_store_is_a_503_with_advice(

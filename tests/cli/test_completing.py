@@ -83,6 +83,7 @@ def shell(tmp_path: Path, served: Served) -> Shell:
         ("watchdog deploy trips --version x --variant ", ["blue", "green"]),
         ("watchdog silence --rule ", ["error-rate"]),
         ("watchdog silences expire ", ["s1"]),
+        ("watchdog outbox retry ", ["incident_opened:i1@chat"]),
         ("watchdog explain ", ["r1", "i1", "i0"]),
     ],
 )

@@ -39,6 +39,8 @@ COMMANDS = [
     ["silence"],
     ["silences"],
     ["silences", "expire"],
+    ["outbox"],
+    ["outbox", "retry"],
     ["gitops", "resume"],
     ["audit", "verify"],
     ["audit", "export"],

@@ -36,6 +36,10 @@ class People:
             found.setdefault(message["key"], message)
         return list(found.values())
 
+    def answer(self, status: int) -> None:
+        """Answer everything with this status from now on."""
+        self._receiver.status = status
+
     def heard(self, kind: str, *, service: str | None = None) -> list[dict[str, Any]]:
         """The messages of one kind."""
         return [

@@ -93,6 +93,7 @@ async def test_every_example_in_the_help_does_what_it_says(stage: Stage, tmp_pat
     await stage.open()
     await _while_all_is_well(script)
     await _silences(script)
+    await _outbox(script)
     await _schemas(script)
     await _rejected(script)
     await _approved(script)
@@ -201,6 +202,28 @@ async def _silences(script: Script) -> None:
     await plays("watchdog silences --all --json")
     script.names["sil-1f3a"] = made.out.partition(":")[0]
     await plays("watchdog silences expire sil-1f3a")
+
+
+async def _outbox(script: Script) -> None:
+    """The receiver refuses a message for good; it is tried again once it does not."""
+    plays, daemon = script.plays, script.stage.daemon
+    script.stage.people.answer(403)
+    await daemon.post("services/trips/pause", reason="nobody hears of this")
+
+    async def dead() -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = await daemon.get("outbox?state=dead")
+        return [one for one in found if one["kind"] == "paused"]
+
+    refused = await eventually(dead, within=15, what="a message that was given up")
+    script.stage.people.answer(200)
+    script.names["KEY"] = refused[0]["id"]
+    assert "403" in (await plays("watchdog outbox --state dead")).out
+    await plays("watchdog outbox --state pending --channel log --json")
+    await plays("watchdog outbox retry KEY")
+    assert script.names["KEY"] in (await plays("watchdog outbox")).out
+    heard = script.stage.people.heard
+    await eventually(lambda: heard("paused"), within=15, what="the message that was tried again")
+    await daemon.post("services/trips/resume", reason="done")
 
 
 async def _schemas(script: Script) -> None:

@@ -9,10 +9,13 @@ from structlog.testing import capture_logs
 
 from watchdog.core.errors import StoreError
 from watchdog.core.events import Ticked
+from watchdog.core.message import Message, MessageKind, Outgoing
+from watchdog.core.rule import Severity
 from watchdog.engine.ticker import COUNT_EVERY, Ticker
 from watchdog.leader.single import SingleLeadership
+from watchdog.store.interface import Standing
 from watchdog.telemetry.metrics import Metrics
-from watchdog.testing.clock import LoopClock
+from watchdog.testing.clock import BASE, LoopClock
 from watchdog.testing.store import MemoryStore
 
 pytestmark = pytest.mark.virtual_time
@@ -33,10 +36,18 @@ class CountingStore(MemoryStore):
     pending = 3
     fault: StoreError | None = None
 
-    async def outbox_pending(self) -> int:
+    async def outbox_standing(self) -> Standing:
         if self.fault is not None:
             raise self.fault
-        return self.pending
+        message = Message(
+            key="m1",
+            kind=MessageKind.INCIDENT_OPENED,
+            severity=Severity.HIGH,
+            headline="trips is bad",
+            created_at=BASE,
+        )
+        oldest = Outgoing(key="m1@ops", channel="ops", message=message, due_at=BASE)
+        return Standing(pending={"ops": self.pending - 1, "mail": 1}, dead={"ops": 2}, oldest=oldest)
 
 
 class Rig:
@@ -119,6 +130,8 @@ async def test_the_outbox_is_counted_now_and_then(rig: Rig) -> None:
     await rig.store.open()
     await asyncio.sleep(COUNT_EVERY + 0.5)
     assert rig.metric("watchdog_outbox_pending") == 3
+    assert rig.metric("watchdog_outbox_dead") == 2
+    assert rig.metric("watchdog_outbox_oldest_seconds") == COUNT_EVERY
 
 
 async def test_a_store_that_fails_stops_no_ticks(rig: Rig) -> None:

@@ -87,7 +87,7 @@ class Point(StrEnum):
     """It is on the disk, and the dispatcher does not know yet."""
 
     TAKE_BEGUN = "take begun"
-    """A transaction that leases what is to be sent has begun (PostgreSQL). The hook may raise what the driver raises."""
+    """A transaction that leases what is to be sent has begun. The hook may raise what the driver raises."""
     TAKE_WRITTEN = "take written"
     """Its statements ran; nothing is committed. The hook may raise what the driver raises."""
     TAKE_COMMITTED = "take committed"

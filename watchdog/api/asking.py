@@ -29,6 +29,7 @@ from watchdog.api.bodies import (
 )
 from watchdog.api.context import Call, Context, reply_json, store_problem
 from watchdog.api.matchers import ending, matched
+from watchdog.api.outbox_shapes import present_outgoing
 from watchdog.api.presenters import (
     present_deployment,
     present_incident,
@@ -38,6 +39,7 @@ from watchdog.api.presenters import (
 from watchdog.api.problem import Mistake, Problem
 from watchdog.api.reading import identity, unknown
 from watchdog.core.errors import StoreError
+from watchdog.core.message import OutgoingState
 from watchdog.core.request import Reply, Request, RequestKind
 from watchdog.settings.registry import nearest
 
@@ -148,6 +150,16 @@ class Asking:
             raise unknown("silence", wanted)
         return await self._ask(call, RequestKind.EXPIRE, wanted, await self._body(call, PostedReason))
 
+    async def resend(self, call: Call) -> web.Response:
+        """Try a message again that was given up."""
+        wanted = identity(call, "message", longest=2000)
+        found = await self._context.ask(self._context.reader.outgoing(wanted))
+        if found is None:
+            raise unknown("message", wanted)
+        if found.state is not OutgoingState.DEAD:
+            raise Problem(409, f"the message is {found.state}; only one that was given up can be tried again")
+        return await self._ask(call, RequestKind.RESEND, wanted, await self._body(call, PostedReason))
+
     async def _for_service(self, call: Call, kind: RequestKind, model: type[Body]) -> web.Response:
         services = self._context.view().services
         name = call.part("name")
@@ -240,6 +252,9 @@ class Asking:
             case RequestKind.SILENCE | RequestKind.EXPIRE:
                 silence = await self._context.ask(reader.silence(wanted))
                 return present_silence(silence, now=self._context.clock.now()) if silence else None
+            case RequestKind.RESEND:
+                message = await self._context.ask(reader.outgoing(wanted))
+                return present_outgoing(message) if message else None
             case (
                 RequestKind.PAUSE
                 | RequestKind.RESUME

@@ -18,12 +18,18 @@ from watchdog.api.context import DEFAULT_LIMIT, MAX_LIMIT
 from watchdog.api.problem import MEDIA_TYPE, ProblemDetails, title_of
 from watchdog.api.routes import ROUTES, Route
 from watchdog.api.signing import HUB, SIGNATURE, TIMESTAMP
+from watchdog.core.message import OutgoingState
 
 _REF = "#/components/schemas/{name}"
 _FILTERS: dict[str, dict[str, Any]] = {
     "service": {"description": "only those of this service", "schema": {"type": "string"}},
     "subject": {"description": "only those about this subject", "schema": {"type": "string"}},
     "open": {"description": "only those not closed", "schema": {"type": "boolean", "default": False}},
+    "state": {
+        "description": "only those in this state",
+        "schema": {"type": "string", "enum": [state.value for state in OutgoingState]},
+    },
+    "channel": {"description": "only those of this channel", "schema": {"type": "string"}},
     "active": {"description": "only those not ended", "schema": {"type": "boolean", "default": False}},
 }
 #: What can go wrong, by what a route needs; 500 and 503 always can.

@@ -10,6 +10,7 @@ from aiohttp import web
 from watchdog.api import shapes
 from watchdog.api.context import Call, Context, Listing, bad_query, listing, reply_json, store_problem
 from watchdog.api.cursor import read_name, write_name
+from watchdog.api.outbox_shapes import present_outgoing
 from watchdog.api.presenters import (
     present_audit,
     present_deployment,
@@ -22,6 +23,7 @@ from watchdog.api.presenters import (
 )
 from watchdog.api.problem import Mistake, Problem
 from watchdog.core.errors import StoreError
+from watchdog.core.message import OutgoingState
 from watchdog.settings.registry import nearest
 from watchdog.store.interface import Page
 
@@ -147,6 +149,21 @@ class Reading:
             raise unknown("silence", call.part("id"))
         return reply_json(present_silence(found, now=self._context.clock.now()))
 
+    async def outbox(self, call: Call) -> web.Response:
+        """Messages on their way, sent or given up, newest first."""
+        query = listing(call.request, ["state", "channel"])
+        wanted = query.filters.get("state")
+        known = [state.value for state in OutgoingState]
+        if wanted is not None and wanted not in known:
+            raise bad_query(Mistake(pointer="?state", detail=f"is not one of {', '.join(known)}"))
+        answer = self._context.reader.outbox(
+            state=OutgoingState(wanted) if wanted else None,
+            channel=query.filters.get("channel"),
+            cursor=query.cursor,
+            limit=query.limit,
+        )
+        return _list(await self._page(answer), present_outgoing)
+
     async def audit(self, call: Call) -> web.Response:
         """Audit records, newest first."""
         query = listing(call.request, ["subject"])
@@ -163,10 +180,10 @@ class Reading:
         return page
 
 
-def identity(call: Call, noun: str) -> str:
+def identity(call: Call, noun: str, *, longest: int = 200) -> str:
     """The id in the path. What no id can be is answered 404 without asking the store."""
     wanted = call.part("id")
-    if len(wanted) > 200 or not wanted.isprintable():
+    if len(wanted) > longest or not wanted.isprintable():
         raise Problem(404, f"there is no such {noun}")
     return wanted
 

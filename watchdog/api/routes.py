@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from watchdog.api import gitops_shapes, hook_shapes, shapes
+from watchdog.api import gitops_shapes, hook_shapes, outbox_shapes, shapes
 from watchdog.api.auth import Role
 from watchdog.api.bodies import (
     Body,
@@ -149,6 +149,13 @@ ROUTES: tuple[Route, ...] = (
     _get("/rollbacks/{id}", "rollback", "One rollback", shapes.Rollback),
     _list("silences", "Silences, newest first", shapes.Silence, "active"),
     _get("/silences/{id}", "silence", "One silence", shapes.Silence),
+    _list(
+        "outbox",
+        "Messages on their way, sent or given up, newest first",
+        outbox_shapes.OutboxEntry,
+        "state",
+        "channel",
+    ),
     _list("audit", "Audit records, newest first", shapes.AuditEntry, "subject"),
     Route(
         method="GET",
@@ -229,6 +236,12 @@ ROUTES: tuple[Route, ...] = (
         status=201,
     ),
     _post("/silences/{id}/expire", "expire", "End a silence early", answer=shapes.Silence),
+    _post(
+        "/outbox/{id}/retry",
+        "resend",
+        "Try a message again that was given up",
+        answer=outbox_shapes.OutboxEntry,
+    ),
     Route(
         method="POST",
         path="/hooks/deployment",

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from watchdog.api import shapes
+from watchdog.api import outbox_shapes, shapes
 
 _RECORDS: dict[str, type[shapes.Shape]] = {
     "status": shapes.Status,
@@ -19,6 +19,7 @@ _RECORDS: dict[str, type[shapes.Shape]] = {
     "rollbacks": shapes.Rollback,
     "silences": shapes.Silence,
     "rules": shapes.Rule,
+    "outbox": outbox_shapes.OutboxEntry,
     "audit": shapes.AuditEntry,
 }
 #: What the answers to requests hold at least, by the end of their path.

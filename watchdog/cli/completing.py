@@ -42,6 +42,11 @@ def silences(ctx: typer.Context, incomplete: str) -> Offered:
     return _offer(ctx, incomplete, "silences", lambda one: (one["id"], one["reason"]), active="true")
 
 
+def dead_messages(ctx: typer.Context, incomplete: str) -> Offered:
+    """Keys of messages that were given up, with what they say."""
+    return _offer(ctx, incomplete, "outbox", lambda one: (one["id"], one["headline"]), state="dead")
+
+
 def decisions(ctx: typer.Context, incomplete: str) -> Offered:
     """Ids of rollbacks and incidents, newest first."""
     rollbacks = _offer(

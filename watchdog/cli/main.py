@@ -17,6 +17,7 @@ from watchdog.cli.failure import PoliteGroup
 from watchdog.cli.gitops import gitops
 from watchdog.cli.help import CONFIG, epilog
 from watchdog.cli.link import Link, linked
+from watchdog.cli.outbox import outbox
 from watchdog.cli.routes import routes
 
 app = typer.Typer(
@@ -169,6 +170,16 @@ app.add_typer(
     silences.silences,
     name="silences",
     epilog=epilog("watchdog silences", "watchdog silences --all --json", "watchdog silences expire sil-1f3a"),
+)
+app.add_typer(
+    outbox,
+    name="outbox",
+    epilog=epilog(
+        "watchdog outbox",
+        "watchdog outbox --state dead",
+        "watchdog outbox --state pending --channel log --json",
+        "watchdog outbox retry KEY",
+    ),
 )
 app.add_typer(
     gitops,

@@ -93,6 +93,12 @@ class Ticker:
 
     async def _count_outbox(self) -> None:
         try:
-            self._metrics.set_outbox(await self._store.outbox_pending())
+            standing = await self._store.outbox_standing()
         except StoreError:
             return  # the reactor tells about a broken store
+        age = timedelta()
+        if standing.oldest is not None:
+            age = max(self._clock.now() - standing.oldest.message.created_at, age)
+        self._metrics.set_outbox(
+            sum(standing.pending.values()), dead=sum(standing.dead.values()), oldest=age.total_seconds()
+        )

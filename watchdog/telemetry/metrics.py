@@ -110,6 +110,16 @@ class Metrics:
             "Messages not yet sent and not given up.",
             registry=self._registry,
         )
+        self._outbox_dead = Gauge(
+            "watchdog_outbox_dead",
+            "Messages that were given up in the last 30 days and not tried again.",
+            registry=self._registry,
+        )
+        self._outbox_oldest = Gauge(
+            "watchdog_outbox_oldest_seconds",
+            "Age of the oldest message not yet sent and not given up; 0 when there is none.",
+            registry=self._registry,
+        )
         self._late = Gauge(
             "watchdog_late",
             "Whether something should have happened by now, by what: the heartbeat is withheld then.",
@@ -183,9 +193,11 @@ class Metrics:
         """A template failed on a message, which went out in other words."""
         self._templates.labels(template).inc()
 
-    def set_outbox(self, pending: int) -> None:
-        """So many messages wait."""
+    def set_outbox(self, pending: int, *, dead: int = 0, oldest: float = 0.0) -> None:
+        """So many messages wait, and were given up; the oldest that waits is so many seconds old."""
         self._outbox.set(pending)
+        self._outbox_dead.set(dead)
+        self._outbox_oldest.set(oldest)
 
     def set_late(self, found: Mapping[str, bool]) -> None:
         """What is late now, of everything that can be."""
