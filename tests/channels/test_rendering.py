@@ -38,10 +38,12 @@ def test_a_message_that_needs_a_person_says_so() -> None:
     told = as_text(message(needs_human=True, next_step="Call somebody."))
     assert "\nNeeds you.\n" in told
     assert "\nNext: Call somebody.\n" in told
-    assert (
-        "Needs you: Call somebody."
-        in Rendering().of(message(needs_human=True, next_step="Call somebody.")).short
+    short = (
+        Rendering()
+        .of(message(needs_human=True, next_step="Call somebody. Then: watchdog doctor -c FILE"))
+        .short
     )
+    assert short.endswith("Needs you. Call somebody. Then: watchdog doctor -c FILE")
 
 
 def test_parts_that_are_empty_leave_no_line() -> None:
@@ -91,7 +93,7 @@ def test_a_text_message_says_what_is_wrong_and_whether_somebody_must_act(kind: M
     assert len(short) <= 306, "two text messages"
     assert short.isascii(), "one other sign, and half as much fits"
     assert one.headline[:100] in short
-    assert ("Needs you: " in short) is one.needs_human
+    assert ("Needs you." in short) is one.needs_human
     assert ("Nobody needs to do anything." in short) is not one.needs_human
 
 

@@ -150,7 +150,9 @@ class Player:
         )
         if words.startswith("export "):
             lines = (self.folder / ".environment").read_text().split("\0")
-            self.environment |= dict(line.split("=", 1) for line in lines if line.startswith("WATCHDOG_"))
+            named = set(re.findall(r"(\w+)=", words))
+            kept_on = (line.split("=", 1) for line in lines if line.partition("=")[0] in named)
+            self.environment |= dict(kept_on)
         self.code = done.returncode
         return done.stdout.decode()
 

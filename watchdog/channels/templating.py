@@ -32,7 +32,7 @@ _ALLOWED = frozenset(
         *(nodes.Template, nodes.Output, nodes.TemplateData, nodes.If, nodes.For, nodes.Assign),
         *(nodes.Name, nodes.Const, nodes.List, nodes.Tuple, nodes.Getattr, nodes.Getitem, nodes.Slice),
         *(nodes.Filter, nodes.Test, nodes.Keyword, nodes.Compare, nodes.Operand, nodes.CondExpr),
-        *(nodes.And, nodes.Or, nodes.Not, nodes.Concat, nodes.Add, nodes.Sub),
+        *(nodes.And, nodes.Or, nodes.Not, nodes.Neg, nodes.Concat, nodes.Add, nodes.Sub),
     }
 )
 _WORDS = {
