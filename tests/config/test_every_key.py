@@ -15,7 +15,7 @@ from watchdog.config.loaded import Configuration
 
 ROOT = Path(__file__).parents[2]
 ENVIRON = {"WATCHDOG_CI_TOKEN": "t" * 32, "WATCHDOG_HOOK_SECRET": "s" * 32}
-#: The largest sample and its rules are tried at three letters a key in test_sample.py.
+#: The largest sample and its rules are tried in test_sample.py.
 SAMPLES = sorted(path.stem for path in (ROOT / "config").glob("*.yaml") if path.stem != "watchdog")
 PACKS = sorted(path.stem for path in (ROOT / "rules").glob("*.yaml"))
 FILES = [*(f"config/{name}.yaml" for name in SAMPLES), *(f"rules/{name}.yaml" for name in PACKS)]

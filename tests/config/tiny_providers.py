@@ -82,6 +82,39 @@ class TinyHook:
         secret: Secret
 
 
+class TinyChat:
+    class Settings(ProviderSettings):
+        token: Secret
+        channel: str
+
+
+class TinyMail:
+    class Settings(ProviderSettings):
+        host: str
+        port: int = 587
+        tls: str = "starttls"
+        from_: str = Field(alias="from")
+        to: tuple[str, ...]
+
+
+class TinyDuty:
+    PAGES = True
+    NOTICES = True
+
+    class Settings(ProviderSettings):
+        routing_key: Secret
+
+
+class TinyPhone:
+    PAGES = True
+
+    class Settings(ProviderSettings):
+        account: str
+        token: Secret
+        from_: str = Field(alias="from")
+        to: tuple[str, ...]
+
+
 class TinyPager:
     """Wakes people."""
 
@@ -114,6 +147,10 @@ TINY = Registries(
     channels={
         "log": _HERE + "TinyLog",
         "webhook": _HERE + "TinyHook",
+        "slack": _HERE + "TinyChat",
+        "email": _HERE + "TinyMail",
+        "pagerduty": _HERE + "TinyDuty",
+        "sms": _HERE + "TinyPhone",
         "pager": _HERE + "TinyPager",
         "desk": _HERE + "TinyDesk",
     },

@@ -20,7 +20,13 @@ from watchdog.core.observation import Pulse, Value
 from watchdog.core.rollback import RollbackState
 from watchdog.core.rule import Level, Ratio, Rule
 
-ENVIRON = {"WATCHDOG_CI_TOKEN": "t" * 32, "WATCHDOG_HOOK_SECRET": "s" * 32}
+ENVIRON = {
+    "WATCHDOG_CI_TOKEN": "t" * 32,
+    "WATCHDOG_HOOK_SECRET": "s" * 32,
+    "SLACK_BOT_TOKEN": "xoxb-" + "b" * 32,
+    "PAGERDUTY_ROUTING_KEY": "R" * 32,
+    "SMS_TOKEN": "m" * 32,
+}
 SAMPLES = sorted((ROOT / "config").glob("*.yaml"))
 GI = 2.0**30
 

@@ -122,6 +122,8 @@ class _Round:
 
     def _wrong(self, error: ErrorDetails) -> None:
         loc = error["loc"]
+        if not loc and self._broken:
+            return  # of the whole, judged without what was told already
         node = self._node.find(loc)
         about_key = bool(loc) and loc[-1] == "[key]"
         # The members of a union complain one by one about the same value: the first says enough.
