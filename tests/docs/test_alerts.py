@@ -27,7 +27,7 @@ WELL = {
     'watchdog_source_up{source="prometheus"}': "1+0x180",
     'watchdog_rule_last_data_timestamp_seconds{rule="error-rate"}': "0+60x180",
     'watchdog_rollbacks_total{service="shop",outcome="completed"}': "_x175 1+0x5",
-    "watchdog_outbox_pending": "0+0x90 3 0+0x89",
+    "watchdog_outbox_oldest_seconds": "0+0x90 300 0+0x89",
     "watchdog_config_last_reload_successful": "1+0x180",
     "watchdog_loop_lag_seconds": "0.001+0x90 0.4 0.001+0x89",
     "watchdog_is_leader": "1+0x180",
@@ -48,7 +48,7 @@ TROUBLE = {
         'watchdog_check_blind_since_timestamp_seconds{service="shop",rule="error-rate",version=""}': "_x90 5400+0x89"
     },
     "WatchdogRollbackNeedsAPerson": {FAILED: "_x175 1+0x5"},
-    "WatchdogMessagesWait": {"watchdog_outbox_pending": "0+0x160 2+0x19"},
+    "WatchdogMessagesWait": {"watchdog_outbox_oldest_seconds": "0+0x140 0+60x39"},
     "WatchdogLate": {'watchdog_late{what="outbox"}': "0+0x170 1+0x9"},
     "WatchdogHeartbeatNotTaken": {"watchdog_heartbeat_last_success_timestamp_seconds": "0+60x160 9600+0x19"},
     "WatchdogConfigurationRefused": {"watchdog_config_last_reload_successful": "1+0x170 0+0x9"},
