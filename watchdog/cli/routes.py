@@ -34,7 +34,7 @@ def _group() -> None:
         f"watchdog routes test -c {CONFIG} team=booking environment=production --json",
         done="a route takes it",
         codes={1: "no route takes it, or a label that nothing has"},
-    )
+    ),
 )
 def ask(
     config: ConfigFile,
