@@ -210,3 +210,13 @@ def test_nothing_is_offered_where_there_is_no_configuration() -> None:
     assert completing.labels(context, "") == []
     context.params["config"] = "/nowhere.yaml"
     assert completing.labels(context, "") == []
+
+
+def test_the_summary_of_a_configuration_counts_its_policies(file: str) -> None:
+    said = invoke("check", "-c", file).stdout
+
+    assert said.endswith("3 channels, 3 routes, 1 escalation policy.\n")
+    Path(file).write_text(
+        Path(file).read_text().replace("  production:\n", "  spare: {low: [{to: [ops]}]}\n  production:\n")
+    )
+    assert invoke("check", "-c", file).stdout.endswith("3 routes, 2 escalation policies.\n")
