@@ -62,7 +62,9 @@ def test_an_alert_is_recorded_and_judges_nothing() -> None:
     assert scenario.told == []
 
 
-@pytest.mark.parametrize("kind", [kind for kind in RequestKind if kind is not RequestKind.SILENCE])
+@pytest.mark.parametrize(
+    "kind", [kind for kind in RequestKind if kind not in (RequestKind.SILENCE, RequestKind.RESEND)]
+)
 def test_a_target_that_nobody_knows_is_404(kind: RequestKind) -> None:
     scenario = Scenario().traffic(blue=1, green=0)
 
