@@ -280,6 +280,18 @@ async def test_what_becomes_of_the_good_bye_does_not_matter(
     assert len(server.mails) == 1
 
 
+async def test_a_timeout_that_ends_in_the_good_bye_takes_nothing_back(
+    server: MailServer, connect: Connect
+) -> None:
+    server.wrong["QUIT"] = "hang"
+    channel = connect(timeout="700ms")
+    for _ in range(30):  # a busy machine may not come so far in that time
+        delivery = await channel.send(USUAL, key="k")
+        if "QUIT" in server.steps:
+            break
+    assert isinstance(delivery, Delivered)
+
+
 async def test_nobody_listening_is_certainly_not_delivered(
     server: MailServer, connect: Connect, free_port: Callable[[], int]
 ) -> None:
@@ -354,6 +366,18 @@ async def test_who_is_to_be_tried_again_is_alone_in_that(server: MailServer, con
     assert len(server.mails[-1].to) == 3
 
 
+async def test_a_server_that_closes_between_recipients_has_sent_nothing(
+    server: MailServer, connect: Connect
+) -> None:
+    server.wrong["RCPT b@example.com"] = "421 4.3.2 closing"
+    channel = connect(to=["a@example.com", "b@example.com", "c@example.com"])
+    delivery = await channel.send(USUAL, key="k")
+    assert delivery == Later(reason="the recipients: answered 421 4.3.2 closing")
+    server.wrong.clear()
+    assert isinstance(await channel.send(USUAL, key="k"), Delivered)
+    assert [len(mail.to) for mail in server.mails] == [3]
+
+
 async def test_mails_of_one_incident_hold_together_without_any_memory(
     server: MailServer, connect: Connect
 ) -> None:
@@ -382,6 +406,17 @@ async def test_a_mail_answers_the_first_of_its_conversation_where_that_is_known(
     assert known["References"] == f"{root} {first.reference}"
     assert odd["References"] == foreign["References"] == root
     assert "Bcc" not in odd
+
+
+async def test_many_mails_at_once_do_not_disturb_each_other(server: MailServer, connect: Connect) -> None:
+    channel = connect(timeout="30s")
+    keys = [f"k{number}" for number in range(12)]
+    async with nothing_left():
+        deliveries = await asyncio.gather(*(channel.send(USUAL, key=key, chart=CHART) for key in keys))
+    assert {delivery.reference for delivery in deliveries if isinstance(delivery, Delivered)} == {
+        mail.parsed["Message-ID"] for mail in server.mails
+    }
+    assert len(server.mails) == 12
 
 
 async def test_a_mail_sent_again_is_the_same_to_the_last_byte(server: MailServer, connect: Connect) -> None:

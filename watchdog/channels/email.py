@@ -22,6 +22,7 @@ from aiosmtplib import SMTPException, SMTPRecipientRefused
 from pydantic import Field, SecretStr, field_validator, model_validator
 
 from watchdog.aio.clock import Clock
+from watchdog.aio.thread import Crowded, Threads
 from watchdog.channels.email_address import address_of
 from watchdog.channels.email_letter import OURS, Envelope, letter, message_id
 from watchdog.channels.email_session import Missing, Server, Session, Tls, judge
@@ -40,6 +41,7 @@ _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?|[0-9A-Fa-f:]+")
 _HEADER_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?")
 _LONGEST_VALUE = 900
 _PERMANENT = 500
+_THREADS = 4
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -131,6 +133,7 @@ class EmailChannel:
         self._timeout = settings.timeout
         self._rendering = rendering
         self._closed = False
+        self._threads = Threads(f"mail:{name}", limit=_THREADS)
         to = [address_of(one) for one in settings.to]
         self._envelope = Envelope(
             sender=address_of(settings.from_),
@@ -154,8 +157,7 @@ class EmailChannel:
     ) -> Delivery:
         if self._closed:
             return Later(reason="the channel is being closed")
-        rendered = self._rendering.of(message, chart=chart is not None)
-        text = letter(message, rendered, key=key, envelope=self._envelope, thread=thread, chart=chart)
+        text = await self._written(message, key=key, thread=thread, chart=chart)
         to = self._recipients.left(key)
         session = Session(self._server)
         refused: dict[str, SMTPRecipientRefused] | None = None
@@ -188,6 +190,20 @@ class EmailChannel:
 
     async def aclose(self) -> None:
         self._closed = True
+
+    async def _written(
+        self, message: Message, *, key: str, thread: Thread | None, chart: Chart | None
+    ) -> bytes:
+        """The mail. With a picture it takes milliseconds that a switch may be waiting for: not on the loop."""
+        rendered = self._rendering.of(message, chart=chart is not None)
+
+        def written() -> bytes:
+            return letter(message, rendered, key=key, envelope=self._envelope, thread=thread, chart=chart)
+
+        try:
+            return await self._threads.run(written, give_up=lambda: None)
+        except Crowded:
+            return written()
 
     def _outcome(self, key: str, to: Sequence[str], refused: Mapping[str, SMTPRecipientRefused]) -> Delivery:
         """Some may have it and others not: who was refused for good is told in the log, the others are tried again."""
