@@ -19,7 +19,7 @@ from tests.servers.certificates import Certificate
 from watchdog.aio.clock import SystemClock
 from watchdog.channels.email import EmailChannel
 from watchdog.channels.email_letter import message_id, root_id
-from watchdog.channels.interface import Chart, Delivered, Later, Refused, Unclear
+from watchdog.channels.interface import Chart, Delivered, Delivery, Later, Refused, Unclear
 from watchdog.channels.rendering import Rendering
 from watchdog.core.message import Thread
 
@@ -227,8 +227,6 @@ async def test_every_answer_at_every_step_has_its_outcome(
     if answer[0].isdigit():
         assert f"answered {answer}" in delivery.reason
     assert server.mails == []
-    server.wrong.clear()
-    assert isinstance(await connect().send(USUAL, key="k"), Delivered)
 
 
 STEPS = ["greeting", "EHLO", "STARTTLS", "EHLO again", "AUTH", "MAIL", "RCPT", "DATA", "text"]
@@ -285,6 +283,7 @@ async def test_a_timeout_that_ends_in_the_good_bye_takes_nothing_back(
 ) -> None:
     server.wrong["QUIT"] = "hang"
     channel = connect(timeout="700ms")
+    delivery: Delivery = Later(reason="not tried")
     for _ in range(30):  # a busy machine may not come so far in that time
         delivery = await channel.send(USUAL, key="k")
         if "QUIT" in server.steps:
