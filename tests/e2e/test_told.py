@@ -156,7 +156,10 @@ async def test_a_page_climbs_over_a_death_until_somebody_takes_it_and_its_end_re
         )
         await eventually(lambda: len(told.phones.texts) == 2, within=20.0, what="the end, on the phone")
         assert not told.mail.mails, "nobody had to ask the manager"
-        assert not [row for row in stage.daemon.stored("SELECT state FROM outbox") if row[0] != "sent"]
+        unsent = "SELECT key FROM outbox WHERE state != 'sent'"
+        await eventually(
+            lambda: not stage.daemon.stored(unsent), within=20.0, what="an outbox of sent messages"
+        )
         await stage.audit_holds()
 
 
