@@ -709,7 +709,7 @@ def test_anybody_may_be_allowed_on_purpose() -> None:
     settings = SlackChannel.Settings.model_validate(
         {**GOOD, "signing_secret": SecretStr("s"), "users": "anybody"}
     )
-    assert settings.users == "anybody"
+    assert settings.users == ("anybody",)
 
 
 # Golden messages

@@ -26,8 +26,8 @@ from watchdog.core.request import Request
 
 #: Largest callback (bytes): Slack sends the whole message along.
 CALLBACK_LIMIT = 1024 * 1024
-#: Slack waits three seconds; a store that takes longer than this has not taken it.
-STORED_WITHIN = timedelta(seconds=2)
+#: Slack waits three seconds, of which looking up who may takes a part; a store that takes longer has not taken it.
+STORED_WITHIN = timedelta(milliseconds=1400)
 #: What is still being answered when the application stops.
 FINISH_WITHIN = timedelta(seconds=2)
 

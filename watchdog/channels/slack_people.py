@@ -26,8 +26,8 @@ class People:
     """Says whether a person may, from the settings alone or with a look at the groups."""
 
     def __init__(self, settings: SlackSettings, *, look_up: LookUp, clock: Clock) -> None:
-        self._anybody = settings.users == ANYBODY
-        self._users = frozenset() if settings.users == ANYBODY else frozenset(settings.users)
+        self._anybody = ANYBODY in settings.users
+        self._users = frozenset(settings.users) - {ANYBODY}
         self._groups = settings.groups
         self._look_up = look_up
         self._clock = clock

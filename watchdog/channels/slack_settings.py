@@ -7,18 +7,28 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, SecretStr, StringConstraints, field_validator, model_validator
+from pydantic import BeforeValidator, Field, SecretStr, StringConstraints, field_validator, model_validator
 
 from watchdog.channels.posting import usable
 from watchdog.core.rule import Severity
 from watchdog.settings.model import ProviderSettings, Secret
 
 BASE = "https://slack.com/api/"
-ANYBODY: Literal["anybody"] = "anybody"
+ANYBODY = "anybody"
 
-Person = Annotated[str, StringConstraints(pattern=r"^[UW][A-Z0-9]{2,}$")]
+
+def _listed(value: Any) -> Any:
+    return (ANYBODY,) if value == ANYBODY else value
+
+
+Person = Annotated[str, StringConstraints(pattern=r"^(anybody|[UW][A-Z0-9]{2,})$")]
+#: `anybody` may stand alone.
+Persons = Annotated[
+    tuple[Person, ...],
+    BeforeValidator(_listed, json_schema_input_type=tuple[Person, ...] | Literal["anybody"]),
+]
 Group = Annotated[str, StringConstraints(pattern=r"^S[A-Z0-9]{2,}$")]
 Called = Annotated[str, StringConstraints(pattern=r"^(here|channel|[UWS][A-Z0-9]{2,})$")]
 
@@ -39,7 +49,7 @@ class SlackSettings(ProviderSettings):
     """The app's token (`xapp-…`) for buttons by Socket Mode: nothing has to be reachable from outside."""
     signing_secret: Secret | None = None
     """The app's signing secret, for buttons by `POST /hooks/slack`."""
-    users: tuple[Person, ...] | Literal["anybody"] = ()
+    users: Persons = ()
     """Who may press buttons: ids of members (`U…`), or `anybody` of the workspace."""
     groups: tuple[Group, ...] = ()
     """User groups (`S…`) whose members may press buttons, too."""
