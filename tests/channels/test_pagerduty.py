@@ -99,6 +99,7 @@ _KINDS: list[tuple[MessageKind, bool, Does]] = [
     (MessageKind.ROLLBACK_ENDED, False, Does.CHANGE),
     (MessageKind.SWITCH_UNDONE, True, Does.TRIGGER),
     (MessageKind.BREAKER_OPEN, True, Does.TRIGGER),
+    (MessageKind.BREAKER_CLOSED, False, Does.RESOLVE),
     (MessageKind.CUT_OFF, True, Does.TRIGGER),
     (MessageKind.REACHABLE_AGAIN, False, Does.RESOLVE),
     (MessageKind.STORE_FAILED, True, Does.TRIGGER),

@@ -36,6 +36,7 @@ def _told(kind: MessageKind) -> Message:
 @pytest.mark.parametrize(
     ("begins", "ends"),
     [
+        (MessageKind.BREAKER_OPEN, MessageKind.BREAKER_CLOSED),
         (MessageKind.CUT_OFF, MessageKind.REACHABLE_AGAIN),
         (MessageKind.CONFIG_BROKEN, MessageKind.CONFIG_REPAIRED),
         (MessageKind.PAUSED, MessageKind.RESUMED),

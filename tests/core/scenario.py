@@ -305,6 +305,7 @@ class Scenario:
             breaker="",
             breaker_told=(),
             breaker_told_at=None,
+            breaker_since=None,
         )
         return self
 

@@ -436,6 +436,7 @@ def test_services_that_wait_for_the_breaker_later_are_told_together_once_a_minut
 
     scenario.after("40s").tick()
     assert breakers(scenario) == ["trips", "maps, rides, trips"]
+    assert len({one.conversation for one in scenario.messages if one.kind is MessageKind.BREAKER_OPEN}) == 1
     scenario.after("10m").tick()
     assert len(breakers(scenario)) == 2, "no news"
 
@@ -447,6 +448,8 @@ def test_what_recovered_does_not_wait_for_the_breaker_any_more() -> None:
     scenario.tick()
     assert scenario.service.incidents == {}
     assert scenario.world.breaker == ""
+    began, over = scenario.message(MessageKind.BREAKER_OPEN), scenario.message(MessageKind.BREAKER_CLOSED)
+    assert (over.conversation, over.ends, over.needs_human) == (began.conversation, True, False)
 
     goes_bad(scenario.after("20m"), "maps")
 

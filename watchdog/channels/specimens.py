@@ -176,8 +176,10 @@ def _of_rollbacks() -> tuple[Message, ...]:
             "3 rollbacks in 10m, which is the limit (2 waiting: pay, trips)",
             ("pay", "trips"),
             since=NOW,
+            first=NOW,
             now=NOW,
         ),
+        rollback_news.breaker_closed(since=NOW, now=NOW + timedelta(minutes=9)),
     )
 
 

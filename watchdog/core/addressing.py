@@ -25,6 +25,7 @@ _BROKEN = frozenset({MessageKind.CHANNEL_FAILED, MessageKind.CHANNEL_LATE})
 _FOLLOWS = frozenset({MessageKind.INCIDENT_CLOSED, MessageKind.INCIDENT_ACKNOWLEDGED})
 #: What ends something that is no incident goes where that was told, which was louder.
 _BEGAN = {
+    MessageKind.BREAKER_CLOSED: (MessageKind.BREAKER_OPEN, Severity.CRITICAL),
     MessageKind.REACHABLE_AGAIN: (MessageKind.CUT_OFF, Severity.CRITICAL),
     MessageKind.CONFIG_REPAIRED: (MessageKind.CONFIG_BROKEN, Severity.HIGH),
 }

@@ -24,8 +24,7 @@ def look(world: World, now: datetime) -> Changed:
     """Whether the limits stop anything now; told when they begin to, and again when more services wait."""
     waiting = _waiting(world)
     if not waiting:
-        cleared = replace(world, breaker="", breaker_told=()) if world.breaker else world
-        return Changed(world=cleared)
+        return _over(world, now) if world.breaker else Changed(world=world)
     names = tuple(sorted({name for _, name, _ in waiting}))
     why = f"{min(waiting)[2]} ({len(names)} waiting: {', '.join(names[:10])})"
     told, told_at = tuple(name for name in world.breaker_told if name in names), world.breaker_told_at
@@ -34,10 +33,23 @@ def look(world: World, now: datetime) -> Changed:
     if told == names or soon:
         return Changed(world=world)
     note = AuditDraft(at=now, kind="breaker_open", subject="", body={"why": why, "services": list(names)})
+    first = world.breaker_since or min(waiting)[0]
     return Changed(
-        world=replace(world, breaker_told=names, breaker_told_at=now),
+        world=replace(world, breaker_told=names, breaker_told_at=now, breaker_since=first),
         audit=(note,),
-        messages=(rollback_news.breaker_open(why, names, since=max(waiting)[0], now=now),),
+        messages=(rollback_news.breaker_open(why, names, since=max(waiting)[0], first=first, now=now),),
+    )
+
+
+def _over(world: World, now: datetime) -> Changed:
+    """Nothing waits for the limits any more: told to those who heard that something did, unless a storm tells them."""
+    since, storm = world.breaker_since, world.storm.incident
+    cleared = replace(world, breaker="", breaker_told=(), breaker_since=None)
+    if since is None or (storm is not None and storm.stopped):
+        return Changed(world=cleared)
+    note = AuditDraft(at=now, kind="breaker_closed", subject="", body={"since": since.isoformat()})
+    return Changed(
+        world=cleared, audit=(note,), messages=(rollback_news.breaker_closed(since=since, now=now),)
     )
 
 

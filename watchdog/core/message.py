@@ -28,6 +28,7 @@ class MessageKind(StrEnum):
     ROLLBACK_ENDED = "rollback_ended"
     SWITCH_UNDONE = "switch_undone"
     BREAKER_OPEN = "breaker_open"
+    BREAKER_CLOSED = "breaker_closed"
     CUT_OFF = "cut_off"
     REACHABLE_AGAIN = "reachable_again"
     STORE_FAILED = "store_failed"
@@ -52,7 +53,14 @@ class MessageKind(StrEnum):
 #: Good to know, and never a reason to be woken: they go where a route says `notices`, and nowhere else.
 NOTICES = frozenset({MessageKind.DEPLOYMENT_WATCHED, MessageKind.DEPLOYMENT_STABLE})
 #: What ends what an earlier message with the same `conversation` began.
-ENDS = frozenset({MessageKind.INCIDENT_CLOSED, MessageKind.REACHABLE_AGAIN, MessageKind.CONFIG_REPAIRED})
+ENDS = frozenset(
+    {
+        MessageKind.INCIDENT_CLOSED,
+        MessageKind.BREAKER_CLOSED,
+        MessageKind.REACHABLE_AGAIN,
+        MessageKind.CONFIG_REPAIRED,
+    }
+)
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):

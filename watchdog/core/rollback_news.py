@@ -233,16 +233,41 @@ def switch_undone(service: Service, taint: Taint, *, rollback: str | None, now: 
     )
 
 
-def breaker_open(why: str, names: tuple[str, ...], *, since: datetime, now: datetime) -> Message:
-    """No automatic rollback until the limit has room again: one message for all that wait, the last one `since`."""
+def breaker_open(
+    why: str, names: tuple[str, ...], *, since: datetime, first: datetime, now: datetime
+) -> Message:
+    """No automatic rollback until the limit has room again: one message for all that wait.
+
+    The last of them waits `since` then, the `first` one that people heard of for longer.
+    """
     return Message(
         key=f"{MessageKind.BREAKER_OPEN}:{since.isoformat()}:{digest(' '.join(names))}",
         kind=MessageKind.BREAKER_OPEN,
         severity=Severity.CRITICAL,
         headline=f"no automatic rollback anywhere: {why}",
         created_at=now,
+        about=_about_limits(first),
         facts=(("services", ", ".join(names)),),
         next_step="Suspect what the services share (network, database, this watchdog's sources) before any version. "
         "One that must go back all the same: watchdog rollback SERVICE --reason TEXT",
         needs_human=True,
     )
+
+
+def breaker_closed(*, since: datetime, now: datetime) -> Message:
+    """Nothing waits for the limits any more; people heard that something did since `since`."""
+    lasted = format_duration(max(now - since, timedelta()))
+    return Message(
+        key=f"{MessageKind.BREAKER_CLOSED}:{since.isoformat()}:{now.isoformat()}",
+        kind=MessageKind.BREAKER_CLOSED,
+        severity=Severity.LOW,
+        headline=f"no rollback waits for the limits any more, after {lasted}",
+        created_at=now,
+        about=_about_limits(since),
+        facts=(("lasted", lasted),),
+    )
+
+
+def _about_limits(since: datetime) -> str:
+    """What ties both together, also for receivers that keep one thing open for it."""
+    return f"limits:{since.isoformat()}"

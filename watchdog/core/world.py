@@ -170,7 +170,7 @@ class Count(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Gathered(msgspec.Struct, frozen=True, kw_only=True):
-    """When a group of news leaves, or left (`watchdog.core.gathering`), and by its route how long the next one waits."""
+    """When a group of news leaves or left (`watchdog.core.gathering`), and by its route how long the next one waits."""
 
     due_at: datetime
     interval: timedelta
@@ -186,7 +186,8 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
 
     `storm` is what people hear of as one, because many turned bad at once. `count` holds for its own `services` only
     (`watchdog.core.census`).
-    `breaker` says why the limits stop rollbacks now, `breaker_told` of which waiting services people have heard.
+    `breaker` says why the limits stop rollbacks now, `breaker_told` of which waiting services people have heard, and
+    `breaker_since` since when, from when they heard of any.
     `gathered` says of each group of news when it leaves or left.
     `edition` counts the configurations that were taken while running; `config_fault` is why the newest one was not.
     """
@@ -201,6 +202,7 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
     breaker: str = ""
     breaker_told: tuple[str, ...] = ()
     breaker_told_at: datetime | None = None
+    breaker_since: datetime | None = None
     storm: Storm = Storm()
     recheck: timedelta = timedelta(seconds=5)
     edition: int = 0
