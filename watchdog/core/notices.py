@@ -24,7 +24,7 @@ def look(draft: Draft) -> None:
         now, was = draft.service.deployments.get(identity), before.get(identity)
         if now is None or (was is not None and was.state is now.state):
             continue
-        if now.state is DeploymentState.WATCHING and now.armed and not _goes_on(now, before):
+        if now.state is DeploymentState.WATCHING and not _goes_on(now, before):
             draft.tell(watched(draft, now))
         elif (
             now.state is DeploymentState.STABLE and was is not None and was.state is DeploymentState.WATCHING
