@@ -135,6 +135,30 @@ def test_when_a_storm_dissolves_each_that_is_left_begins_its_own_ladder() -> Non
     assert [(message.kind, message.service) for message in fleet.last.messages] == [(ESCALATED, left)]
 
 
+def test_what_climbed_before_it_was_told_with_a_storm_waits_and_begins_anew_after_it() -> None:
+    fleet = Fleet(8)
+    fleet.world = replace(fleet.world, routes=(Route(policy=TWO_STEPS),))
+    for name in fleet.names:
+        fleet.after("65s").observe(value=WARNING, name=name).tick()
+    fleet.all_are(CRITICAL)
+    inside = {
+        one.subject: one.climb
+        for service in fleet.world.services.values()
+        for one in service.incidents.values()
+        if one.folded
+    }
+    assert len(inside) == 4, "the last one was told on its own a moment ago"
+    assert all(climb is not None and climb.next_at is not None for climb in inside.values())
+    fleet.later("11m")
+    escalated = {message.service for message in fleet.last.messages if message.kind is ESCALATED}
+    assert escalated == {*fleet.names, ""} - inside.keys()
+    left = min(inside)
+    fleet.all_are(OK, *(name for name in fleet.names if name != left), times=2).later("3m")
+    (incident,) = fleet.world.services[left].incidents.values()
+    assert incident.climb is not None
+    assert incident.climb.began_at == fleet.now
+
+
 def test_a_clock_that_was_set_moves_every_step_with_it() -> None:
     for by in (7 * HOUR, -7 * HOUR, timedelta(days=400)):
         story = Ladders().forget()
