@@ -109,5 +109,6 @@ def _mask(address: str, url: URL) -> Mask:
     for part in (*url.parts, *re.split(r"[/@]", url.path), *url.query.values()):
         if len(part) >= _KEY:
             mask.add(part)
-            register_secret(part)
+            if any(sign.isdigit() for sign in part):  # others are words, which the log may need
+                register_secret(part)
     return mask
