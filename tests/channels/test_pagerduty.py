@@ -23,8 +23,9 @@ from watchdog.aio.clock import SystemClock
 from watchdog.channels.interface import Delivered, Delivery, Later, Refused, Unclear
 from watchdog.channels.pagerduty import PagerDutyChannel, PagerDutySettings
 from watchdog.channels.pagerduty_call import AT_ONCE
-from watchdog.channels.pagerduty_events import PREFIX, Does, does, incident_of, key_of
+from watchdog.channels.pagerduty_events import PREFIX, Does, alert, does, incident_of, key_of
 from watchdog.channels.rendering import Rendering
+from watchdog.channels.specimens import specimens
 from watchdog.core.check import CheckId
 from watchdog.core.message import Evidence, Message, MessageKind
 from watchdog.core.rule import Direction, Level, Severity, Unit
@@ -547,3 +548,9 @@ async def test_a_closed_channel_sends_nothing(connect: Connect, there: FakePager
     await channel.aclose()
     assert isinstance(await send(channel), Later)
     assert there.calls == 0
+
+
+def test_the_numbers_stand_in_the_details_where_no_fact_says_them() -> None:
+    message = specimens()[MessageKind.ROLLBACK_BLOCKED]
+    details = alert(message, Rendering().of(message))["payload"]["custom_details"]
+    assert details["error-rate"] == "8.25% (limit 1.5%) since 2026-01-31 12:29:31 UTC"

@@ -130,6 +130,13 @@ def colour_of(message: Message) -> str:
     return GOOD if good else COLOURS[message.severity]
 
 
+def in_numbers(evidence: Evidence) -> str:
+    """What a rule saw, in one line: `8.25% (limit 1.5%) since 2026-01-31 12:29:31 UTC`."""
+    said = _measured(evidence)
+    limit = f" (limit {said['threshold']})" if said["threshold"] else ""
+    return f"{said['value'] or 'no value'}{limit} since {said['since']}"
+
+
 def _measured(evidence: Evidence | None) -> dict[str, str]:
     if evidence is None:
         return dict.fromkeys(("rule", "value", "threshold", "since"), "")

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from enum import StrEnum
 from typing import Any
 
+from watchdog.channels.context import in_numbers
 from watchdog.channels.rendering import Rendered
 from watchdog.core.message import Message, MessageKind
 from watchdog.core.rule import Severity
@@ -171,6 +172,9 @@ def _told(message: Message, rendered: Rendered) -> Iterator[tuple[str, str]]:
     if rendered.custom:
         yield "text", _lines(rendered.text)
     else:
+        evidence = message.evidence
+        if evidence is not None and all(name != evidence.check.rule for name, _ in message.facts):
+            yield evidence.check.rule, _value(in_numbers(evidence))
         for name, value in message.facts[:_FACTS]:
             yield name, _value(value)
         if len(message.facts) > _FACTS:
