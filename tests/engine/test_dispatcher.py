@@ -5,6 +5,7 @@ import itertools
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 import msgspec
 import pytest
@@ -42,9 +43,13 @@ def outgoing(key: str, channel: str = "ops", *, at: datetime = BASE) -> Outgoing
 class SlowStore(MemoryStore):
     """Answers after a while, as a disk does, and fails reads on command. Counts what it is asked."""
 
-    def __init__(self, data: MemoryData | None = None) -> None:
-        super().__init__(data)
+    def __init__(self, data: MemoryData | None = None, *, shared: bool = False) -> None:
+        super().__init__(data, shared=shared)
         self.pace = 0.0
+        self.pace_reads: float | None = None
+        """Where it is another one."""
+        self.most_taken = 0
+        """The most that was answered at once."""
         self.read_fault: StoreError | None = None
         self.looks: list[float] = []
         self.settle_tries = 0
@@ -54,7 +59,8 @@ class SlowStore(MemoryStore):
         if self.read_fault is not None:
             raise self.read_fault
         rows = await super().take(wanted)
-        await asyncio.sleep(self.pace)
+        self.most_taken = max(self.most_taken, len(rows))
+        await asyncio.sleep(self.pace if self.pace_reads is None else self.pace_reads)
         return rows
 
     async def settle_many(self, attempts: Sequence[Attempted]) -> frozenset[str]:
@@ -66,8 +72,16 @@ class SlowStore(MemoryStore):
 class Rig:
     """A dispatcher over a store in memory, with fake channels, and everything it said."""
 
-    def __init__(self, *names: str, data: MemoryData | None = None) -> None:
-        self.store = SlowStore(data)
+    def __init__(
+        self,
+        *names: str,
+        data: MemoryData | None = None,
+        shared: bool = False,
+        store: MemoryStore | None = None,
+    ) -> None:
+        self.store: Any = store or SlowStore(data, shared=shared)
+        self.clock, self.rng = LoopClock(), random.Random(7)
+        self.late: list[tuple[str, str, datetime]] = []
         self.channels: dict[str, FakeChannel] = {name: FakeChannel() for name in names or ("ops",)}
         self.dead: list[tuple[str, str]] = []
         self.outcomes: list[tuple[str, str]] = []
@@ -78,8 +92,9 @@ class Rig:
         self.dispatcher = Dispatcher(
             self.store,
             channels,
-            clock=LoopClock(),
-            rng=random.Random(7),
+            clock=self.clock,
+            rng=self.rng,
+            on_late=lambda row, reason, since: self.late.append((row.key, reason, since)),
             on_dead=lambda row, reason: self.dead.append((row.key, reason)),
             on_outcome=lambda channel, outcome: self.outcomes.append((channel, outcome)),
         )
@@ -97,6 +112,12 @@ class Rig:
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
+
+    def kill(self) -> None:
+        """It does nothing more, and nobody waits for its end."""
+        assert self._task is not None
+        self.store.fail_always(DISK_FULL)
+        self._task.cancel()
 
     async def put(self, *rows: Outgoing) -> None:
         await self.store.commit(Turn(outbox=rows))

@@ -29,7 +29,7 @@ from watchdog.store.interface import Wanted
 #: First pause after a failed attempt; it doubles up to the longest. Jitter takes up to half of it away, so
 #: that messages that failed together do not come back together.
 FIRST_PAUSE = timedelta(seconds=1)
-LONGEST_PAUSE = timedelta(minutes=5)
+LONGEST_PAUSE, LONGEST_URGENT_PAUSE = timedelta(minutes=5), timedelta(seconds=30)
 #: A message that nobody took this long after it was made is given up (after one more attempt).
 GIVE_UP_AFTER = timedelta(hours=24)
 #: The outbox is looked at this often even when nothing says that there is something.
@@ -365,12 +365,13 @@ class Dispatcher:
         if now - parcel.message.created_at >= GIVE_UP_AFTER:
             given_up = f"given up after {attempts} attempts; last: {reason}"
             return Verdict(state=OutgoingState.DEAD, due_at=now, attempts=attempts, last_error=given_up)
-        pause = max(self._pause(attempts), wish(delivery) or timedelta())
+        longest = LONGEST_URGENT_PAUSE if parcel.urgent else LONGEST_PAUSE
+        pause = max(self._pause(attempts, longest), wish(delivery) or timedelta())
         return Verdict(state=OutgoingState.PENDING, due_at=now + pause, attempts=attempts, last_error=reason)
 
-    def _pause(self, attempts: int) -> timedelta:
+    def _pause(self, attempts: int, longest: timedelta) -> timedelta:
         """1 s, 2 s, 4 s … 5 min, less up to half of it."""
-        full = min(FIRST_PAUSE * 2.0 ** min(attempts - 1, 20), LONGEST_PAUSE)
+        full = min(FIRST_PAUSE * 2.0 ** min(attempts - 1, 20), longest)
         return full * self._rng.uniform(0.5, 1.0)
 
     def _enter(self, parcel: Parcel, verdict: Verdict) -> None:

@@ -58,11 +58,8 @@ class Lane:
 
     def room(self, *, urgent: bool) -> int:
         """How many more parcels fit; none while the channel is to be left alone."""
-        return (
-            0
-            if self.held
-            else IN_HAND - sum(parcel.urgent is urgent for parcel in set(self.in_hand.values()))
-        )
+        taken = len(self._lines[urgent]) + sum(parcel.urgent is urgent for parcel in self.sending)
+        return 0 if self.held else IN_HAND - taken
 
     def put(self, parcel: Parcel) -> None:
         """One more waits."""
@@ -165,7 +162,7 @@ class Lane:
     @property
     def late_in(self) -> float | None:
         """Seconds until the channel is late, if nothing is taken; `None` while nothing urgent waits, or it is told."""
-        if not self._wanting or self._late:
+        if not self._wanting or self._late or not (self.failures or self.sending):
             return None
         since = max(self._took_at, min(at for _, at in self._wanting.values()))
         return since + LATE_AFTER.total_seconds() - self._clock.monotonic()

@@ -20,7 +20,7 @@ from watchdog.core.message import OutgoingState
 from watchdog.engine.outbox import Outbox, Questions, Verdict
 
 #: Verdicts that may wait for the disk while messages are sent: what a crash repeats, at most, beside those being sent.
-UNDER_WAY = 8
+UNDER_WAY = 16
 #: Verdicts in one transaction.
 TOGETHER = 100
 #: When the store has not taken so many, nothing more is sent until it does.
@@ -97,6 +97,7 @@ class Ledger:
             if not written:
                 self._kept |= self._new
                 self._new = {}
+                self._room.set()
                 self._on_written(())
                 return False
         return True

@@ -20,31 +20,22 @@ from watchdog.core.message import Message, Outgoing
 
 
 class Parcel(msgspec.Struct, frozen=True, kw_only=True, eq=False):
-    """`rows` are the messages as they are stored, `message` is what leaves, under `key`."""
+    """`rows` are the messages as they are stored, with these `keys`; `message` is what leaves, under `key`.
+
+    `urgent`: it goes before whatever is not. `conversations` are those that it says something in.
+    """
 
     key: str
     rows: tuple[Outgoing, ...]
+    keys: frozenset[str]
     message: Message
+    urgent: bool
+    conversations: frozenset[str]
 
     @property
     def first(self) -> Outgoing:
         """The message that was stored first; of a parcel of one the only one."""
         return self.rows[0]
-
-    @property
-    def keys(self) -> frozenset[str]:
-        """The keys of its rows."""
-        return frozenset(row.key for row in self.rows)
-
-    @property
-    def urgent(self) -> bool:
-        """Whether it goes before whatever is not."""
-        return self.message.urgent or any(row.hastened for row in self.rows)
-
-    @property
-    def conversations(self) -> frozenset[str]:
-        """The conversations that it says something in."""
-        return frozenset(row.conversation for row in self.rows if row.conversation)
 
     @property
     def attempts(self) -> int:
@@ -80,7 +71,15 @@ def _mark(row: Outgoing) -> tuple[object, ...]:
 
 
 def _parcel(rows: tuple[Outgoing, ...]) -> Parcel:
-    if len(rows) == 1:
-        return Parcel(key=rows[0].key, rows=rows, message=rows[0].message)
-    message = gathered([row.message for row in rows])
-    return Parcel(key=f"{message.key}@{rows[0].channel}", rows=rows, message=message)
+    key, message = rows[0].key, rows[0].message
+    if len(rows) > 1:
+        message = gathered([row.message for row in rows])
+        key = f"{message.key}@{rows[0].channel}"
+    return Parcel(
+        key=key,
+        rows=rows,
+        keys=frozenset(row.key for row in rows),
+        message=message,
+        urgent=message.urgent or any(row.hastened for row in rows),
+        conversations=frozenset(row.conversation for row in rows if row.conversation),
+    )
