@@ -7,7 +7,7 @@ from datetime import timedelta
 from msgspec.structs import replace
 
 from tests.core.ladders import ESCALATED, HOUR, MINUTE, PRODUCTION, REPEATED, Ladders, sent
-from tests.core.scenario import CRITICAL, OK, WARNING
+from tests.core.scenario import CRITICAL, OK, WARNING, rule
 from tests.core.test_storming import Fleet
 from watchdog.core import escalation
 from watchdog.core.events import Ticked
@@ -16,7 +16,7 @@ from watchdog.core.ladder import Policy, Step
 from watchdog.core.message import Message, MessageKind
 from watchdog.core.request import RequestKind
 from watchdog.core.routing import Route
-from watchdog.core.rule import Severity
+from watchdog.core.rule import Severities, Severity
 from watchdog.core.silence import Silence
 
 OPENED, CLOSED = MessageKind.INCIDENT_OPENED, MessageKind.INCIDENT_CLOSED
@@ -139,7 +139,11 @@ def test_what_climbed_before_it_was_told_with_a_storm_waits_and_begins_anew_afte
     fleet = Fleet(12)
     steps = (Step(to=("ops",)), Step(after=15 * MINUTE, to=("manager",)))
     policy = Policy(name="slow", ladders=dict.fromkeys(Severity, steps))
-    fleet.world = replace(fleet.world, routes=(Route(policy=policy),))
+    as_loud = rule(severity=Severities(warning=Severity.HIGH, critical=Severity.HIGH))
+    services = {
+        name: replace(service, rules={"errors": as_loud}) for name, service in fleet.world.services.items()
+    }
+    fleet.world = replace(fleet.world, services=services, routes=(Route(policy=policy),))
     for name in fleet.names:
         fleet.after("65s").observe(value=WARNING, name=name).tick()
     fleet.all_are(CRITICAL)

@@ -16,13 +16,13 @@ from watchdog.core.rule import Severity
 
 #: The kind of the block that shows it.
 KIND = "text escalation"
-#: The policy `production` of the sample configuration.
+#: The policy `production` of docs/how-to/notifications.md.
 POLICY = Policy(
     name="production",
     ladders={
         Severity.CRITICAL: (Step(to=("oncall", "ops")), Step(after=5 * MINUTE, to=("team-lead",))),
-        Severity.HIGH: (Step(to=("ops", "mail")), Step(after=15 * MINUTE, to=("manager",))),
-        Severity.MEDIUM: (Step(to=("ops",)), Step(after=HOUR, to=("manager",))),
+        Severity.HIGH: (Step(to=("ops", "mail")), Step(after=15 * MINUTE, to=("team-lead",))),
+        Severity.MEDIUM: (Step(to=("ops",)), Step(after=HOUR, to=("mail",))),
         Severity.LOW: (Step(to=("mail",)), Step(after=24 * HOUR, digest=ReportTime())),
     },
 )
