@@ -8,6 +8,7 @@ import sys
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 import aiohttp
 import pytest
@@ -19,11 +20,15 @@ from tests.eventually import Eventually
 from tests.servers.chromium import Chromium, Page
 from tests.servers.process import ROOT
 from watchdog.api.dashboard import MEDIA_TYPES
+from watchdog.channels.rendering import NAMES
+from watchdog.channels.specimens import specimens
 from watchdog.config.loaded import Server
+from watchdog.core.message import MessageKind
 from watchdog.core.rollback import Veto
 from watchdog.core.traffic import TrafficState, VariantState
 from watchdog.core.turn import Pause
 from watchdog.core.view import SourceView
+from watchdog.core.wording import linked
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -120,6 +125,7 @@ def test_the_wheel_has_the_files(tmp_path: Path) -> None:
     (wheel,) = tmp_path.glob("*.whl")
     names = set(zipfile.ZipFile(wheel).namelist())
     assert {f"watchdog/api/{name}" for name in MEDIA_TYPES} <= names
+    assert {f"watchdog/channels/templates/{name}.j2" for name in NAMES} <= names
 
 
 # In a browser
@@ -158,6 +164,24 @@ async def test_everything_that_matters_stands_on_the_page(
         assert "error-rate beyond rollback" in await page.text("#rollbacks")
         assert "service=trips" in await page.text("#silences")
         assert await page.text("#summary") == "2 services, 2 not ok; 1 open incident; version 0.1.0"
+        assert page.complaints == []
+
+
+async def test_a_message_s_link_leads_to_its_incident(
+    serve: Serve, daemon: Daemon, chromium: Chromium, eventually: Eventually
+) -> None:
+    """`watchdog.core.wording.linked` makes such links."""
+    assert daemon.shown is not None
+    url = await serve(OPEN)
+    known = linked(specimens()[MessageKind.INCIDENT_OPENED], url).dashboard or ""
+    assert known.endswith("/#incident=inc-245e0dc489")
+    identity = next(iter(daemon.shown.services["trips"].incidents))
+    async with chromium.page(known.replace("inc-245e0dc489", identity)) as page:
+        await shows(eventually, page, identity, selector=".linked")
+        assert "not open any more" not in await page.text("body")
+    async with chromium.page(f"{url}/#incident={quote(EVIL)}") as page:
+        await shows(eventually, page, f"Incident {EVIL} is not open any more", selector="#notices")
+        assert await page.run("window.pwned") is None
         assert page.complaints == []
 
 

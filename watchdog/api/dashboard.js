@@ -9,7 +9,7 @@ const MOST_PAGES = 10; // of 200 services
 const TOKEN = "watchdog-token";
 const WORST_FIRST = ["rollback", "critical", "warning", "unknown", "ok"];
 
-const state = { answeredAt: null, failedAt: null, failures: 0, timer: 0, turn: 0 };
+const state = { answeredAt: null, failedAt: null, failures: 0, timer: 0, turn: 0, linked: "" };
 const at = (id) => document.getElementById(id);
 
 class Refused extends Error {
@@ -151,13 +151,28 @@ function service(one) {
     make("p", one.rollback_ready ? "dim" : "", ready));
 }
 
+// The incident that a message's link is about: `#incident=ID`.
+function linked() {
+  return new URLSearchParams(location.hash.slice(1)).get("incident");
+}
+
 function incident(one) {
   const taken = one.acknowledged_by ? `acknowledged by ${one.acknowledged_by}` : "nobody has acknowledged it";
   const silenced = one.silenced_by.length ? "silenced" : "";
-  return card(one.level,
+  const node = card(one.level,
     append(make("div", "head"), make("h3", "", one.summary || `${one.kind} of ${one.subject}`), level(one.level)),
     make("p", "dim", [one.environment, one.severity, `since ${clock(new Date(one.opened_at))} (${when(one.opened_at)})`, taken, silenced, one.id]
       .filter(Boolean).join(" · ")));
+  if (one.id === linked()) node.classList.add("linked");
+  return node;
+}
+
+// Once for each link: whoever scrolls on is not pulled back.
+function showLinked({ incidents }) {
+  const wanted = linked();
+  if (!wanted || wanted === state.linked) return;
+  state.linked = wanted;
+  if (incidents.items.some((one) => one.id === wanted)) document.querySelector(".linked").scrollIntoView({ block: "center" });
 }
 
 function rollback(one) {
@@ -190,6 +205,10 @@ function notices({ status, services, incidents }) {
       found.push(`Source ${source.name} is down${since}${source.error ? ": " + source.error : ""}`);
     }
   }
+  const wanted = linked();
+  if (wanted && !incidents.items.some((one) => one.id === wanted)) {
+    found.push(`Incident ${wanted} is not open any more, or not shown here: watchdog incidents show ${wanted}`);
+  }
   if (services.more) found.push(`Only the first ${services.items.length} services are shown.`);
   if (incidents.more) found.push(`Only the newest ${incidents.items.length} incidents are shown.`);
   return found;
@@ -211,6 +230,7 @@ function show(seen) {
   document.title = (open ? `(${open}) ` : "") + "Rollback Watchdog";
   at("content").hidden = false;
   at("content").classList.remove("stale");
+  showLinked(seen);
   at("trouble").hidden = true;
   at("trouble").textContent = "";
   at("ask").hidden = true;
