@@ -17,7 +17,9 @@ from functools import partial
 from typing import Any
 
 import pytest
+from aiohttp import web
 
+from tests.channels.fake_pagerduty import API_TOKEN, ROUTING_KEY, FakePagerDuty, pagerduty
 from tests.channels.mail_server import MailServer, mail_serving
 from tests.e2e.daemon import TOKEN
 from tests.e2e.people import SECRET
@@ -35,7 +37,11 @@ PROBE, HOOK, SWITCH = "canary-4c3d-probe", "canary-5b4e-hook", "canary-6a5f-swit
 VIEWER = "canary-7960-viewer-token"
 SMS, TEAMS, MAIL = "canary-8a6d-sms-token", "canary-9b5c-teams-signature", "canary-ac4b-mail-password"
 NUMBER = "+12025550111"
-CANARIES = (BEARER, PASSWORD, TENANT, PROBE, HOOK, SWITCH, VIEWER, TOKEN, SECRET, SMS, TEAMS, MAIL, NUMBER)
+BEAT = "canary-bd3a-heartbeat"
+CANARIES = (
+    *(BEARER, PASSWORD, TENANT, PROBE, HOOK, SWITCH, VIEWER, TOKEN, SECRET, SMS, TEAMS, MAIL, NUMBER),
+    *(ROUTING_KEY, API_TOKEN, BEAT),
+)
 #: What they look like on their way: Basic authentication is no hiding place.
 BASIC = [base64.b64encode(text.encode()).decode() for text in (f"watchdog:{PASSWORD}", f"AC1:{SMS}", MAIL)]
 FORMS = (*CANARIES, *BASIC)
@@ -110,6 +116,7 @@ async def opened(fleet: Fleet, outside: str) -> None:
     }
     address = f"{outside}/workflows/{TEAMS}/invoke?sig={TEAMS}"
     settings["channels"]["cards"] = {"kind": "teams", "url": kept(fleet, "teams", address)}
+    settings["heartbeat"] = {"url": kept(fleet, "beat", f"{outside}/ping/{BEAT}?as={BEAT}"), "every": "1s"}
 
 
 async def post(fleet: Fleet) -> MailServer:
@@ -128,6 +135,23 @@ async def post(fleet: Fleet) -> MailServer:
         "ca_file": str(certificate.file),
     }
     return server
+
+
+async def page(fleet: Fleet) -> FakePagerDuty:
+    """A PagerDuty that repeats its keys."""
+    folder = fleet.daemon.folder / "pages"
+    folder.mkdir()
+    certificate = await asyncio.to_thread(Certificate, folder)
+    there = await fleet.stack.enter_async_context(pagerduty(certificate))
+    there.answer = web.Response(status=400, text=f"no: {ROUTING_KEY} {API_TOKEN}")
+    fleet.daemon.settings["channels"]["pages"] = {
+        "kind": "pagerduty",
+        "routing_key": kept(fleet, "pages", ROUTING_KEY),
+        "api_token": kept(fleet, "asks", API_TOKEN),
+        "url": there.url,
+        "ca_file": str(certificate.file),
+    }
+    return there
 
 
 async def misspelt(fleet: Fleet) -> None:
@@ -167,6 +191,7 @@ async def test_no_secret_is_in_anything_that_a_whole_run_writes_sends_answers_or
     await opened(fleet, outside.url)
     (fleet.daemon.folder / "tls").mkdir()
     mails = await post(fleet)
+    pages = await page(fleet)
     await fleet.launch(stable=False)
     ready = {
         "kind": "http",
@@ -174,7 +199,7 @@ async def test_no_secret_is_in_anything_that_a_whole_run_writes_sends_answers_or
         "headers": {"Authorization": kept(fleet, "probe", PROBE)},
     }
     fleet.fleet["trips"]["traffic"]["ready"] = ready
-    fleet.daemon.settings["routes"] = [{"to": ["hook", "log", "deaf", "texts", "cards", "mails"]}]
+    fleet.daemon.settings["routes"] = [{"to": ["hook", "log", "deaf", "texts", "cards", "mails", "pages"]}]
     fleet.daemon.write()
     os.kill(fleet.daemon.pid, signal.SIGHUP)
     await fleet.until_stable("blue", within=30)
@@ -185,9 +210,10 @@ async def test_no_secret_is_in_anything_that_a_whole_run_writes_sends_answers_or
     await eventually(
         lambda: any(one["labels"].get("source") == "blind" for one in fleet.people.messages), within=30
     )
-    for start in ("/hook", "/2010-04-01/", "/workflows/"):
+    for start in ("/hook", "/2010-04-01/", "/workflows/", "/ping/"):
         await eventually(partial(asked, outside, start), within=30)
     await eventually(lambda: "AUTH" in mails.steps, within=30)
+    await eventually(lambda: bool(pages.events), within=30)
     await misspelt(fleet)
     found = await everything(fleet, rollback)
     await asyncio.to_thread(fleet.daemon.stop)
