@@ -24,7 +24,7 @@ from watchdog.channels.interface import Channel, Delivered, Delivery, Later, Ref
 from watchdog.channels.slack import SlackChannel
 
 #: It makes words and blocks before it sends; a busy machine needs its time.
-TIMEOUT = timedelta(seconds=1)
+TIMEOUT = timedelta(milliseconds=1500)
 
 
 class SlackRig:
