@@ -173,7 +173,7 @@ async def test_one_that_is_frozen_is_killed_and_replaced(start: Start, eventuall
         "sys.stdout.buffer.write(b'Traceback (most recent call last): and so on'); sys.stdout.flush(); continue",
         "sys.stdout.buffer.write(LENGTH.pack(2**31)); sys.stdout.flush(); continue",
         "answer = LENGTH.pack(4) + b'\\xff\\xff\\xff\\xff'",
-        "answer = framed(Drawn(number=999, png=b''))",
+        "answer = framed(Drawn(number=999, png=b'\\x89PNG\\r\\n\\x1a\\n'))",
         "answer = framed(Drawn(number=wish.number, png=b'<html>'))",
         "answer = answer + b'more'",
         "answer = answer[:10]; sys.stdout.buffer.write(answer); sys.stdout.flush(); sys.exit(0)",

@@ -75,7 +75,7 @@ class _Stage:
             self.artist,
             history=History(clock=self.clock),
             world=lambda: self.world,
-            shows=lambda channel: channel == "slack",
+            shows=lambda channel: channel in {"slack", "mail"},
             clock=self.clock,
         )
         self.charting.on = True
@@ -102,7 +102,7 @@ class _Stage:
         )
         self.charting.committed(self.world, Turn(), events)
 
-    def commit(self, *messages: Message, channels: tuple[str, ...] = ("slack", "email")) -> None:
+    def commit(self, *messages: Message, channels: tuple[str, ...] = ("slack", "mail", "text")) -> None:
         rows = tuple(
             Outgoing(key=f"{one.key}@{channel}", channel=channel, message=one, due_at=one.created_at)
             for one in messages
@@ -191,7 +191,7 @@ async def test_without_evidence_or_samples_or_anybody_who_draws_there_is_no_char
 
 
 async def test_nothing_is_drawn_for_channels_that_show_no_pictures(stage: _Stage) -> None:
-    stage.commit(stage.message(), channels=("email", "pager"))
+    stage.commit(stage.message(), channels=("text", "pager"))
     await asyncio.sleep(10)
     assert not stage.artist.drawn
 
