@@ -60,7 +60,6 @@ def trial(channel: str, *, by: str, clock: Clock) -> Message:
         headline=f"a test of channel {channel}: whoever reads this is reached",
         created_at=now,
         facts=(("asked by", by),),
-        next_step="Nobody needs to do anything.",
     )
 
 
@@ -73,6 +72,7 @@ async def send_tests(
             raise ConfigError(_unknown(name, configuration))
     clock = clock or SystemClock()
     shared = Shared(configuration.kubernetes, clock=clock)
+    shared.rendering.use(configuration.templates)
     channels: dict[str, Channel] = {}
     try:
         for name in names:

@@ -10,7 +10,17 @@ from datetime import UTC, datetime, timedelta
 
 from msgspec.structs import replace
 
-from watchdog.core import config_news, cutoff_news, escalation_news, gathering, rollback_news, telling
+from watchdog.core import (
+    config_news,
+    cutoff_news,
+    escalation_news,
+    gathering,
+    notices,
+    rollback_news,
+    telling,
+)
+from watchdog.core.deployment import Deployment, DeploymentState, Origin
+from watchdog.core.draft import Draft
 from watchdog.core.events import ChannelDead, ChannelLate
 from watchdog.core.incident import Breach, Incident, IncidentKind, IncidentState
 from watchdog.core.ladder import Climb, Policy, ReportTime, Step
@@ -19,6 +29,7 @@ from watchdog.core.rollback import Passage, Rollback, RollbackState, Veto
 from watchdog.core.rule import Level, Ratio, Rule, Severity, Thresholds, Unit
 from watchdog.core.service import Service
 from watchdog.core.turn import Taint
+from watchdog.core.world import ServiceWorld, World
 
 NOW = datetime(2026, 1, 31, 12, 30, 5, tzinfo=UTC)
 HEAD = "c36288cf5c8eef492b6847f9f501185a8fdfb3ca274e291e5f3c9298f9232d1b"
@@ -73,6 +84,17 @@ _ROLLBACK = Rollback(
     rules=(_RULE,),
     applied_at=NOW - timedelta(seconds=77),
     traffic_proof="400 events of error-rate on v1.4.1",
+)
+_DEPLOYMENT = Deployment(
+    id="dep-5f1c3a7b20",
+    service="trips",
+    version="v1.4.2",
+    variant="green",
+    state=DeploymentState.WATCHING,
+    origin=Origin.POSTED,
+    started_at=NOW - timedelta(seconds=75),
+    recorded_at=NOW - timedelta(seconds=80),
+    armed=True,
 )
 _ACKNOWLEDGED = replace(
     _INCIDENT, state=IncidentState.ACKNOWLEDGED, acknowledged_by="alice", acknowledged_at=NOW
@@ -253,6 +275,8 @@ def _of_telling() -> tuple[Message, ...]:
 
 
 def _good_to_know() -> tuple[Message, ...]:
+    known = ServiceWorld(service=_SERVICE, rules={})
+    draft = Draft(world=World(services={_SERVICE.name: known}), now=NOW, service=known)
     opened = telling.incident_opened(
         replace(_SERVICE, name="pay"), replace(_INCIDENT, subject="pay"), now=NOW
     )
@@ -263,27 +287,14 @@ def _good_to_know() -> tuple[Message, ...]:
         gathering.gathered(
             (replace(opened, severity=Severity.HIGH), replace(closed, severity=Severity.HIGH))
         ),
-        _notice(MessageKind.DEPLOYMENT_WATCHED, "trips v1.4.2 is being watched for 1h"),
-        _notice(MessageKind.DEPLOYMENT_STABLE, "trips v1.4.2 is stable"),
+        notices.watched(draft, _DEPLOYMENT),
+        notices.stable(draft, replace(_DEPLOYMENT, reason="30m in good health")),
         Message(
             key=f"{MessageKind.TEST}:ops",
             kind=MessageKind.TEST,
             severity=Severity.LOW,
             headline="a test of channel ops: whoever reads this is reached",
             created_at=NOW,
+            facts=(("asked by", "alice"),),
         ),
-    )
-
-
-def _notice(kind: MessageKind, headline: str) -> Message:
-    return Message(
-        key=f"{kind}:dep-5f1c3a7b20",
-        kind=kind,
-        severity=Severity.LOW,
-        headline=headline,
-        created_at=NOW,
-        service=_SERVICE.name,
-        environment=_SERVICE.environment,
-        version="v1.4.2",
-        labels=_SERVICE.labels,
     )
