@@ -19,6 +19,8 @@ from watchdog.charts.draw import draw, figure_of
 from watchdog.charts.picture import LARGEST, Mark, Picture, sample
 from watchdog.core.rule import Direction, Unit
 
+pytestmark = pytest.mark.timeout(120)
+
 _NOW = datetime(2026, 11, 21, 14, 30, tzinfo=UTC)
 _VALUE, _WARNING, _CRITICAL, _ROLLBACK = (0, 114, 178), (176, 125, 0), (213, 94, 0), (163, 25, 91)
 
@@ -178,7 +180,7 @@ def test_without_any_value_there_is_no_chart() -> None:
 _NUMBERS = st.none() | st.floats(allow_nan=True, allow_infinity=True)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(
     values=st.lists(_NUMBERS, max_size=30),
     limits=st.tuples(_NUMBERS, _NUMBERS, _NUMBERS),
