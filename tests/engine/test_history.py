@@ -171,3 +171,18 @@ async def test_it_takes_in_beside_the_loop_and_gives_way() -> None:
     await asyncio.sleep(1.5)
     assert history.of(_CHECK)[-1][1] == 999.0
     task.cancel()
+
+
+async def test_a_check_is_found_by_its_name_where_its_variant_is_not_known() -> None:
+    """An incident's evidence names the version, not where it is."""
+    clock = LoopClock()
+    history, now = History(clock=clock), clock.now()
+    on = [
+        CheckId(service="trips", rule="errors", version="v1", variant=variant)
+        for variant in ("blue", "green")
+    ]
+    world = world_of(*on)
+    await taken(history, seen(1.0, now, on[0]), seen(2.0, now + timedelta(seconds=10), on[1]), world=world)
+    assert history.of(_CHECK) == ((now + timedelta(seconds=10), 2.0),), "the newer of two"
+    assert history.of(on[0]) == ((now, 1.0),)
+    assert history.of(CheckId(service="trips", rule="errors", version="v2")) == ()

@@ -77,9 +77,17 @@ class History:
             if not self._waiting:
                 self._sweep(world)
 
+    def _named(self, check: CheckId) -> _Ring | None:
+        name = str(check)
+        same = (ring for one, ring in self._rings.items() if one.service == check.service and str(one) == name)
+        return max(same, key=lambda ring: ring.times[-1] if ring.times else 0, default=None)
+
     def of(self, check: CheckId) -> tuple[Point, ...]:
-        """The samples of a check, oldest first; none for one that was never asked."""
-        ring = self._rings.get(check)
+        """The samples of a check, oldest first; none for one that was never asked.
+
+        A check is found by its name, too: an incident knows no more of it, and not on which variant its version is.
+        """
+        ring = self._rings.get(check) or self._named(check)
         if ring is None or not ring.times:
             return ()
         first = ring.times[-1] - _HOUR
