@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import hashlib
 from datetime import timedelta
 from typing import Any
 
+import msgspec
 import pytest
 
 from tests.core.scenario import rule
@@ -16,6 +18,7 @@ from watchdog.core.same import same_judgement, same_question
         {},
         {"summary": "words"},
         {"runbook": "https://runbooks.example.com/x"},
+        {"dashboard": "https://grafana.example.com/x"},
         {"tags": ("web",)},
         {"interval": timedelta(seconds=1)},
         {"blind_after": timedelta(hours=1)},
@@ -62,3 +65,11 @@ def test_everything_else_is(changes: dict[str, Any]) -> None:
 def test_a_question_is_the_same_whatever_is_called_critical(changes: dict[str, Any], same: bool) -> None:
     assert same_question(rule(), rule(**changes)) is same
     assert (rule().question == rule(**changes).question) is same
+
+
+def test_a_rule_without_a_dashboard_has_the_hash_that_old_records_have() -> None:
+    old = {
+        name: value for name, value in rule().plain.items() if name not in ("dashboard", "baseline", "match")
+    }
+    assert rule().hash == hashlib.sha256(msgspec.json.encode(old, order="sorted")).hexdigest()[:16]
+    assert rule(dashboard="https://grafana.example.com/x").hash != rule().hash
