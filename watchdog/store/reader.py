@@ -120,14 +120,16 @@ class SqlReader:
         limit: int = 50,
     ) -> Page[Outgoing]:
         table = tables.outbox
-        query = select(table.c.number, table.c.doc).order_by(table.c.number.desc())
+        # Which ones is found in an index alone: of many that wait only a page is read.
+        listed = select(table.c.number).order_by(table.c.number.desc())
         if state is not None:
-            query = query.where(table.c.state == state.value)
+            listed = listed.where(table.c.state == state.value)
         if channel is not None:
-            query = query.where(table.c.channel == channel)
+            listed = listed.where(table.c.channel == channel)
         if cursor is not None:
-            query = query.where(table.c.number < read_number_cursor(table.name, cursor))
-        query = query.limit(check_limit(limit) + 1)
+            listed = listed.where(table.c.number < read_number_cursor(table.name, cursor))
+        wanted = table.c.number.in_(listed.limit(check_limit(limit) + 1).correlate(None))
+        query = select(table.c.number, table.c.doc).where(wanted).order_by(table.c.number.desc())
         rows = await self._read(lambda connection: connection.execute(query).all())
         items = tuple(decode(row.doc, Outgoing) for row in rows[:limit])
         more = write_cursor(table.name, rows[limit - 1].number) if len(rows) > limit else None
