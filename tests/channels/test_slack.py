@@ -238,6 +238,58 @@ async def test_an_update_waits_while_slack_is_busy(
     assert len(workspace.called("chat.update")) == 2
 
 
+async def test_news_that_come_while_the_first_message_is_updated_are_shown_too(
+    workspace: FakeSlack, connect: Connect, eventually: Eventually
+) -> None:
+    goes_on = asyncio.Event()
+
+    async def slow(request: Any) -> Any:
+        await goes_on.wait()
+        return await answer(200, {"ok": True})(request)
+
+    channel = connect()
+    thread = await began(channel)
+    workspace.trick("chat.update", slow)
+    await channel.send(later(MessageKind.ESCALATED, headline="told the manager"), key="2", thread=thread)
+    await eventually(partial(_tried, workspace, 1))
+    await channel.send(later(MessageKind.INCIDENT_CLOSED, headline="it is over"), key="3", thread=thread)
+    goes_on.set()
+    await eventually(lambda: "it is over" in workspace.posts[0].shown)
+    assert len(workspace.called("chat.update")) == 2
+
+
+async def test_what_is_said_again_changes_nothing_at_the_first_message(
+    workspace: FakeSlack, connect: Connect
+) -> None:
+    channel = connect()
+    thread = await began(channel)
+    with capture_logs() as told:
+        for kind in (MessageKind.INCIDENT_REPEATED, MessageKind.ACKNOWLEDGEMENT_REMINDER):
+            assert isinstance(await channel.send(later(kind), key=kind, thread=thread), Delivered)
+        await channel.aclose()
+    assert workspace.called("chat.update") == []
+    assert told == []
+
+
+async def test_a_chart_is_uploaded_to_slack_and_nowhere_else(workspace: FakeSlack, connect: Connect) -> None:
+    channel = connect()
+    async with slack() as elsewhere:
+        seen: list[Any] = []
+        elsewhere.always("upload", partial(_seen, seen))
+        away = {"ok": True, "file_id": "F1", "upload_url": f"http://127.0.0.1:{elsewhere.port}/upload/v1/F1"}
+        workspace.trick("files.getUploadURLExternal", answer(200, away))
+        with capture_logs() as told:
+            assert isinstance(await channel.send(USUAL, key="k", chart=CHART), Delivered)
+            await channel.aclose()
+    assert seen == []
+    assert told[0]["reason"] == "the address to upload to is not Slack's"
+
+
+async def _seen(seen: list[Any], request: Any) -> Any:
+    seen.append(request)
+    return await answer(200, "OK")(request)
+
+
 def _tried(workspace: FakeSlack, times: int) -> bool:
     return len(workspace.called("chat.update")) == times
 

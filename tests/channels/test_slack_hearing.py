@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 from urllib.parse import urlencode
 
@@ -36,8 +38,11 @@ from watchdog.aio.clock import SystemClock
 from watchdog.channels.interface import Answer, Delivered, Heard, Listening, Received, Receiving, Vetting
 from watchdog.channels.slack import SlackChannel
 from watchdog.channels.slack_actions import presses
+from watchdog.channels.slack_api import Api
+from watchdog.channels.slack_socket import Socket
 from watchdog.core.message import MessageKind
 from watchdog.core.request import RequestKind
+from watchdog.telemetry.redact import Mask
 
 Connect = Callable[..., SlackChannel]
 Listen = Callable[..., Any]
@@ -331,6 +336,33 @@ async def test_whatever_keeps_it_from_connecting_it_goes_on_trying(
     async with listening(connect(), Ear()):
         await connected(workspace)
     assert len(clock.pauses) >= 2
+
+
+async def test_a_socket_without_tls_is_not_opened_where_the_api_has_tls(
+    workspace: FakeSlack, connect: Connect, clock: Hasty
+) -> None:
+    class Away(Api):
+        async def call(self, *_: Any, **__: Any) -> dict[str, Any]:
+            ticket = workspace._apps_connections_open({})  # noqa: SLF001 - one that would do
+            return {"ok": True, "url": ticket["url"]}
+
+    tls = ssl.create_default_context()
+    for plain, opened in ((False, 0), (True, 1)):
+        api = Away(base=workspace.url, tls=tls, mask=Mask(), timeout=timedelta(seconds=10), clock=clock)
+        socket = Socket(
+            api, APP_TOKEN, name="ops", tls=tls, plain=plain, timeout=timedelta(seconds=10), clock=clock
+        )
+        before = len(clock.pauses)
+        task = asyncio.create_task(socket.run(lambda _: None))
+        await eventually(partial(_went_on, workspace, clock, opened, before), within=20)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await api.aclose()
+        assert workspace.opened == opened
+
+
+def _went_on(workspace: FakeSlack, clock: Hasty, opened: int, pauses: int) -> bool:
+    return workspace.opened == opened and (bool(opened) or len(clock.pauses) >= pauses + 3)
 
 
 async def test_two_channels_of_one_app_share_the_one_connection(
