@@ -32,7 +32,7 @@ async def test_it_answers_what_the_work_answers_or_raises() -> None:
 async def test_there_are_never_more_than_the_limit_and_what_hangs_counts(eventually: Eventually) -> None:
     threads, release = Threads("t", limit=2), threading.Event()
     hanging = [asyncio.create_task(threads.run(release.wait, give_up=nothing)) for _ in range(2)]
-    await eventually(lambda: threads.busy == 2)
+    await eventually(lambda: threads.busy == 2, within=20)
     with pytest.raises(Crowded):
         await threads.run(nothing, give_up=nothing)
     for one in hanging:
@@ -42,19 +42,19 @@ async def test_there_are_never_more_than_the_limit_and_what_hangs_counts(eventua
     with pytest.raises(Crowded):
         await threads.run(nothing, give_up=nothing)
     release.set()
-    await eventually(lambda: threads.busy == 0)
+    await eventually(lambda: threads.busy == 0, within=20)
     assert await threads.run(lambda: 1, give_up=nothing) == 1
 
 
 async def test_whoever_is_cancelled_gives_up_and_does_not_wait(eventually: Eventually) -> None:
     threads, release = Threads("t", limit=1), threading.Event()
     task = asyncio.create_task(threads.run(release.wait, give_up=release.set))
-    await eventually(lambda: threads.busy == 1)
+    await eventually(lambda: threads.busy == 1, within=20)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
     assert release.is_set()
-    await eventually(lambda: threads.busy == 0)
+    await eventually(lambda: threads.busy == 0, within=20)
 
 
 def test_a_thread_that_hangs_keeps_no_process_alive() -> None:

@@ -453,7 +453,7 @@ async def test_calls_that_hang_are_ended_and_never_many(
     there.misbehave = "hang"
     channel = connect(timeout="20s")
     hanging = [asyncio.create_task(send(channel)) for _ in range(AT_ONCE)]
-    await eventually(lambda: len(there.events) == AT_ONCE)
+    await eventually(lambda: len(there.events) == AT_ONCE, within=20)
     crowded = await send(channel)
     assert crowded == Later(reason=f"{AT_ONCE} earlier calls still hang")
     for one in hanging:

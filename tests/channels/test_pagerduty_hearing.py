@@ -252,12 +252,12 @@ async def test_what_somebody_took_there_is_heard_once(there: FakePagerDuty, even
     await told(there)
     desk, clock = Desk(), Hurried()
     async with listening(there, desk, clock):
-        await eventually(lambda: len(there.asked) >= 2)
+        await eventually(lambda: len(there.asked) >= 2, within=20)
         assert desk.heard == []
         there.act(KEY, "acknowledged")
-        await eventually(lambda: len(desk.heard) == 1)
+        await eventually(lambda: len(desk.heard) == 1, within=20)
         asked = len(there.asked)
-        await eventually(lambda: len(there.asked) >= asked + 3)
+        await eventually(lambda: len(there.asked) >= asked + 3, within=20)
     (one,) = desk.heard
     assert (one.kind, one.target, one.by) == (
         RequestKind.ACKNOWLEDGE,
@@ -275,7 +275,7 @@ async def test_what_somebody_resolved_there_was_taken(there: FakePagerDuty, even
     there.act(KEY, "resolved")
     desk = Desk()
     async with listening(there, desk, Hurried()):
-        await eventually(lambda: len(desk.heard) == 1)
+        await eventually(lambda: len(desk.heard) == 1, within=20)
     assert (desk.heard[0].kind, desk.heard[0].reason) == (RequestKind.ACKNOWLEDGE, "resolved in PagerDuty")
 
 
@@ -288,7 +288,7 @@ async def test_what_pagerduty_did_itself_was_taken_by_nobody(
         for status in ("acknowledged", "resolved"):
             there.act(KEY, status, by="trips", kind="service_reference")
             asked = len(there.asked)
-            await eventually(lambda: len(there.asked) >= asked + 2)  # noqa: B023 - awaited here
+            await eventually(lambda: len(there.asked) >= asked + 2, within=20)  # noqa: B023 - awaited here
     assert desk.heard == []
 
 
@@ -300,10 +300,10 @@ async def test_of_an_alert_that_was_opened_again_the_newest_counts(
     await told(there)
     desk = Desk()
     async with listening(there, desk, Hurried()):
-        await eventually(lambda: len(there.asked) >= 3)
+        await eventually(lambda: len(there.asked) >= 3, within=20)
         assert desk.heard == []
         there.act(KEY, "acknowledged")
-        await eventually(lambda: len(desk.heard) == 1)
+        await eventually(lambda: len(desk.heard) == 1, within=20)
 
 
 async def test_what_could_not_be_stored_is_heard_again(there: FakePagerDuty, eventually: Eventually) -> None:
@@ -311,7 +311,7 @@ async def test_what_could_not_be_stored_is_heard_again(there: FakePagerDuty, eve
     there.act(KEY, "acknowledged")
     desk = Desk(done=False)
     async with listening(there, desk, Hurried()):
-        await eventually(lambda: len(desk.heard) >= 3)
+        await eventually(lambda: len(desk.heard) >= 3, within=20)
     assert len({one.id for one in desk.heard}) == 1
 
 
@@ -321,7 +321,7 @@ async def test_nothing_is_asked_while_nothing_is_outstanding(
     desk, clock = Desk(), Hurried()
     desk.outstanding = frozenset()
     async with listening(there, desk, clock):
-        await eventually(lambda: len(clock.waits) > 20)
+        await eventually(lambda: len(clock.waits) > 20, within=20)
     assert there.asked == []
 
 
@@ -348,11 +348,11 @@ async def test_while_it_fails_it_asks_less_and_less_and_says_so_once(
     desk, clock = Desk(), Hurried()
     with capture_logs() as log:
         async with listening(there, desk, clock):
-            await eventually(lambda: len(clock.waits) > 8)
+            await eventually(lambda: len(clock.waits) > 8, within=20)
             assert max(clock.waits) > LONGEST_PAUSE.total_seconds() * 0.7
             there.answer = None
-            await eventually(lambda: len(desk.heard) == 1)
-            await eventually(lambda: any(one["event"] == "pagerduty_asked_again" for one in log))
+            await eventually(lambda: len(desk.heard) == 1, within=20)
+            await eventually(lambda: any(one["event"] == "pagerduty_asked_again" for one in log), within=20)
     events = [one["event"] for one in log]
     assert events == ["pagerduty_not_asked", "pagerduty_asked_again"]
     assert API_TOKEN not in repr(log)
@@ -362,7 +362,7 @@ async def test_a_wish_for_time_is_granted(there: FakePagerDuty, eventually: Even
     there.answer = web.Response(status=429, headers={"ratelimit-reset": "200"}, text=json.dumps({}))
     desk, clock = Desk(), Hurried()
     async with listening(there, desk, clock):
-        await eventually(lambda: len(clock.waits) >= 2)
+        await eventually(lambda: len(clock.waits) >= 2, within=20)
     assert clock.waits[1] >= 200 * 0.8
 
 
@@ -373,5 +373,5 @@ async def test_an_answer_that_makes_no_sense_says_nothing(
     there.answer = web.Response(status=200, text=body)
     desk, clock = Desk(), Hurried()
     async with listening(there, desk, clock):
-        await eventually(lambda: len(there.asked) >= 2)
+        await eventually(lambda: len(there.asked) >= 2, within=20)
     assert desk.heard == []
