@@ -42,6 +42,7 @@ COMMANDS = [
     ["outbox"],
     ["outbox", "retry"],
     ["gitops", "resume"],
+    ["routes", "test"],
     ["audit", "verify"],
     ["audit", "export"],
     ["schema", "config"],
