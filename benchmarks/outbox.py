@@ -11,7 +11,7 @@ import random
 import re
 import sys
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,7 +21,6 @@ from tempfile import TemporaryDirectory
 from msgspec.structs import replace
 from pydantic import SecretStr
 
-from tests.eventually import eventually
 from tests.servers.ports import free_port
 from tests.servers.process import Process, answers
 from watchdog.aio.clock import SystemClock
@@ -107,17 +106,23 @@ async def sent(messages: int) -> Sent:
         try:
             async with _store(Path(folder)) as store:
                 await _queue(store, messages)
-                async with _running(store, {"hook": channel}):
+                left, gone = messages, asyncio.Event()
+
+                def took(_channel: str, outcome: str) -> None:
+                    nonlocal left
+                    left -= outcome == "ok"
+                    if not left:
+                        gone.set()
+
+                async with _running(store, {"hook": channel}, on_outcome=took):
                     began = time.perf_counter()
-                    await eventually(lambda: _empty(store), within=600, every=0.02, what="an empty outbox")
-                    return Sent(messages=messages, seconds=time.perf_counter() - began)
+                    await asyncio.wait_for(gone.wait(), 600)
+                    seconds = time.perf_counter() - began
+                assert not await store.outbox_pending()
+                return Sent(messages=messages, seconds=seconds)
         finally:
             await channel.aclose()
             await asyncio.to_thread(sink.stop)
-
-
-async def _empty(store: SqliteStore) -> bool:
-    return not await store.outbox_pending()
 
 
 async def waiting(messages: int, *, seconds: float) -> Waiting:
@@ -148,8 +153,13 @@ async def _store(folder: Path) -> AsyncIterator[SqliteStore]:
 
 
 @asynccontextmanager
-async def _running(store: SqliteStore, channels: Mapping[str, Channel]) -> AsyncIterator[None]:
-    dispatcher = Dispatcher(store, channels, clock=SystemClock(), rng=random.Random(1))
+async def _running(
+    store: SqliteStore,
+    channels: Mapping[str, Channel],
+    on_outcome: Callable[[str, str], None] = lambda _channel, _outcome: None,
+) -> AsyncIterator[None]:
+    clock, rng = SystemClock(), random.Random(1)
+    dispatcher = Dispatcher(store, channels, clock=clock, rng=rng, on_outcome=on_outcome)
     task = asyncio.create_task(dispatcher.run())
     try:
         yield
