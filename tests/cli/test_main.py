@@ -75,7 +75,8 @@ def test_every_command_explains_itself_with_examples_and_exit_codes(command: lis
     assert f"Examples:\n    watchdog {' '.join(command)}" in result.output
     assert "Exit codes:\n    0  " in result.output
     assert "    2  called wrongly" in result.output
-    cut = [line for line in result.output.splitlines() if line.endswith("...") and "ARGS" not in line]
+    summaries = [line for line in result.output.splitlines() if not line.startswith("Usage:")]
+    cut = [line for line in summaries if line.endswith("...") and "ARGS" not in line]
     assert not cut, "summaries of subcommands must fit"
 
 

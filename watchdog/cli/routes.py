@@ -41,7 +41,7 @@ def ask(
     labels: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[LABEL=VALUE]...",
+            metavar="LABEL=VALUE",
             help="What is known of it: service=NAME brings the service's labels and environment along.",
             show_default=False,
             autocompletion=completing.labels,
