@@ -6,6 +6,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from tests.core.ladders import PRODUCTION
 from tests.core.scenario import CRITICAL, OK, ROLLBACK, WARNING, Scenario
 from watchdog.core.addressing import outgoing
 from watchdog.core.events import OutcomeKind, TrafficUnseen
@@ -485,3 +486,34 @@ def test_services_that_left_the_configuration_hold_no_storm_open() -> None:
     fleet.tick()
 
     assert fleet.kinds() == ["incident_closed"]
+
+
+def test_what_was_in_a_storm_that_a_person_closed_climbs_by_what_is_told_of_it_next() -> None:
+    fleet = Fleet(12)
+    fleet.world = replace(fleet.world, routes=(Route(policy=PRODUCTION),))
+    fleet.all_are(WARNING)
+    fleet.ask(RequestKind.CLOSE, fleet.storm.id, reason="we know")
+    fleet.news()
+    fleet.later("10m")
+    assert fleet.kinds() == [], "closed is closed: nobody is told again of what did not change"
+
+    fleet.all_are(CRITICAL, "s10")
+    assert fleet.kinds() == ["incident_worsened s10"]
+    (incident,) = fleet.world.services["s10"].incidents.values()
+    assert not incident.folded
+    assert incident.climb is not None
+    fleet.later("16m")
+    assert "escalated s10" in fleet.kinds()
+
+
+def test_what_was_told_before_it_joined_a_storm_goes_on_climbing_when_a_person_closes_that() -> None:
+    fleet = Fleet(12)
+    fleet.world = replace(fleet.world, routes=(Route(policy=PRODUCTION),))
+    fleet.all_are(WARNING)
+    (first,) = fleet.world.services["s00"].incidents.values()
+    fleet.all_are(CRITICAL)
+    assert fleet.world.services["s00"].incidents[first.id].folded == fleet.storm.id
+    fleet.ask(RequestKind.CLOSE, fleet.storm.id)
+    fleet.news()
+    fleet.later("61m")
+    assert "escalated s00" in fleet.kinds()

@@ -28,6 +28,7 @@ from watchdog.core.incident import INCIDENT, Incident, IncidentEvent, IncidentKi
 from watchdog.core.message import Message, MessageKind
 from watchdog.core.request import Reply, Request, RequestKind
 from watchdog.core.rollback import Rollback, RollbackState
+from watchdog.core.roster import put
 from watchdog.core.rule import Severity, rank
 from watchdog.core.silencing import Changed, news_of
 from watchdog.core.storm import EVERY, SETTLED, SINGLY, SUBJECT, WITHIN, Storm
@@ -262,10 +263,7 @@ def _news(
     body = {"incident": told.id, "services": list(subjects), "why": message.headline}
     replaced = breaker if stopped else []
     return Changed(
-        world=replace(
-            world,
-            storm=replace(storm, incident=told, told_at=now, news=False),
-        ),
+        world=replace(world, storm=replace(storm, incident=told, told_at=now, news=False)),
         incidents=(told,),
         audit=(AuditDraft(at=now, kind="storm_grew" if grown else "storm_opened", subject="", body=body),),
         messages=(*(one for one in messages if one not in replaced), message),
@@ -350,21 +348,29 @@ def answer(world: World, request: Request, now: datetime) -> Changed | None:
     storm = world.storm.incident
     if storm is None or storm.id != request.target:
         return None
+    left: tuple[Incident, ...] = ()
     if request.kind in (RequestKind.ACKNOWLEDGE, RequestKind.UNACKNOWLEDGE):
         taken = take(world, storm, request, now)
         after = replace(world.storm, incident=taken.incident)
     elif request.kind is RequestKind.CLOSE:
         taken = _closed(storm, request, now)
         after = Storm(singly=world.storm.singly)
+        world, left = _left_alone(world, storm)
     else:
         return None
     return Changed(
         world=replace(world, storm=after),
-        incidents=(taken.incident,) if taken.incident != storm else (),
+        incidents=(*left, taken.incident) if taken.incident != storm else (),
         audit=taken.audit,
         messages=taken.messages,
         replies=(Reply(request=request.id, status=200, body=plain(taken.incident)),),
     )
+
+
+def _left_alone(world: World, storm: Incident) -> tuple[World, tuple[Incident, ...]]:
+    """The world without the storm's members, and those: nobody is told of them now, but by what comes next of each."""
+    left = tuple(replace(one, folded="") for one in _members(world, storm))
+    return put(world, left), left
 
 
 def _closed(storm: Incident, request: Request, now: datetime) -> Taken:
