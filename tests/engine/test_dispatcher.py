@@ -744,3 +744,21 @@ async def test_channels_that_come_and_go_leave_no_task_behind(start: Make) -> No
     await passing(1)
     assert len(asyncio.all_tasks()) == before
     assert [outcome for _, outcome in rig.outcomes] == ["ok"] * 50
+
+
+class Nonsense(FakeChannel):
+    """A channel that breaks its promise."""
+
+    async def send(self, message: Message, *, key: str, **_: Any) -> Any:
+        await super().send(message, key=key)
+
+
+async def test_a_channel_that_answers_nonsense_takes_nobody_else_down(start: Make) -> None:
+    rig = await start("ops", "hook")
+    rig.dispatcher.use("ops", Nonsense())
+    await rig.put(outgoing("m1"))
+    await passing(1)
+    assert rig.row("m1@ops").last_error == "the channel answered NoneType, which is no outcome"
+    await rig.put(outgoing("m2", "hook"))
+    await passing(1)
+    assert rig.row("m2@hook").state is OutgoingState.SENT

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from watchdog.aio.faultpoint import SEND, WAIT
 from watchdog.aio.supervise import asked_to_end
-from watchdog.channels.interface import Chart, Delivered, Delivery, Unclear
+from watchdog.channels.interface import Chart, Delivered, Delivery, Later, Refused, Unclear
 from watchdog.core.message import Message, Thread
 from watchdog.engine.lane import Lane
 from watchdog.engine.outbox import clean, outcome
@@ -75,7 +75,7 @@ class Sending:
                 thread = replace(thread, message=cleaned(self._prepare(thread.message)))
             async with asyncio.timeout(SEND_LIMIT.total_seconds()):
                 with SEND:
-                    delivery = await lane.channel.send(message, key=key, thread=thread, chart=chart)
+                    delivery = _known(await lane.channel.send(message, key=key, thread=thread, chart=chart))
         except TimeoutError:
             delivery = Unclear(reason="the channel did not answer in time")
         except asyncio.CancelledError:
@@ -103,6 +103,13 @@ class Sending:
         except Exception as error:  # noqa: BLE001 - whatever drawing does wrong, the message goes
             _log.warning("chart_failed", key=parcel.key, error=type(error).__name__, exc_info=error)
         return None
+
+
+def _known(answer: object) -> Delivery:
+    """What a channel answered; one that breaks its promise may have sent all the same."""
+    if isinstance(answer, Delivered | Later | Refused | Unclear):
+        return answer
+    return Unclear(reason=f"the channel answered {type(answer).__name__}, which is no outcome")
 
 
 def _tell_change(name: str, lane: Lane, delivery: Delivery, fault: Exception | None) -> None:
