@@ -75,6 +75,14 @@ class Replica:
             return []
         return found
 
+    async def listed_messages(self, state: str) -> list[dict[str, Any]] | None:
+        """Messages in this state; `None` when it does not answer in time."""
+        try:
+            found: list[dict[str, Any]] = await self.daemon.get(f"outbox?state={state}&limit=200")
+        except (aiohttp.ClientError, TimeoutError):
+            return None
+        return found
+
     async def listed_services(self) -> list[dict[str, Any]]:
         """The services as it shows them; nothing when it does not answer in time."""
         try:

@@ -85,6 +85,34 @@ async def test_killed_in_the_middle_of_a_switch_the_other_one_finishes_it(
     assert stage.told("rollback_switched") == 1
 
 
+@pytest.mark.parametrize(
+    "point",
+    [
+        Point.BEFORE_SEND,
+        pytest.param(Point.AFTER_SEND, marks=pytest.mark.soak),
+        pytest.param(Point.BEFORE_SETTLE, marks=pytest.mark.soak),
+    ],
+)
+async def test_killed_with_a_message_in_hand_the_other_one_sends_it_when_the_lease_has_ended(
+    stage: ReplicaStage, point: Point
+) -> None:
+    await stage.open([order(point, "kill")])
+    await stage.deploy_bad()
+    await eventually(lambda: stage.a.lives.over, within=PATIENCE, what="a death")
+    assert stage.a.lives.deeds == [f"kill at {point.value}"]
+    await stage.rolled_back(stage.b)
+
+    async def nothing_waits() -> bool:
+        return await stage.b.listed_messages("pending") == []
+
+    await eventually(nothing_waits, within=2 * PATIENCE, every=0.5, what="the end of the lease")
+    messages = await stage.b.listed_messages("sent")
+    by_hook = {one["id"] for one in messages or () if one["channel"] == "hook"}
+    assert stage.heard().keys() == by_hook, "everything was heard, under the keys it is stored with"
+    if point is Point.BEFORE_SEND:
+        assert set(stage.heard().values()) == {1}, "what nobody had sent is sent once"
+
+
 @pytest.mark.parametrize("point", [Point.BEFORE_GUARDS, Point.BEFORE_WRITE])
 async def test_a_leader_that_stood_still_between_decision_and_write_wakes_up_and_writes_nothing(
     stage: ReplicaStage, point: Point
