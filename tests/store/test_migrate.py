@@ -14,11 +14,15 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from msgspec.structs import replace
 from sqlalchemy import Connection, inspect
 
 from tests.store import samples
 from watchdog.core.errors import StoreError
+from watchdog.core.message import OutgoingState
 from watchdog.core.turn import Turn
+from watchdog.store.codec import encode, stamp
+from watchdog.store.interface import Wanted
 from watchdog.store.migrate import HEAD, REVISIONS, migrate
 from watchdog.store.sqlite import SqliteReader, SqliteStore
 from watchdog.store.sqlite_file import connect_writer
@@ -141,6 +145,38 @@ async def test_a_store_of_an_older_release_keeps_what_it_holds(
     assert (await store.load(now=samples.at(0))).services == (samples.service("trips"),)
     await store.commit(Turn(silences=(samples.silence(1),)))
     assert await store.silence("s0001") == samples.silence(1)
+    await store.aclose()
+
+
+async def test_what_waited_in_an_older_store_goes_in_the_order_of_this_release(
+    scripts: Config, url: str, database: Path
+) -> None:
+    scripts.set_main_option("sqlalchemy.url", f"sqlite:///{database}")
+    command.upgrade(scripts, "0003")
+    notice, said, page, sent = (samples.outgoing(number, due=0) for number in range(4))
+    said = replace(said, message=replace(said.message, incident="i1"))
+    page = replace(page, message=replace(page.message, incident="i1", needs_human=True))
+    sent = replace(sent, state=OutgoingState.SENT)
+    with sqlite3.connect(database) as connection:
+        connection.executemany(
+            "INSERT INTO outbox (key, number, channel, state, due_at, doc) VALUES (?, ?, ?, ?, ?, ?)",
+            [
+                (row.key, number, row.channel, row.state.value, stamp(row.due_at), encode(row))
+                for number, row in enumerate((notice, said, page, sent), start=1)
+            ],
+        )
+    connection.close()
+
+    store = SqliteStore(url)
+    await store.open()
+    await store.claim(now=samples.DAY)
+
+    assert await store.take(Wanted(now=samples.at(1))) == (notice, said), "the page waits for what was said"
+    await store.settle(said.key, state=OutgoingState.SENT, due_at=samples.at(1))
+    assert await store.take(Wanted(now=samples.at(1))) == (page, notice)
+    assert [row.key for row in (await store.outbox()).items] == [
+        row.key for row in (sent, page, said, notice)
+    ]
     await store.aclose()
 
 
