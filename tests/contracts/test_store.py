@@ -539,6 +539,20 @@ class TestOutbox:
         taken = await store.take(Wanted(now=at(1), limit=2))
         assert [row.key for row in taken] == [row.key for row in rows]
 
+    async def test_what_waits_for_company_waits_no_longer_than_what_is_urgent_in_its_conversation(
+        self, store: Store
+    ) -> None:
+        opened = replace(about(samples.outgoing(1, due=300), "i1", needs_human=True), group="g")
+        other = replace(about(samples.outgoing(2, due=300), "i2"), group="g")
+        await store.commit(Turn(outbox=(opened, other)))
+        await store.commit(Turn(outbox=(about(samples.outgoing(3, due=5), "i1", needs_human=True),)))
+        assert await keys_at(store, 5) == ["m0001:ops"], "the page goes right behind it, not a minute later"
+        await store.settle(opened.key, state=OutgoingState.SENT, due_at=at(5))
+        assert await keys_at(store, 5) == ["m0003:ops"]
+        await store.settle("m0003:ops", state=OutgoingState.SENT, due_at=at(5))
+        assert await keys_at(store, 299) == []
+        assert await keys_at(store, 300) == ["m0002:ops"]
+
     async def test_a_message_that_was_given_up_can_be_tried_again_and_no_other(self, disk: Disk) -> None:
         store = disk.store
         await store.commit(Turn(outbox=tuple(samples.outgoing(n) for n in range(3))))

@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 from msgspec.structs import replace
-from sqlalchemy import Connection, Select, and_, bindparam, delete, exists, func, or_, select, update
+from sqlalchemy import Connection, Select, and_, bindparam, case, delete, exists, func, or_, select, update
 
 from watchdog.core.errors import StoreError
 from watchdog.core.incident import IncidentState
@@ -37,16 +37,22 @@ _EARLIER = tables.outbox.alias("earlier")
 _PENDING = OutgoingState.PENDING.value
 _OVER = (OutgoingState.SENT.value, OutgoingState.DEAD.value)
 
-#: What was said earlier in a conversation goes with what is urgent in it.
+#: What was said earlier in a conversation goes with what is urgent in it, and waits for no company any longer.
 PROMOTE = (
     update(_OUTBOX)
     .where(
         _OUTBOX.c.channel == bindparam("on"),
         _OUTBOX.c.conversation == bindparam("of"),
         _OUTBOX.c.state == _PENDING,
-        _OUTBOX.c.rank != URGENT,
+        or_(_OUTBOX.c.rank != URGENT, and_(_OUTBOX.c.gathering != "", _OUTBOX.c.due_at > bindparam("at"))),
     )
-    .values(rank=URGENT)
+    .values(
+        rank=URGENT,
+        due_at=case(
+            (and_(_OUTBOX.c.gathering != "", _OUTBOX.c.due_at > bindparam("at")), bindparam("at")),
+            else_=_OUTBOX.c.due_at,
+        ),
+    )
 )
 _SETTLE = (
     update(_OUTBOX)

@@ -29,7 +29,7 @@ URGENT, ORDINARY = 0, 1
 class TurnRows(msgspec.Struct, frozen=True, kw_only=True):
     """One turn, ready to be written. Audit records come as values too: their chain is checked when they are written.
 
-    `followed` are the conversations that something urgent was said in.
+    `followed` are the conversations that something urgent was said in, and when that is due.
     """
 
     services: list[Row]
@@ -59,7 +59,7 @@ def turn_rows(turn: Turn, number: Callable[[], int]) -> TurnRows:
         forgotten=[msgspec.structs.asdict(identity) for identity in turn.forgotten],
         outbox=[{**outgoing_row(record), "number": number()} for record in turn.outbox],
         followed=[
-            {"of": record.conversation, "on": record.channel}
+            {"of": record.conversation, "on": record.channel, "at": stamp(record.due_at)}
             for record in turn.outbox
             if record.message.urgent and record.conversation
         ],

@@ -35,6 +35,7 @@ class MemoryOutbox:
             for row in self._said(one["on"], one["of"]):
                 if row["state"] == _PENDING:
                     row["rank"] = URGENT
+                    row["due_at"] = min(row["due_at"], one["at"]) if row["gathering"] else row["due_at"]
 
     def take(self, wanted: Wanted, hold: Hold | None) -> tuple[Outgoing, ...]:
         """What may be handed out now, and nobody else's from now on."""
