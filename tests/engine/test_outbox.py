@@ -269,16 +269,40 @@ async def test_a_channel_that_takes_nothing_for_a_minute_while_a_page_waits_is_l
     assert rig.late == []
     with capture_logs() as told:
         await passing(2)
-    assert rig.late == [("page@ops", "busy", BASE)]
+    assert rig.late == [("page@ops", "busy", BASE), ("other@ops", "busy", BASE)]
     assert [entry["event"] for entry in told] == ["channel_late"]
     await passing(3600)
-    assert len(rig.late) == 1, "a notice that waits is nobody's trouble, and an outage is one outage"
+    assert len(rig.late) == 2, "a notice that waits is nobody's trouble, and an outage is one outage"
     rig.channels["ops"].always(None)
     await passing(600)
     rig.channels["ops"].always(Later(reason="gone again"))
     await rig.put(page("new", at=BASE + timedelta(hours=1)))
     await passing(120)
-    assert [late[:2] for late in rig.late[1:]] == [("new@ops", "gone again")]
+    assert [late[:2] for late in rig.late[2:]] == [("new@ops", "gone again")]
+
+
+async def test_others_hear_of_each_incident_that_waits_for_a_late_channel_once(start: Make) -> None:
+    rig = await start()
+    rig.channels["ops"].always(Later(reason="busy"))
+    await rig.put(about(page("first"), "i1"))
+    await passing(600)
+    await rig.put(about(page("second"), "i2"), about(page("first, again"), "i1"))
+    await passing(600)
+    assert rig.late == [("first@ops", "busy", BASE), ("second@ops", "busy", BASE)], "of one outage"
+
+
+async def test_what_was_gathered_anew_keeps_no_channel_late(start: Make) -> None:
+    rig = await start()
+    rig.channels["ops"].plan(Later(reason="answered 429", after=timedelta(seconds=20)))
+    await rig.put(page("page"), *(replace(page(f"m{n}"), group="g") for n in range(2)))
+    await passing(10)
+    await rig.put(replace(page("m2"), group="g"))
+    await passing(120)
+    assert await rig.store.outbox_pending() == 0
+    rig.channels["ops"].plan(Later(reason="once"))
+    await rig.put(outgoing("later", at=BASE + timedelta(seconds=130)))
+    await passing(60)
+    assert rig.late == [], "nothing waits"
 
 
 async def test_a_channel_that_takes_other_messages_is_not_late(start: Make) -> None:

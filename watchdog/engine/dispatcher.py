@@ -54,7 +54,8 @@ class Dispatcher:
     `on_dead(outgoing, reason)` is called when a message is given up, before that is recorded: a crash
     between tells twice rather than never, so whoever tells people another way deduplicates by `outgoing.key`
     (and does not choose the channel that failed). `on_late(outgoing, reason, since)` is called when a channel has taken
-    nothing for a minute while something urgent waits: once until it takes something. None may block or raise.
+    nothing for a minute while something urgent waits: once for each conversation until it takes something. None may
+    block or raise.
     `charts` makes pictures for channels that show them; a message goes without one that is late. `prepare` adds to a
     message, before it is sent, what only the running configuration knows.
     """
@@ -344,8 +345,10 @@ class Dispatcher:
                 continue
             row, seconds = late
             reason = lane.reason or "it has not answered"
-            _log.error("channel_late", channel=name, since_seconds=round(seconds), reason=reason)
-            self._on_late(row, reason, self._clock.now() - timedelta(seconds=seconds))
+            if lane.late_since is None:
+                _log.error("channel_late", channel=name, since_seconds=round(seconds), reason=reason)
+                lane.late_since = self._clock.now() - timedelta(seconds=seconds)
+            self._on_late(row, reason, lane.late_since)
 
     def _judge(self, parcel: Parcel, delivery: Delivery) -> Verdict:
         now = self._due_now()

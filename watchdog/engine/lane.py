@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict, deque
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from watchdog.aio.clock import Clock
 from watchdog.aio.faultpoint import WAIT
 from watchdog.channels.interface import Channel
-from watchdog.core.message import Outgoing, Thread
+from watchdog.core.message import MessageKind, Outgoing, Thread
 from watchdog.engine.parcel import Parcel
 
 #: Parcels of each kind (urgent, and not) that a channel may have in memory; the others wait in the store.
@@ -53,8 +53,11 @@ class Lane:
         self._filled = {True: asyncio.Event(), False: asyncio.Event()}
         self._held_until = 0.0
         self._wanting: dict[str, tuple[Outgoing, float]] = {}
+        self._told = set[str]()
+        """Conversations of which was said, since it took something, that they wait."""
         self._took_at = clock.monotonic()
-        self._late = False
+        self.late_since: datetime | None = None
+        """The beginning of an outage that was noticed."""
 
     def room(self, *, urgent: bool) -> int:
         """How many more parcels fit; none while the channel is to be left alone."""
@@ -66,8 +69,9 @@ class Lane:
         self.in_hand |= dict.fromkeys(parcel.keys, parcel)
         self._lines[parcel.urgent].append(parcel)
         self._wake(urgent=parcel.urgent)
-        if parcel.urgent and len(self._wanting) < _WATCHED:
-            self._wanting.setdefault(parcel.key, (parcel.as_row(), self._clock.monotonic()))
+        late = parcel.message.kind is MessageKind.CHANNEL_LATE  # which is told of no channel in turn
+        if parcel.urgent and not late and len(self._wanting) < _WATCHED:
+            self._wanting.setdefault(parcel.first.key, (parcel.as_row(), self._clock.monotonic()))
 
     async def wait(self, *, urgent: bool) -> None:
         """Until there may be something to send for this worker."""
@@ -97,7 +101,8 @@ class Lane:
 
     def over(self, parcel: Parcel) -> None:
         """It was taken or given up: nobody waits for it any more."""
-        self._wanting.pop(parcel.key, None)
+        for key in parcel.keys:  # what was gathered may be another one's company by now
+            self._wanting.pop(key, None)
 
     def close(self) -> None:
         """Nothing more is sent but what is on its way."""
@@ -112,6 +117,7 @@ class Lane:
         self.in_hand.clear()
         self.sending.clear()
         self._wanting.clear()
+        self._told.clear()
 
     # How the channel does
 
@@ -139,7 +145,8 @@ class Lane:
 
     def took(self, reference: str, parcel: Parcel) -> None:
         """The channel took something."""
-        self._took_at, self.failures, self._late = self._clock.monotonic(), 0, False
+        self._took_at, self.failures, self.late_since = self._clock.monotonic(), 0, None
+        self._told.clear()
         row = parcel.first
         if reference and row.conversation and len(parcel.rows) == 1 and row.conversation not in self.threads:
             self.threads[row.conversation] = Thread(reference=reference, message=row.message)
@@ -162,19 +169,22 @@ class Lane:
     @property
     def late_in(self) -> float | None:
         """Seconds until the channel is late, if nothing is taken; `None` while nothing urgent waits, or it is told."""
-        if not self._wanting or self._late or not (self.failures or self.sending):
+        if not (self.failures or self.sending) or not (waiting := self._untold()):
             return None
-        since = max(self._took_at, min(at for _, at in self._wanting.values()))
+        since = max(self._took_at, min(at for _, at in waiting))
         return since + LATE_AFTER.total_seconds() - self._clock.monotonic()
 
     def is_late(self) -> tuple[Outgoing, float] | None:
-        """What has waited for longest, and since how many seconds nothing is taken. Once until something is."""
+        """What has waited for longest, and since how many seconds nothing is taken. Once for each conversation."""
         left = self.late_in
         if left is None or left > 0:
             return None
-        self._late = True
-        row, at = min(self._wanting.values(), key=lambda one: one[1])
+        row, at = min(self._untold(), key=lambda one: one[1])
+        self._told.add(_spoken_of(row))
         return row, self._clock.monotonic() - max(self._took_at, at)
+
+    def _untold(self) -> list[tuple[Outgoing, float]]:
+        return [one for one in self._wanting.values() if _spoken_of(one[0]) not in self._told]
 
     def _lines_of(self, *, urgent: bool) -> Iterator[deque[Parcel]]:
         yield self._lines[True]
@@ -185,3 +195,7 @@ class Lane:
         self._filled[False].set()
         if urgent:
             self._filled[True].set()
+
+
+def _spoken_of(row: Outgoing) -> str:
+    return row.conversation or row.key
