@@ -12,9 +12,11 @@ from tests.channels.messages import USUAL
 from watchdog.core.check import CheckId
 from watchdog.core.checks import Poll
 from watchdog.core.errors import StoreError
+from watchdog.core.incident import Incident, IncidentKind, IncidentState
 from watchdog.core.lateness import What
 from watchdog.core.message import Outgoing, OutgoingState
-from watchdog.core.rule import Severity
+from watchdog.core.rule import Level, Severity
+from watchdog.core.storm import Storm
 from watchdog.core.turn import Turn
 from watchdog.core.world import World
 from watchdog.engine.auditor import Auditor
@@ -92,11 +94,18 @@ class Rig:
             if line.startswith("watchdog_late{") and line.endswith(" 1.0")
         ]
 
-    async def store_messages(self, *states: OutgoingState, key: str = "k", needs_human: bool = True) -> None:
+    async def store_messages(
+        self, *states: OutgoingState, key: str = "k", needs_human: bool = True, incident: str | None = None
+    ) -> None:
         """One message, in a state on each channel."""
         now = self.clock.now()
         message = replace(
-            USUAL, key=key, created_at=now, needs_human=needs_human, severity=Severity.CRITICAL, incident=None
+            USUAL,
+            key=key,
+            created_at=now,
+            needs_human=needs_human,
+            severity=Severity.CRITICAL,
+            incident=incident,
         )
         rows = [
             Outgoing(key=f"{key}@{channel}", channel=channel, message=message, due_at=now)
@@ -182,6 +191,45 @@ async def test_one_that_reached_nobody_is_found_behind_others_that_did(rig: Rig)
     assert rig.late == [What.MESSAGE]
 
 
+def open_incident(rig: Rig, state: IncidentState = IncidentState.OPEN) -> None:
+    now = rig.clock.now()
+    incident = Incident(
+        id="inc-1",
+        kind=IncidentKind.STORM,
+        state=state,
+        subject="",
+        environment="",
+        opened_at=now,
+        level=Level.CRITICAL,
+        severity=Severity.CRITICAL,
+        summary="many",
+    )
+    rig.engine.world = World(services={}, storm=Storm(incident=incident))
+
+
+async def test_what_every_channel_gave_up_is_late_until_somebody_takes_the_incident(rig: Rig) -> None:
+    open_incident(rig)
+    await rig.store_messages(OutgoingState.DEAD, OutgoingState.DEAD, incident="inc-1")
+    await asyncio.sleep(590)
+    assert rig.late == []
+    await asyncio.sleep(20)
+    assert rig.late == [What.MESSAGE]
+    open_incident(rig, IncidentState.ACKNOWLEDGED)
+    await asyncio.sleep(6)
+    assert rig.late == []
+
+
+@pytest.mark.parametrize("later", ["channel_failed:k@oncall", "escalated"])
+async def test_what_was_given_up_is_not_missed_once_anything_of_it_arrives(rig: Rig, later: str) -> None:
+    open_incident(rig)
+    await rig.store_messages(OutgoingState.DEAD, OutgoingState.DEAD, incident="inc-1")
+    await asyncio.sleep(700)
+    assert rig.late == [What.MESSAGE]
+    await rig.store_messages(OutgoingState.DEAD, OutgoingState.SENT, key=later, incident="inc-1")
+    await asyncio.sleep(700)
+    assert rig.late == []
+
+
 async def test_what_needs_nobody_is_not_missed(rig: Rig) -> None:
     await rig.store_messages(OutgoingState.PENDING, OutgoingState.PENDING, needs_human=False)
     await asyncio.sleep(3600)
@@ -219,6 +267,14 @@ async def test_nobody_looking_is_late_too(rig: Rig) -> None:
     rig.task.cancel()
     await asyncio.gather(rig.task, return_exceptions=True)
     await asyncio.sleep(61)
+    assert rig.late == [What.AUDIT]
+
+
+async def test_looking_that_breaks_and_begins_again_and_again_is_nobody_looking(rig: Rig) -> None:
+    del rig.engine.world
+    for _ in range(20):
+        await asyncio.gather(rig.task, return_exceptions=True)
+        rig.task = asyncio.create_task(rig.auditor.run())
     assert rig.late == [What.AUDIT]
 
 

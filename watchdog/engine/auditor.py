@@ -12,12 +12,15 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 import structlog
+from msgspec.structs import replace
 
 from watchdog.aio.clock import Clock
+from watchdog.core import roster
 from watchdog.core.checks import Poll
 from watchdog.core.errors import StoreError
+from watchdog.core.incident import IncidentState
 from watchdog.core.lateness import HEARD_AFTER, TRIED_AFTER, Late, Looked, What, late, unseen
-from watchdog.core.message import Message, Outgoing, OutgoingState
+from watchdog.core.message import Message, MessageKind, Outgoing, OutgoingState
 from watchdog.core.world import World
 from watchdog.engine.scheduler import Round
 from watchdog.store.interface import Page, Standing
@@ -96,7 +99,6 @@ class Auditor:
 
     async def run(self) -> None:
         """Look until cancelled."""
-        self._looked_at = self._clock.now()
         try:
             while True:
                 await self._clock.sleep(LOOK)
@@ -143,10 +145,11 @@ class Auditor:
         return min(untried, key=lambda row: row.due_at, default=None)
 
     async def _unheard(self, standing: Standing) -> Message | None:
-        """The oldest message that needs somebody, waits for some channel and was taken by none."""
+        """The oldest message that needs somebody, waits for some channel and was taken by none; else what is lost."""
         until = self._clock.now() - HEARD_AFTER
-        if standing.needed is None or standing.needed.message.created_at > until:
-            return None
+        lost = await self._lost(until) if standing.dead else None
+        if lost is not None or standing.needed is None or standing.needed.message.created_at > until:
+            return lost
         waiting = (standing.needed, *(await self._pending()))
         candidates = {
             row.message.key: row.message
@@ -156,6 +159,26 @@ class Auditor:
         for message in sorted(candidates.values(), key=lambda one: one.created_at):
             if not await self._taken(message):
                 return message
+        return None
+
+    async def _lost(self, until: datetime) -> Message | None:
+        """What every channel gave up of an incident that nobody took, while nothing of it arrives anywhere else."""
+        untaken = {one.id for one in roster.everyone(self._engine.world) if one.state is IncidentState.OPEN}
+        dead = await self._store.outbox(state=OutgoingState.DEAD, limit=_LOOKED_THROUGH) if untaken else None
+        lost = [
+            row
+            for row in (dead.items if dead is not None else ())
+            if row.message.needs_human and row.message.incident in untaken and row.message.created_at <= until
+        ]
+        if not lost:
+            return None
+        sent = (await self._store.outbox(state=OutgoingState.SENT, limit=_LOOKED_THROUGH)).items
+        for row in reversed(lost):
+            instead = replace(row.message, key=f"{MessageKind.CHANNEL_FAILED}:{row.key}")
+            if any(_tells_of(one.message, row) for one in sent):
+                continue
+            if not await self._taken(row.message) and not await self._taken(instead):
+                return row.message
         return None
 
     async def _pending(self) -> tuple[Outgoing, ...]:
@@ -188,3 +211,11 @@ class Auditor:
     def _publish(self, found: tuple[Late, ...]) -> None:
         self._late = found
         self._metrics.set_late({what.value: any(one.what is what for one in found) for what in What})
+
+
+def _tells_of(message: Message, lost: Outgoing) -> bool:
+    """Whether who got a message knows of what was lost: it is later news of the incident, or says what failed."""
+    if message.created_at < lost.message.created_at:
+        return False
+    failed = message.kind is MessageKind.CHANNEL_FAILED and message.labels.get("channel") == lost.channel
+    return message.needs_human and (failed or message.incident == lost.message.incident)
