@@ -150,6 +150,15 @@ def test_a_dead_channel_says_what_did_not_arrive_and_where() -> None:
     assert "ops" in message.next_step
 
 
+def test_a_dead_channel_s_headline_begins_with_what_somebody_must_act_on() -> None:
+    lost = replace(some_message(headline="trips is critical"), needs_human=True)
+    scenario = Scenario()
+    scenario.feed(ChannelDead(channel="ops", key="incident_opened:1@ops", message=lost, reason="gone"))
+
+    message = scenario.message(MessageKind.CHANNEL_FAILED)
+    assert message.headline == "trips is critical (channel ops failed for good: gone)"
+
+
 def test_a_broken_store_is_the_same_news_as_long_as_it_is_the_same() -> None:
     now = datetime(2026, 3, 2, tzinfo=UTC)
 
