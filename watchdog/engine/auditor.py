@@ -126,8 +126,9 @@ class Auditor:
             unpolled=self._unpolled(),
             critical=self._critical(),
         )
-        self._looked_at = self._clock.now()
-        self._take(late(self._engine.world, looked, self._looked_at))
+        now = self._clock.now()
+        self._take(late(self._engine.world, looked, now))
+        self._looked_at = now
 
     async def _untried(self, standing: Standing) -> Outgoing | None:
         """What has waited longest to be tried at all.
