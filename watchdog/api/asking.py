@@ -15,6 +15,7 @@ import msgspec
 from aiohttp import web
 
 from watchdog.api import shapes
+from watchdog.api.accepted import Accepted
 from watchdog.api.bodies import (
     CLOCK_SKEW,
     Body,
@@ -198,7 +199,7 @@ class Asking:
                 f"stored, but not answered yet; send it again with the same {IDEMPOTENCY_KEY} for the answer"
             )
             return reply_json(
-                shapes.Accepted(request=wish.id, detail=detail), status=202, headers={"Retry-After": "1"}
+                Accepted(request=wish.id, detail=detail), status=202, headers={"Retry-After": "1"}
             )
         if reply.status >= 400:
             raise Problem(reply.status, reply.detail or "the request was refused")

@@ -12,7 +12,7 @@ import msgspec
 from pydantic.json_schema import models_json_schema
 
 from watchdog import __version__
-from watchdog.api import shapes
+from watchdog.api.accepted import Accepted
 from watchdog.api.asking import IDEMPOTENCY_KEY
 from watchdog.api.context import DEFAULT_LIMIT, MAX_LIMIT
 from watchdog.api.problem import MEDIA_TYPE, ProblemDetails, title_of
@@ -76,7 +76,7 @@ def document() -> dict[str, Any]:
 
 def _schemas() -> dict[str, Any]:
     answers = {answer for route in ROUTES for answer in (route.answer, route.or_answer) if answer is not None}
-    shown: set[type[msgspec.Struct]] = {*answers, shapes.Accepted, ProblemDetails}
+    shown: set[type[msgspec.Struct]] = {*answers, Accepted, ProblemDetails}
     in_order = sorted(shown, key=lambda shape: shape.__name__)
     _, of_answers = msgspec.json.schema_components(in_order, ref_template=_REF)
     bodies = sorted(
@@ -144,11 +144,11 @@ def _responses(route: Route) -> dict[str, Any]:
     statuses = [status for status in (route.status, route.or_status) if status is not None]
     responses = {str(status): _success(route) for status in statuses}
     if route.body is not None and route.keyed:
-        accepted = _content("application/json", _ref(shapes.Accepted.__name__), "Stored, not answered yet")
+        accepted = _content("application/json", _ref(Accepted.__name__), "Stored, not answered yet")
         if "202" in responses:
             either = [
                 responses["202"]["content"]["application/json"]["schema"],
-                _ref(shapes.Accepted.__name__),
+                _ref(Accepted.__name__),
             ]
             accepted = _content("application/json", {"anyOf": either}, "Accepted")
         responses["202"] = accepted

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit, urlunsplit
 from watchdog import __version__
 from watchdog.api import shapes
 from watchdog.api.climb import present_climb
+from watchdog.api.lateness import present_heartbeat, present_late
 from watchdog.core.audit import AuditRecord
 from watchdog.core.deployment import Deployment
 from watchdog.core.incident import Breach, Incident
@@ -60,8 +61,8 @@ def present_status(view: View) -> shapes.Status:
         config_fault_at=view.config_fault_at,
         silences=view.silences,
         audit_head=view.audit_head,
-        late=tuple(shapes.Late(what=one.what, since=one.since, detail=one.detail) for one in view.late),
-        heartbeat=_heartbeat(view),
+        late=present_late(view),
+        heartbeat=present_heartbeat(view),
         sources=tuple(
             shapes.Source(
                 name=source.name, up=source.up, error=source.error, failing_since=source.failing_since
@@ -69,13 +70,6 @@ def present_status(view: View) -> shapes.Status:
             for source in view.sources.values()
         ),
     )
-
-
-def _heartbeat(view: View) -> shapes.Heartbeat | None:
-    beat = view.heartbeat
-    if beat is None:
-        return None
-    return shapes.Heartbeat(last_success_at=beat.last_at, withheld=beat.withheld, error=beat.error)
 
 
 def present_check(view: CheckView) -> shapes.Check:

@@ -12,10 +12,10 @@ from typing import Any
 import msgspec
 
 from watchdog.api.climb import Climb
+from watchdog.api.lateness import Heartbeat, Late
 from watchdog.core.check import Reason
 from watchdog.core.deployment import DeploymentState, Origin
 from watchdog.core.incident import IncidentKind, IncidentState
-from watchdog.core.lateness import What
 from watchdog.core.rollback import RollbackState
 from watchdog.core.rule import Against, Direction, Level, Severity, Unit
 from watchdog.core.service import Mode
@@ -48,22 +48,6 @@ class Source(Shape, frozen=True, kw_only=True):
     up: bool | None
     error: str
     failing_since: datetime | None
-
-
-class Late(Shape, frozen=True, kw_only=True):
-    """What should have happened at `since`. `what` is a word for it, as in the metric."""
-
-    what: What
-    since: datetime
-    detail: str
-
-
-class Heartbeat(Shape, frozen=True, kw_only=True):
-    """The sign of life for somebody outside. `withheld`: while something is late none is given."""
-
-    last_success_at: datetime | None
-    withheld: bool
-    error: str
 
 
 class Status(Shape, frozen=True, kw_only=True):
@@ -410,10 +394,3 @@ class AuditEntry(Shape, frozen=True, kw_only=True):
     body: dict[str, Any]
     previous: str
     hash: str
-
-
-class Accepted(Shape, frozen=True, kw_only=True):
-    """Stored, not answered yet. Sent again with the same `Idempotency-Key`, it gets the answer."""
-
-    request: str
-    detail: str
