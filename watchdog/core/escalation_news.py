@@ -250,7 +250,9 @@ def _instead(
     now: datetime,
 ) -> Message:
     lost = event.message
-    if lost.needs_human:  # a text message or a list of alerts shows little else: first what somebody must act on
+    if (
+        lost.needs_human
+    ):  # a text message or a list of alerts shows little else: first what somebody must act on
         headline = f"{lost.headline} ({headline})"
     loud = climbing.louder(lost.severity, Severity.HIGH)
     repair = f"Repair the channel {event.channel}; the message above did not arrive there."
