@@ -79,7 +79,9 @@ class History:
 
     def _named(self, check: CheckId) -> _Ring | None:
         name = str(check)
-        same = (ring for one, ring in self._rings.items() if one.service == check.service and str(one) == name)
+        same = (
+            ring for one, ring in self._rings.items() if one.service == check.service and str(one) == name
+        )
         return max(same, key=lambda ring: ring.times[-1] if ring.times else 0, default=None)
 
     def of(self, check: CheckId) -> tuple[Point, ...]:
