@@ -173,9 +173,7 @@ class People:
         """A channel takes nothing while something urgent waits there: the others are told, and it is tried on."""
         if row.message.kind is not MessageKind.CHANNEL_LATE:
             self._term.deliver(
-                ChannelLate(
-                    channel=row.channel, key=row.key, message=row.message, reason=reason, since=since
-                )
+                ChannelLate(channel=row.channel, key=row.key, message=row.message, reason=reason, since=since)
             )
 
 

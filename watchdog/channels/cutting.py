@@ -1,6 +1,6 @@
 """Text that is too long for where it goes: cut by code points, where that is cheap between characters people see.
 
-Limits of receivers count code points (or bytes of them); a cut through an emoji that is made of several would leave
+Limits of receivers count code points; a cut through an emoji that is made of several would leave
 other signs than were written. This module must never return more than was asked for.
 """
 
@@ -22,17 +22,6 @@ def cut(text: str, limit: int, *, mark: str = "…") -> str:
     if keep <= 0:
         return mark[: max(limit, 0)]
     return text[: _place(text, keep)].rstrip() + mark
-
-
-def cut_bytes(text: str, limit: int, *, mark: str = "…") -> str:
-    """The same, counted in bytes of UTF-8."""
-    if len(text.encode("utf-8", "replace")) <= limit:
-        return text
-    room = limit - len(mark.encode())
-    if room <= 0:
-        return ""
-    kept = text.encode("utf-8", "replace")[:room].decode("utf-8", "ignore")
-    return text[: _place(text, min(len(kept), len(text)))].rstrip() + mark
 
 
 def _place(text: str, at: int) -> int:

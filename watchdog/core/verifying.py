@@ -86,7 +86,9 @@ def _vetoed(draft: Draft, rollback: Rollback, event: Outcome) -> None:
 def _applied(draft: Draft, rollback: Rollback, event: Outcome) -> None:
     """The switch acknowledged: record it, taint the bad version, bind the breached rules to the target."""
     found = event.kind is OutcomeKind.FOUND_DONE
-    incident = draft.service.incidents.get(rollback.incident or "")  # as it was before it waits for the target
+    incident = draft.service.incidents.get(
+        rollback.incident or ""
+    )  # as it was before it waits for the target
     baseline = event.state or event.before
     # The store may have been away: nothing was looked at meanwhile.
     contest_until, verify_until = _deadlines(draft, rollback, max(event.at, draft.now))
