@@ -291,6 +291,25 @@ async def test_others_hear_of_each_incident_that_waits_for_a_late_channel_once(s
     assert rig.late == [("first@ops", "busy", BASE), ("second@ops", "busy", BASE)], "of one outage"
 
 
+async def test_a_page_that_comes_while_a_channel_is_left_alone_for_an_hour_is_told_elsewhere_too(
+    start: Make,
+) -> None:
+    rig = await start("ops", "mail")
+    rig.channels["ops"].plan(Later(reason="answered 429", after=timedelta(hours=1)))
+    await rig.put(about(page("first"), "i1"))
+    await passing(120)
+    await rig.put(*(outgoing(f"n{number}") for number in range(300)))
+    await rig.put(*(about(page(f"p{number}"), f"p{number}") for number in range(150)), outgoing("m", "mail"))
+    looks = len(rig.store.looks)
+    await passing(120)
+    assert len(rig.store.looks) - looks < 150, "a look for each of them at most"
+    assert [late[0] for late in rig.late[:3]] == ["first@ops", "p0@ops", "p1@ops"]
+    assert rig.row("m@mail").state is OutgoingState.SENT
+    assert rig.channels["ops"].keys == ["first@ops"]
+    await passing(3600)
+    assert len(rig.channels["ops"].keys) == 1 + 1 + 300 + 150, "everything once, the first twice"
+
+
 async def test_what_was_gathered_anew_keeps_no_channel_late(start: Make) -> None:
     rig = await start()
     rig.channels["ops"].plan(Later(reason="answered 429", after=timedelta(seconds=20)))

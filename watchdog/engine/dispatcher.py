@@ -40,7 +40,7 @@ LEASE, RENEWED = timedelta(seconds=30), timedelta(seconds=10)
 EMERGENCY_INTERVAL = timedelta(minutes=10)
 
 _FIRST_STORE_PAUSE, _LONGEST_STORE_PAUSE = 1.0, 10.0
-_BATCH = 100
+_BATCH, _AT_LEAST = 100, 20
 #: Of so many messages that failed it is known when they are due again; the others are found by looking.
 _KNOWN = 1000
 
@@ -229,10 +229,13 @@ class Dispatcher:
         self._next = {key: at for key, at in self._next.items() if at > now}
         # What an earlier process left is due by its clock, which may have been set back since: it is tried at once.
         starting = self._starting and len(self._next) < _KNOWN
+        # A lane is filled again once half of it is sent: else every row is read again and again until it fits.
+        room = {name: lane.room(urgent=False) for name, lane in self._lanes.items()}
+        fits = sum(free for free in room.values() if free >= IN_HAND // 2)
         wanted = Wanted(
             now=now,
-            limit=_BATCH,
-            full=frozenset(name for name, lane in self._lanes.items() if not lane.room(urgent=False)),
+            limit=min(max(fits, _AT_LEAST), _BATCH),
+            full=frozenset(name for name, free in room.items() if free < IN_HAND // 2),
             full_for_urgent=frozenset(
                 name for name, lane in self._lanes.items() if not lane.room(urgent=True)
             ),
@@ -245,11 +248,11 @@ class Dispatcher:
         rows = await self._questions.ask("due", DUE, self._store.take(wanted))
         if rows is not None:
             self._starting = starting and bool(rows or wanted.full)
-            self._behind = len(rows) >= _BATCH or starting
+            self._behind = len(rows) >= wanted.limit or starting
         return rows
 
     def _in_hand(self) -> set[str]:
-        return {key for lane in (*self._lanes.values(), *self._leaving) for key in lane.in_hand}
+        return {key for lane in (*self._lanes.values(), *self._leaving) for key in lane.known}
 
     def _hand_out(self, parcel: Parcel) -> bool:
         """Whether it went into its lane; what does not fit is still due."""

@@ -53,6 +53,8 @@ class Lane:
         self._filled = {True: asyncio.Event(), False: asyncio.Event()}
         self._held_until = 0.0
         self._wanting: dict[str, tuple[Outgoing, float]] = {}
+        self._noted = set[str]()
+        """Rows that wait in the store while the channel is to be left alone."""
         self._told = set[str]()
         """Conversations of which was said, since it took something, that they wait."""
         self._took_at = clock.monotonic()
@@ -60,15 +62,24 @@ class Lane:
         """The beginning of an outage that was noticed."""
 
     def room(self, *, urgent: bool) -> int:
-        """How many more parcels fit; none while the channel is to be left alone."""
-        taken = len(self._lines[urgent]) + sum(parcel.urgent is urgent for parcel in self.sending)
-        return 0 if self.held else IN_HAND - taken
+        """How many more parcels fit; while the channel is left alone only urgent ones, to know that they wait."""
+        if self.held:
+            return _WATCHED - len(self._wanting) if urgent else 0
+        return IN_HAND - len(self._lines[urgent]) - sum(parcel.urgent is urgent for parcel in self.sending)
+
+    @property
+    def known(self) -> set[str]:
+        """The keys of all rows that need not be handed to it."""
+        return self.in_hand.keys() | (self._noted if self.held else set())
 
     def put(self, parcel: Parcel) -> None:
-        """One more waits."""
-        self.in_hand |= dict.fromkeys(parcel.keys, parcel)
-        self._lines[parcel.urgent].append(parcel)
-        self._wake(urgent=parcel.urgent)
+        """One more waits: here, or in the store while the channel is to be left alone."""
+        if self.held:
+            self._noted |= parcel.keys
+        else:
+            self.in_hand |= dict.fromkeys(parcel.keys, parcel)
+            self._lines[parcel.urgent].append(parcel)
+            self._wake(urgent=parcel.urgent)
         late = parcel.message.kind is MessageKind.CHANNEL_LATE  # which is told of no channel in turn
         if parcel.urgent and not late and len(self._wanting) < _WATCHED:
             self._wanting.setdefault(parcel.first.key, (parcel.as_row(), self._clock.monotonic()))
@@ -134,6 +145,7 @@ class Lane:
     def hold(self, time: timedelta) -> None:
         """Leave the receiver alone for so long. What has waited here goes on waiting in the store."""
         self._held_until = max(self._held_until, self._clock.monotonic() + time.total_seconds())
+        self._noted.clear()
         for line in self._lines.values():
             line.clear()
         self.in_hand = {key: parcel for parcel in self.sending for key in parcel.keys}
