@@ -272,6 +272,17 @@ def test_when_the_owner_of_the_ladder_dies_ours_goes_on_at_once() -> None:
     assert [kind for _, kind, _ in story.minutes(300, every=30).tells()][3:] == [REPEATED]
 
 
+def test_when_nobody_has_it_any_more_ours_goes_on_because_the_owner_holds_it_for_taken() -> None:
+    story = bad(policy=DELEGATED).minutes(1)
+    story.ask(RequestKind.ACKNOWLEDGE, story.incident.id, for_seconds=1200)
+    story.minutes(300)
+    assert [(at, kind) for at, kind, _ in story.tells()][-3:] == [
+        ("21m", UNACKED),
+        ("26m", ESCALATED),
+        ("266m", REPEATED),
+    ]
+
+
 def test_when_another_channel_dies_the_owner_still_has_it() -> None:
     story = bad(policy=DELEGATED).minutes(1)
     story.dies("ops", story.newest(OPENED)).minutes(60)

@@ -96,6 +96,7 @@ class Model:
             self.expected.append(UNACKED)
         self.acked = False
         self.begins()
+        self.delegated = False  # what was taken there stays taken there
 
     def dies(self, step: int | None, channel: str) -> None:
         """`step` is that of the lost message, `None` for a repeat."""

@@ -108,8 +108,12 @@ def taken(climb: Climb, now: datetime, *, lasts: timedelta | None = None) -> Cli
 
 
 def let_go(climb: Climb, now: datetime) -> Climb:
-    """Nobody has it any more: the ladder begins again at its first step."""
-    return begin(climb.policy, climb.severity, now)
+    """Nobody has it any more: the ladder begins again at its first step.
+
+    Ours, whoever owned it: what somebody took there stays taken there, and PagerDuty wakes nobody again for that.
+    """
+    anew = replace(begin(climb.policy, climb.severity, now), delegated=False)
+    return replace(anew, next_at=_next(anew, due_at=now, now=now))
 
 
 def hurried(climb: Climb, now: datetime) -> Climb:
