@@ -230,18 +230,15 @@ class Dispatcher:
         # What an earlier process left is due by its clock, which may have been set back since: it is tried at once.
         starting = self._starting and len(self._next) < _KNOWN
         # A lane is filled again once half of it is sent: else every row is read again and again until it fits.
+        busy = self._in_hand() | self._ledger.settled(now)
         room = {name: lane.room(urgent=False) for name, lane in self._lanes.items()}
         fits = sum(free for free in room.values() if free >= IN_HAND // 2)
         wanted = Wanted(
             now=now,
             limit=min(max(fits, _AT_LEAST), _BATCH),
             full=frozenset(name for name, free in room.items() if free < IN_HAND // 2),
-            full_for_urgent=frozenset(
-                name for name, lane in self._lanes.items() if not lane.room(urgent=True)
-            ),
-            in_hand=frozenset(
-                self._in_hand() | self._ledger.settled(now) | (self._next.keys() if starting else set())
-            ),
+            full_for_urgent=frozenset(n for n, lane in self._lanes.items() if not lane.room(urgent=True)),
+            in_hand=frozenset(busy | self._next.keys() if starting else busy),
             whatever=starting,
             lease=LEASE,
         )
