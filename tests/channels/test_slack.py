@@ -746,7 +746,7 @@ GOOD: dict[str, Any] = {"token": SecretStr("xoxb-1"), "channel": "#ops"}
         ({**GOOD, "app_token": SecretStr("xapp-1"), "users": ["ana"]}, "users"),
         ({**GOOD, "app_token": SecretStr("xapp-1"), "groups": ["oncall"]}, "groups"),
         ({**GOOD, "channel": "two words"}, "is no channel"),
-        ({**GOOD, "url": "https://slack.com/api"}, "url"),
+        ({**GOOD, "url": "slack.com/api"}, "url"),
         ({**GOOD, "url": "https:///api/"}, "is not an address"),
         ({**GOOD, "mention": {"critical": ["everyone"]}}, "mention"),
         ({**GOOD, "token": "xoxb-in-the-open"}, "a secret is not written here"),
@@ -757,6 +757,12 @@ def test_a_mistake_in_the_settings_is_said(written: dict[str, Any], said: str) -
         SlackChannel.Settings.model_validate(written)
     assert said in str(caught.value)
     assert "in-the-open" not in str(caught.value)
+
+
+@pytest.mark.parametrize("written", ["http://proxy.example.com:8080/api", "http://proxy.example.com:8080/api/"])
+def test_the_address_of_the_api_may_end_with_a_slash_or_without(written: str) -> None:
+    settings = SlackChannel.Settings.model_validate({**GOOD, "url": written})
+    assert settings.url == "http://proxy.example.com:8080/api/"
 
 
 def test_anybody_may_be_allowed_on_purpose() -> None:

@@ -55,8 +55,8 @@ class SlackSettings(ProviderSettings):
     """User groups (`S…`) whose members may press buttons, too."""
     mention: dict[Severity, tuple[Called, ...]] = Field(default={})
     """Whom a message of a severity mentions: `here`, `channel`, ids of members (`U…`) or user groups (`S…`)."""
-    url: str = Field(default=BASE, pattern=r"^https?://[^\s?#]+/$")
-    """Base address of Slack's API, with a slash at the end."""
+    url: str = Field(default=BASE, pattern=r"^https?://[^\s?#]+$")
+    """Base address of Slack's API."""
     ca_file: Path | None = None
     """Certificate authorities (PEM) to trust instead of the system's."""
 
@@ -91,7 +91,7 @@ class SlackSettings(ProviderSettings):
     def _has_a_host(cls, value: str) -> str:
         if not usable(value):
             raise ValueError(f"is not an address such as {BASE}")
-        return value
+        return f"{value.rstrip('/')}/"  # what is called is appended to it
 
     @field_validator("channel")
     @classmethod
