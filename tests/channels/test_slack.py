@@ -759,7 +759,9 @@ def test_a_mistake_in_the_settings_is_said(written: dict[str, Any], said: str) -
     assert "in-the-open" not in str(caught.value)
 
 
-@pytest.mark.parametrize("written", ["http://proxy.example.com:8080/api", "http://proxy.example.com:8080/api/"])
+@pytest.mark.parametrize(
+    "written", ["http://proxy.example.com:8080/api", "http://proxy.example.com:8080/api/"]
+)
 def test_the_address_of_the_api_may_end_with_a_slash_or_without(written: str) -> None:
     settings = SlackChannel.Settings.model_validate({**GOOD, "url": written})
     assert settings.url == "http://proxy.example.com:8080/api/"
