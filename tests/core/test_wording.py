@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import shlex
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from msgspec.structs import replace
 
 from tests.core.scenario import CRITICAL, OK, ROLLBACK, WARNING, Scenario, of_service, probe, rule
-from watchdog.core import telling
+from watchdog.core import rollback_news, telling
 from watchdog.core.check import CheckId
 from watchdog.core.incident import Breach, Incident
 from watchdog.core.message import MessageKind
 from watchdog.core.observation import Pulse
 from watchdog.core.rule import Direction, Level, Rule, Unit
+from watchdog.core.units import elapsed
 from watchdog.core.wording import evidence_of, word
 
 
@@ -140,3 +141,16 @@ def test_a_breach_of_a_version_with_a_slash_is_not_taken_for_a_variant() -> None
     assert found is not None
     assert found.check == CheckId(service="trips", rule="errors", version="main/7")
     assert found.since == since <= since + timedelta()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(300.038, "5m"), (1.9, "1s"), (0.25, "250ms"), (0, "0s"), (-3, "0s"), (3661.5, "1h1m1s")],
+)
+def test_people_read_whole_seconds_of_what_lasted(seconds: float, said: str) -> None:
+    since = datetime(2026, 1, 31, 12, 30, tzinfo=UTC)
+    now = since + timedelta(seconds=seconds)
+
+    assert elapsed(since, now) == said
+    if seconds > 0:
+        assert rollback_news.breaker_closed(since=since, now=now).headline.endswith(f"after {said}")

@@ -6,11 +6,11 @@ Builds messages only. Nothing secret may enter one: mistakes come here redacted,
 from __future__ import annotations
 
 import hashlib
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from watchdog.core.message import Message, MessageKind
 from watchdog.core.rule import Severity
-from watchdog.core.units import format_duration
+from watchdog.core.units import elapsed
 
 #: So many mistakes stand in one message; the log has all.
 SHOWN = 10
@@ -48,7 +48,7 @@ def repaired(*, since: datetime, now: datetime) -> Message:
         headline="the configuration is good again, and in force",
         created_at=now,
         about=_about(since),
-        facts=(("was broken for", format_duration(max(now - since, timedelta()))),),
+        facts=(("was broken for", elapsed(since, now)),),
     )
 
 

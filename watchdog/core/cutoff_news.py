@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from watchdog.core.message import Message, MessageKind
 from watchdog.core.rule import Severity
-from watchdog.core.units import format_duration
+from watchdog.core.units import elapsed
 from watchdog.core.wording import clock
 
 #: Services named in the message.
@@ -51,7 +51,7 @@ def cut_off(
 
 def reachable_again(since: datetime, *, now: datetime) -> Message:
     """Something answers again; people heard that nothing did since `since`."""
-    lasted = format_duration(max(now - since, timedelta()))
+    lasted = elapsed(since, now)
     return Message(
         key=f"{MessageKind.REACHABLE_AGAIN}:{since.isoformat()}",
         kind=MessageKind.REACHABLE_AGAIN,

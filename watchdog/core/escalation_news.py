@@ -7,7 +7,7 @@ This module must never decide who is told, or when.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from msgspec.structs import replace
 
@@ -20,7 +20,7 @@ from watchdog.core.message import Message, MessageKind
 from watchdog.core.rollback import Rollback, RollbackState
 from watchdog.core.rule import Severity
 from watchdog.core.silencing import news_of
-from watchdog.core.units import format_duration
+from watchdog.core.units import elapsed
 from watchdog.core.world import ServiceWorld, World
 
 Facts = tuple[tuple[str, str], ...]
@@ -98,7 +98,7 @@ def escalated(
     base: Message, incident: Incident, climb: Climb, *, to: tuple[str, ...], now: datetime
 ) -> Message:
     """Nobody acknowledged: the next step. `climb` is where it stands with this step told."""
-    waited = format_duration(max(now - climb.began_at, timedelta()))
+    waited = elapsed(climb.began_at, now)
     return _about(
         base,
         replace(incident, climb=climb),
@@ -119,7 +119,7 @@ def repeated(
     base: Message, incident: Incident, climb: Climb, *, to: tuple[str, ...], now: datetime
 ) -> Message:
     """The ladder is over, and still nobody acknowledged."""
-    waited = format_duration(max(now - climb.began_at, timedelta()))
+    waited = elapsed(climb.began_at, now)
     return _about(
         base,
         replace(incident, climb=climb),
@@ -147,7 +147,7 @@ def unacknowledged(
 ) -> Message:
     """Nobody has it any more: the time is over, or `by` gave it back. `before` is the incident that somebody had."""
     taker, taken_at = before.acknowledged_by or "somebody", before.acknowledged_at or now
-    held = format_duration(max(now - taken_at, timedelta()))
+    held = elapsed(taken_at, now)
     if by:
         because = f": {reason}" if reason else ""
         headline = f"{by} gave it back" if by == taker else f"{by} took it back from {taker}"
@@ -175,7 +175,7 @@ def reminder(
 ) -> Message:
     """Somebody took it a while ago, and it is not over."""
     taken_at = incident.acknowledged_at or now
-    held = format_duration(max(now - taken_at, timedelta()))
+    held = elapsed(taken_at, now)
     until = climb.acknowledged_until
     message = _about(
         base,
@@ -235,7 +235,7 @@ def channel_late(event: ChannelLate, *, alone: bool, open_: bool, now: datetime)
     Once for each outage of the channel; of what only this channel was told (`alone`), once for each of that.
     """
     key = f"{event.channel}:{event.since.isoformat()}" + (f":{event.message.conversation}" if alone else "")
-    lasted = format_duration(max(now - event.since, timedelta()))
+    lasted = elapsed(event.since, now)
     headline = f"channel {event.channel} has taken nothing for {lasted}: {event.reason}"
     return _instead(event, MessageKind.CHANNEL_LATE, key, headline, open_=open_, now=now)
 

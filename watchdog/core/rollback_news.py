@@ -6,7 +6,7 @@ only. Nothing secret may enter one.
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from watchdog.core import advice
 from watchdog.core.incident import Incident
@@ -15,7 +15,7 @@ from watchdog.core.rollback import Rollback, RollbackState, Veto
 from watchdog.core.rule import Severity
 from watchdog.core.service import Service
 from watchdog.core.turn import Taint
-from watchdog.core.units import format_duration
+from watchdog.core.units import elapsed, format_duration
 from watchdog.core.wording import (
     Facts,
     clock,
@@ -206,8 +206,8 @@ def _ended(service: Service, rollback: Rollback, why: str, *, now: datetime) -> 
     if rollback.state is not RollbackState.COMPLETED:
         said = ENDED_AS.get(rollback.state, f"is {rollback.state}")
         return f"{service.name}: the rollback to {rollback.to_version} {said}: {why}"
-    lasted = now - (rollback.applied_at or now)
-    took = f" after {format_duration(lasted)}" if lasted > timedelta() else ""
+    began = rollback.applied_at or now
+    took = f" after {elapsed(began, now)}" if now > began else ""
     return f"{service.name}: {'recovered' if rollback.rules else 'is'} on {rollback.to_version}{took}"
 
 
@@ -256,7 +256,7 @@ def breaker_open(
 
 def breaker_closed(*, since: datetime, now: datetime) -> Message:
     """Nothing waits for the limits any more; people heard that something did since `since`."""
-    lasted = format_duration(max(now - since, timedelta()))
+    lasted = elapsed(since, now)
     return Message(
         key=f"{MessageKind.BREAKER_CLOSED}:{since.isoformat()}:{now.isoformat()}",
         kind=MessageKind.BREAKER_CLOSED,

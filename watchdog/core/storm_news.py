@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from msgspec.structs import replace
 
@@ -17,7 +17,7 @@ from watchdog.core.message import Message, MessageKind
 from watchdog.core.rollback import Rollback, RollbackState
 from watchdog.core.rule import Level, Severity, rank
 from watchdog.core.service import Service
-from watchdog.core.units import format_duration
+from watchdog.core.units import elapsed
 
 #: So many services are named; the others are counted.
 NAMED = 10
@@ -144,7 +144,7 @@ def closed(storm: Incident, *, now: datetime) -> Message:
         also_to=storm.heard_by,
         facts=(
             ("services", named(storm.subjects)),
-            ("lasted", format_duration(max(now - storm.opened_at, timedelta()))),
+            ("lasted", elapsed(storm.opened_at, now)),
         ),
     )
 

@@ -8,13 +8,13 @@ Builds messages only; `watchdog.core.routing` decides who gets them. Nothing sec
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from watchdog.core.incident import Breach, Incident, IncidentKind
 from watchdog.core.message import Message, MessageKind
 from watchdog.core.rule import Level, Severity
 from watchdog.core.service import Service
-from watchdog.core.units import format_duration
+from watchdog.core.units import elapsed
 from watchdog.core.wording import (
     LEVELS,
     Facts,
@@ -143,7 +143,7 @@ def incident_closed(incident: Incident, *, now: datetime, service: Service | Non
         also_to=incident.heard_by,
         facts=(
             *breach_facts(incident),
-            ("lasted", format_duration(max(now - incident.opened_at, timedelta()))),
+            ("lasted", elapsed(incident.opened_at, now)),
         ),
         explain=explaining(incident.id),
     )
@@ -190,7 +190,7 @@ def pause_changed(
     """Somebody set or lifted the kill switch; `since` is when it was set."""
     kind = MessageKind.PAUSED if paused else MessageKind.RESUMED
     began = now if paused else since or now
-    lasted = (("lasted", format_duration(max(now - began, timedelta()))),) if not paused and since else ()
+    lasted = (("lasted", elapsed(began, now)),) if not paused and since else ()
     return Message(
         key=f"{kind}:{service.name}:{now.isoformat()}",
         kind=kind,

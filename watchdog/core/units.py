@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 from watchdog.core.rule import Hold, Lasting, Samples, Unit
@@ -75,6 +75,12 @@ def format_duration(duration: timedelta) -> str:
         if count:
             out += f"{count}{unit}"
     return sign + out
+
+
+def elapsed(since: datetime, now: datetime) -> str:
+    """How long it has been, for people: whole seconds, and fractions only of the first. Never below zero."""
+    took = max(now - since, timedelta())
+    return format_duration(timedelta(seconds=int(took.total_seconds())) or took)
 
 
 def parse_number(text: str | float, unit: Unit) -> float:
