@@ -111,7 +111,7 @@ BROKEN = (
         ),
     ),
     Broken(
-        promise="A message that was committed is sent",
+        promise="You will be told, even if chat is down",
         how="an emergency goes to the first channel only",
         file="watchdog/engine/dispatcher.py",
         old="tell(name, lane) for name, lane in self._lanes.items()})",
