@@ -19,7 +19,7 @@ from watchdog.core.check import CheckId
 from watchdog.core.deployment import DeploymentState
 from watchdog.core.errors import StoreAhead, StoreError
 from watchdog.core.incident import IncidentKind, IncidentState
-from watchdog.core.message import Attempted, Message, Outgoing, OutgoingState, Thread
+from watchdog.core.message import Attempted, Message, MessageKind, Outgoing, OutgoingState, Thread
 from watchdog.core.request import Reply, Request
 from watchdog.core.rollback import RollbackState
 from watchdog.core.rule import Severity
@@ -477,10 +477,20 @@ class TestOutbox:
         await store.settle(said.key, state=OutgoingState.SENT, due_at=at(3))
         assert (await store.take(Wanted(now=at(3))))[0].message.key == "m0021"
 
-    async def test_a_message_waits_for_those_before_it_in_its_conversation_for_a_minute(
+    async def test_an_end_never_comes_before_its_beginning(self, store: Store) -> None:
+        kind, severity = MessageKind.INCIDENT_CLOSED, Severity.CRITICAL
+        opened = about(samples.outgoing(1, due=1), "i1", needs_human=True)
+        closed = about(samples.outgoing(2, due=2), "i1", kind=kind, severity=severity)
+        await store.commit(Turn(outbox=(opened, closed)))
+        await store.settle(opened.key, state=OutgoingState.PENDING, due_at=at(500), last_error="503")
+        assert await keys_at(store, 499) == []
+        await store.settle(opened.key, state=OutgoingState.DEAD, due_at=at(499), last_error="404")
+        assert await keys_at(store, 499) == ["m0002:ops"]
+
+    async def test_a_page_waits_for_what_was_said_before_in_its_conversation_for_a_minute(
         self, store: Store
     ) -> None:
-        first, second = (about(samples.outgoing(n, due=n), "i1") for n in (1, 2))
+        first, second = (about(samples.outgoing(n, due=n), "i1", needs_human=True) for n in (1, 2))
         elsewhere = about(samples.outgoing(3, channel="mail", due=3), "i1")
         await store.commit(Turn(outbox=(first, second, elsewhere)))
         assert await keys_at(store, 10) == ["m0001:ops", "m0003:mail"]

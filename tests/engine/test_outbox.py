@@ -166,10 +166,10 @@ async def test_a_message_is_told_how_its_conversation_began_on_its_channel() -> 
 async def test_how_it_began_is_known_though_the_store_takes_no_record_of_it() -> None:
     rig = Rig()
     channel = await shown_by(rig)
-    await rig.put(about(outgoing("opened"), "i1"), about(outgoing("over"), "i1"))
+    await rig.put(about(outgoing("opened"), "i1"), about(page("worse"), "i1"))
     rig.store.fail_always(DISK_FULL)
     await passing(100)
-    assert channel.keys == ["opened@ops", "over@ops"], "nothing waits for a store for ever"
+    assert channel.keys == ["opened@ops", "worse@ops"], "no page waits for a store for ever"
     assert channel.threads == [None, "ref of opened@ops"]
     await rig.stop()
 

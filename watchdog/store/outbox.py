@@ -27,7 +27,8 @@ from watchdog.store.codec import decode, stamp
 from watchdog.store.interface import Standing, Wanted
 from watchdog.store.rows import ORDINARY, URGENT, Row, outgoing_row
 
-#: So long a message waits at most for an earlier one of its conversation that does not get through.
+#: So long what is urgent waits at most for an earlier one of its conversation that does not get through. What is not
+#: waits until that is sent or given up: an end that came before its beginning would leave that open for ever.
 PATIENCE = timedelta(seconds=60)
 #: So many messages of one group are one message at most; what is more leaves with the next.
 LARGEST_GROUP = 1000
@@ -43,6 +44,7 @@ PROMOTE = (
     .where(
         _OUTBOX.c.channel == bindparam("on"),
         _OUTBOX.c.conversation == bindparam("of"),
+        _OUTBOX.c.number < bindparam("before"),
         _OUTBOX.c.state == _PENDING,
         or_(_OUTBOX.c.rank != URGENT, and_(_OUTBOX.c.gathering != "", _OUTBOX.c.due_at > bindparam("at"))),
     )
@@ -243,7 +245,8 @@ def _due(
         _EARLIER.c.state == _PENDING,
         ~together,
     )
-    free = or_(_OUTBOX.c.conversation == "", _OUTBOX.c.due_at <= stamp(wanted.now - PATIENCE), ~said_before)
+    waited = and_(_OUTBOX.c.rank == URGENT, _OUTBOX.c.due_at <= stamp(wanted.now - PATIENCE))
+    free = or_(_OUTBOX.c.conversation == "", waited, ~said_before)
     return query.where(free).order_by(_OUTBOX.c.due_at, _OUTBOX.c.number)
 
 

@@ -29,7 +29,7 @@ URGENT, ORDINARY = 0, 1
 class TurnRows(msgspec.Struct, frozen=True, kw_only=True):
     """One turn, ready to be written. Audit records come as values too: their chain is checked when they are written.
 
-    `followed` are the conversations that something urgent was said in, and when that is due.
+    `followed` are the conversations that something urgent was said in, when that is due, and its place in the order.
     """
 
     services: list[Row]
@@ -49,6 +49,7 @@ class TurnRows(msgspec.Struct, frozen=True, kw_only=True):
 
 def turn_rows(turn: Turn, number: Callable[[], int]) -> TurnRows:
     """Every row of a turn; `number` gives each message its place in the order. Raises `StoreError`."""
+    outbox = [{**outgoing_row(record), "number": number()} for record in turn.outbox]
     return TurnRows(
         services=[_service(record) for record in turn.services],
         deployments=[_deployment(record) for record in turn.deployments],
@@ -57,11 +58,11 @@ def turn_rows(turn: Turn, number: Callable[[], int]) -> TurnRows:
         rollbacks=[_rollback(record) for record in turn.rollbacks],
         checks=[_check(record) for record in turn.checks],
         forgotten=[msgspec.structs.asdict(identity) for identity in turn.forgotten],
-        outbox=[{**outgoing_row(record), "number": number()} for record in turn.outbox],
+        outbox=outbox,
         followed=[
-            {"of": record.conversation, "on": record.channel, "at": stamp(record.due_at)}
-            for record in turn.outbox
-            if record.message.urgent and record.conversation
+            {"of": row["conversation"], "on": row["channel"], "at": row["due_at"], "before": row["number"]}
+            for row in outbox
+            if row["rank"] == URGENT and row["conversation"]
         ],
         resent=turn.resent,
         audit=[_audit(record) for record in turn.audit],
@@ -77,7 +78,7 @@ def outgoing_row(outgoing: Outgoing) -> Row:
         "channel": outgoing.channel,
         "state": outgoing.state.value,
         "due_at": stamp(outgoing.due_at),
-        "rank": URGENT if outgoing.message.urgent else ORDINARY,
+        "rank": URGENT if outgoing.message.urgent and not outgoing.message.ends else ORDINARY,
         "conversation": outgoing.conversation,
         "gathering": outgoing.group,
         "reference": outgoing.reference,

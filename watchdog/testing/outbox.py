@@ -33,7 +33,7 @@ class MemoryOutbox:
             self._rows.setdefault(row["key"], row)
         for one in followed:
             for row in self._said(one["on"], one["of"]):
-                if row["state"] == _PENDING:
+                if row["state"] == _PENDING and row["number"] < one["before"]:
                     row["rank"] = URGENT
                     row["due_at"] = min(row["due_at"], one["at"]) if row["gathering"] else row["due_at"]
 
@@ -137,8 +137,9 @@ class MemoryOutbox:
         return sorted(rows, key=lambda row: (row["due_at"], row["number"]))
 
     def _free(self, row: Row, wanted: Wanted) -> bool:
-        """Whether nothing waits that was said earlier in its conversation, or it has waited for that long enough."""
-        if not row["conversation"] or row["due_at"] <= stamp(wanted.now - PATIENCE):
+        """Whether nothing waits that was said earlier in its conversation, or it is urgent and has waited enough."""
+        waited = row["rank"] == URGENT and row["due_at"] <= stamp(wanted.now - PATIENCE)
+        if not row["conversation"] or waited:
             return True
         return not any(
             one["state"] == _PENDING
