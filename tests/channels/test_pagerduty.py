@@ -500,9 +500,9 @@ async def test_no_secret_is_in_an_outcome_a_log_or_a_repr(connect: Connect, ther
 @pytest.mark.parametrize(
     ("written", "wrong"),
     [
-        ({"routing_key": SecretStr("short")}, "32 letters"),
-        ({"routing_key": SecretStr("a" * 33)}, "32 letters"),
-        ({"routing_key": SecretStr("a" * 31 + "é")}, "32 letters"),
+        ({"routing_key": SecretStr(" ")}, "is no integration key"),
+        ({"routing_key": SecretStr("too short")}, "is no integration key"),
+        ({"routing_key": SecretStr("a" * 31 + "é")}, "is no integration key"),
         ({"routing_key": "a" * 32}, "a secret is not written here"),
         ({"url": "http://events.pagerduty.com"}, "pattern"),
         ({"url": "https://me:secret@events.pagerduty.com"}, "pattern"),
@@ -554,3 +554,23 @@ def test_the_numbers_stand_in_the_details_where_no_fact_says_them() -> None:
     message = specimens()[MessageKind.ROLLBACK_BLOCKED]
     details = alert(message, Rendering().of(message))["payload"]["custom_details"]
     assert details["error-rate"] == "8.25% (limit 1.5%) since 2026-01-31 12:29:31 UTC"
+
+
+async def test_a_key_of_another_length_is_told_of_where_pagerduty_itself_is_asked(connect: Connect) -> None:
+    key = SecretStr("a" * 31)
+    theirs = connect("https://events.eu.pagerduty.com", routing_key=key)
+    assert theirs.doubts == "routing_key has 31 characters, an integration key of PagerDuty 32"
+    assert connect(routing_key=key).doubts == ""
+
+
+async def test_a_proxy_on_this_machine_needs_no_tls(there: FakePagerDuty, connect: Connect) -> None:
+    runner = web.AppRunner(there.application(), access_log=None, shutdown_timeout=1)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        channel = connect(f"http://127.0.0.1:{runner.addresses[0][1]}")
+        assert await channel.inspect() is None
+        assert isinstance(await send(channel), Delivered)
+        assert len(there.alerts) == 1
+    finally:
+        await runner.cleanup()

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -61,9 +62,14 @@ LONGEST_PAUSE = timedelta(minutes=5)
 _REMEMBERED = 1000
 
 _EVENTS = "https://events.pagerduty.com"
+_THEIRS = ("events.pagerduty.com", "events.eu.pagerduty.com")
 _TEXT_SHOWN = 200
 _RETRIED = {408, 425, 429}
-_ADDRESS = r"^https://[^\s/@?#]+/?$"
+#: Without TLS only to a proxy on this machine.
+_ADDRESS = r"^(https://[^\s/@?#]+|http://(127(\.[0-9]+){3}|localhost|\[::1\])(:[0-9]+)?)/?$"
+_WORD = re.compile(r"[\x21-\x7e]+")
+#: Of an integration key of PagerDuty's own.
+_KEY_LENGTH = 32
 
 
 class PagerDutySettings(ProviderSettings):
@@ -72,7 +78,7 @@ class PagerDutySettings(ProviderSettings):
     routing_key: Secret
     """Integration key of the service (Events API v2), 32 characters: `!env NAME` or `!file PATH`."""
     url: str = Field(default=_EVENTS, pattern=_ADDRESS)
-    """Where events go; in the EU `https://events.eu.pagerduty.com`. HTTPS only."""
+    """Where events go; in the EU `https://events.eu.pagerduty.com`. HTTPS, but for a proxy on this machine."""
     ca_file: Path | None = None
     """Certificate authorities (PEM) to trust instead of the system's."""
     changes: bool = True
@@ -88,8 +94,10 @@ class PagerDutySettings(ProviderSettings):
     @classmethod
     def _is_a_key(cls, value: SecretStr) -> SecretStr:
         key = value.get_secret_value().strip()
-        if len(key) != 32 or not (key.isascii() and key.isalnum()):
-            raise ValueError("is no integration key of PagerDuty, which has 32 letters and digits")
+        if not _WORD.fullmatch(key):
+            raise ValueError(
+                "is no integration key: it is empty, or has blanks or other characters that none has"
+            )
         return SecretStr(key)
 
     @field_validator("webhook_secret", "api_token")
@@ -187,7 +195,7 @@ class PagerDutyChannel:
 
     async def inspect(self) -> str | None:
         """Connect to where events go; with a token, ask for the account's abilities. The routing key is not proved."""
-        if trouble := await self._reach():
+        if trouble := self.doubts or await self._reach():
             return trouble
         if self._token is None:
             return None
@@ -199,11 +207,20 @@ class PagerDutyChannel:
         # What may be read differs between keys: a key that may not see this is a key all the same.
         return None if reply.status in {200, 403} else f"REST API: {self._answered(reply)}"
 
+    @property
+    def doubts(self) -> str:
+        """What can be said of the settings without asking anybody; empty where there is nothing."""
+        length = len(self._key.get_secret_value())
+        if length == _KEY_LENGTH or URL(self._url).host not in _THEIRS:
+            return ""
+        return f"routing_key has {length} characters, an integration key of PagerDuty {_KEY_LENGTH}"
+
     async def _reach(self) -> str | None:
         url = URL(self._url)
         try:
             async with asyncio.timeout(self._timeout.total_seconds()):
-                _, writer = await asyncio.open_connection(url.host, url.port, ssl=self._tls)
+                tls = self._tls if url.scheme == "https" else None
+                _, writer = await asyncio.open_connection(url.host, url.port, ssl=tls)
                 writer.transport.abort()
         except TimeoutError:
             return f"no connection: nothing within {format_duration(self._timeout)}"

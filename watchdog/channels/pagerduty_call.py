@@ -22,7 +22,7 @@ from datetime import timedelta
 from typing import Any
 
 import httpx2
-from pagerduty import EventsApiV2Client, RestApiV2Client
+from pagerduty import ApiClient, EventsApiV2Client, RestApiV2Client
 from pagerduty.errors import Error
 
 from watchdog import __version__
@@ -103,14 +103,26 @@ class _Call:
         raise _Answer(response.status_code, wish, bytes(body[:_BODY_READ]).decode("utf-8", "replace"))
 
 
-class _Events(EventsApiV2Client):
+class _Somewhere(ApiClient):
+    """A client that may also be told of a proxy on this machine, which needs no TLS: the settings see to that."""
+
+    @property
+    def url(self) -> str:
+        return self._url or ""
+
+    @url.setter
+    def url(self, new_base_url: str) -> None:
+        self._url = new_base_url
+
+
+class _Events(_Somewhere, EventsApiV2Client):
     """The library's client, which tries once."""
 
     max_network_attempts = 0
     user_agent = f"rollback-watchdog/{__version__}"
 
 
-class _Rest(RestApiV2Client):
+class _Rest(_Somewhere, RestApiV2Client):
     """The same of the other API."""
 
     max_network_attempts = 0
