@@ -104,8 +104,12 @@ class Life:
 
     async def told(self) -> list[Message]:
         """Everything that people are to hear, in order."""
-        due = await self.store.due(now=self.clock.now() + timedelta(days=1), limit=10 * SERVICES)
-        return [one.message for one in due]
+        page = await self.store.outbox(limit=200)
+        waiting = list(page.items)
+        while page.next is not None:
+            page = await self.store.outbox(limit=200, cursor=page.next)
+            waiting.extend(page.items)
+        return [one.message for one in reversed(waiting)]
 
 
 def of(records: dict[str, T], name: str) -> list[T]:
