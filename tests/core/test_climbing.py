@@ -155,7 +155,9 @@ def test_a_timeline_shows_what_is_left_to_the_report() -> None:
 def test_a_timeline_says_who_owns_the_ladder() -> None:
     owned = replace(PRODUCTION, delegate=("oncall",))
     assert entries(Route(policy=owned), Severity.CRITICAL) == [
-        ("0m", "oncall, ops", "step 1 of 2; what follows is up to oncall")
+        ("0m", "oncall, ops", "step 1 of 2; what follows is up to oncall"),
+        ("240m", "oncall", "told again (1)"),
+        ("480m", "oncall", "told again (2)"),
     ]
 
 

@@ -126,9 +126,9 @@ class Model:
         elif self.acked and self.remind_at is not None and self.remind_at <= self.boot:
             self.expected.append(REMINDED)
             self.remind_at = self._again(self.remind_at, self.policy.remind_after)
-        if self.acked or self.delegated:
+        if self.acked:
             return
-        while self.step + 1 < len(self.steps):
+        while self.step + 1 < len(self.steps) and not self.delegated:
             at = self.hurried if self.hurried is not None else self.start + self.steps[self.step + 1].after
             if at > self.boot:
                 return

@@ -59,6 +59,12 @@ def first_channels(policy: Policy, severity: Severity) -> tuple[str, ...]:
     return steps[0].to if steps and steps[0].digest is None else ()
 
 
+def repeat_channels(climb: Climb, heard_by: tuple[str, ...]) -> tuple[str, ...]:
+    """Who is told again: everybody who heard of it, or who owns the ladder, and keeps one alert of all of it."""
+    owners = tuple(channel for channel in heard_by if channel in climb.policy.delegate)
+    return owners if climb.delegated and owners else heard_by
+
+
 def report_channels(steps: tuple[Step, ...], step: int) -> tuple[str, ...]:
     """Who gets the report that a step leaves an incident to."""
     return steps[step].to or steps[0].to
@@ -118,12 +124,13 @@ def let_go(climb: Climb, now: datetime) -> Climb:
 
 def hurried(climb: Climb, now: datetime) -> Climb:
     """Whoever was told last cannot have heard of it: the next step is due now, whoever owned the ladder."""
-    if climb.step + 1 >= len(ladder(climb.policy, climb.severity)):
-        climb = replace(climb, delegated=False)
-        return (
-            climb if climb.next_at is not None else replace(climb, next_at=_next(climb, due_at=now, now=now))
-        )
-    return replace(climb, delegated=False, next_at=now)
+    owned = climb.delegated
+    climb = replace(climb, delegated=False)
+    if climb.step + 1 < len(ladder(climb.policy, climb.severity)):
+        return replace(climb, next_at=now)
+    if climb.next_at is not None and not owned:
+        return climb
+    return replace(climb, next_at=_next(climb, due_at=now, now=now))
 
 
 def advance(climb: Climb, now: datetime, *, acknowledged: bool) -> tuple[Climb, tuple[Due, ...]]:
@@ -149,6 +156,8 @@ def coming(climb: Climb, *, acknowledged: bool) -> Call | None:
         return None
     if acknowledged:
         return Call.EXPIRED if climb.next_at == climb.acknowledged_until else Call.REMINDER
+    if climb.delegated:
+        return Call.REPEAT
     steps = ladder(climb.policy, climb.severity)
     if climb.step + 1 < len(steps):
         return Call.LEFT if steps[climb.step + 1].digest is not None else Call.STEP
@@ -166,11 +175,11 @@ def _with_its_taker(climb: Climb, due_at: datetime, now: datetime) -> tuple[Clim
 
 def _alone(climb: Climb, due_at: datetime, now: datetime) -> tuple[Climb, tuple[Due, ...]]:
     steps = ladder(climb.policy, climb.severity)
-    if climb.step + 1 < len(steps):
+    if climb.step + 1 < len(steps) and not climb.delegated:
         left = steps[climb.step + 1].digest is not None
         climb = replace(climb, step=climb.step + 1, digest_at=now if left else climb.digest_at)
         call = Call.LEFT if left else Call.STEP
-    elif steps and (report := steps[climb.step].digest) is not None:
+    elif steps and not climb.delegated and (report := steps[climb.step].digest) is not None:
         return _reported(climb, report, climb.digest_at or now, now)
     else:
         climb, call = replace(climb, repeats=climb.repeats + 1), Call.REPEAT
@@ -193,8 +202,8 @@ def _reported(
 
 def _next(climb: Climb, *, due_at: datetime, now: datetime) -> datetime | None:
     """When something is due again on a ladder that nobody took."""
-    if climb.delegated:
-        return None
+    if climb.delegated:  # who owns the ladder may have closed what nobody there took
+        return _again(due_at, climb.policy.repeat_after, now)
     steps = ladder(climb.policy, climb.severity)
     if climb.step + 1 < len(steps):
         return climb.began_at + steps[climb.step + 1].after

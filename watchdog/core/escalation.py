@@ -243,7 +243,7 @@ class _Climbs:
                 message = escalation_news.escalated(base, incident, climb, to=to, now=now)
                 return self._tell("incident_escalated", incident, message, to, due)
             case Call.REPEAT:
-                to = heard_by or self._routed(base, climb)
+                to = climbing.repeat_channels(climb, heard_by) or self._routed(base, climb)
                 message = escalation_news.repeated(base, incident, climb, to=to, now=now)
                 return self._tell("incident_repeated", incident, message, to, due)
             case Call.REMINDER:

@@ -285,7 +285,8 @@ def what_next(climb: Climb) -> str:
         return f"the acknowledgement ends at {at}"
     if climb.delegated:
         owners = [one for one in climb.policy.delegate if one in climb.policy.channels]
-        return f"{', '.join(owners)} tells people from here on"
+        again = f", and is told again at {at}" if at else ""
+        return f"{', '.join(owners)} tells people from here on{again}"
     if climb.next_at is None:
         return "nobody: that was the last step"
     steps = climbing.ladder(climb.policy, climb.severity)

@@ -43,7 +43,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
 
     `repeat_after` is `None` where nothing is repeated. `acknowledged_for` and `remind_after` are `None` where an
     acknowledgement holds for ever, or nobody is reminded. `delegate` names channels that own the ladder: where one of
-    them took the first step, the steps behind it are theirs.
+    them took the first step, the steps behind it are theirs, and repeats go to them alone.
     """
 
     name: str

@@ -77,5 +77,6 @@ def _told(due: Due, now: datetime, before: tuple[Told, ...]) -> Told:
         case Call.REPORT:
             what, channels = "weekly report", climbing.report_channels(steps, climb.step)
         case _:
-            what, channels = f"told again ({climb.repeats})", everybody
+            channels = climbing.repeat_channels(climb, everybody)
+            what = f"told again ({climb.repeats})"
     return Told(at=now, channels=channels, what=what)
