@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import copy
 import os
 import signal
 import sys
@@ -30,6 +31,7 @@ from tests.soak import counted, show_counts
 from watchdog.cluster.client import Cluster
 from watchdog.cluster.settings import ClusterSettings
 from watchdog.store.registry import make_store
+from watchdog.telemetry import redact
 
 __all__ = ["counted"]  # a fixture for everybody
 
@@ -50,6 +52,16 @@ def _stay_on_loopback(event: str, words: tuple[Any, ...]) -> None:
 
 
 sys.addaudithook(_stay_on_loopback)
+
+
+@pytest.fixture(autouse=True)
+def forgotten_secrets() -> Iterator[None]:
+    """Secrets are masked in the whole process: those of one test must not blacken the words of another."""
+    kept = redact._process  # noqa: SLF001 - nothing but tests may forget a secret
+    redact._process = copy.copy(kept)  # noqa: SLF001
+    redact._process._forms = set(kept._forms)  # noqa: SLF001
+    yield
+    redact._process = kept  # noqa: SLF001
 
 
 def pytest_configure(config: pytest.Config) -> None:

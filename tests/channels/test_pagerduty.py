@@ -531,7 +531,7 @@ async def test_inspecting_sends_nothing_and_asks_with_the_token_where_there_is_o
     assert there.seen == []
     with_token = {"api_url": there.url, "api_token": SecretStr(API_TOKEN)}
     assert await connect(**with_token).inspect() is None
-    wrong = await connect(**with_token | {"api_token": SecretStr("wrong")}).inspect()
+    wrong = await connect(**with_token | {"api_token": SecretStr("canary-another-token")}).inspect()
     assert wrong is not None
     assert "api_token is not accepted" in wrong
     there.answer = web.Response(status=500, text="oops")

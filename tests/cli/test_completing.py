@@ -103,7 +103,7 @@ def test_what_cannot_be_asked_offers_nothing_and_says_nothing(
     daemon.fault = OSError("broken") if wrong == "broken-store" else None
     environment = {
         "nobody": {"WATCHDOG_URL": "http://127.0.0.1:1"},
-        "no-token": {"WATCHDOG_TOKEN": "wrong"},
+        "no-token": {"WATCHDOG_TOKEN": "canary-another-token"},
         "not-an-address": {"WATCHDOG_URL": "gopher:"},
         "broken-store": {},
     }[wrong]

@@ -192,7 +192,7 @@ def test_json_of_another_program_is_no_success_and_no_traceback(answering: str, 
     ("token", "command", "told"),
     [
         ("", ["status"], "give a token with WATCHDOG_TOKEN, --token or -c FILE"),
-        ("wrong", ["status"], "this token is not known"),
+        ("canary-another-token", ["status"], "this token is not known"),
         ("viewer-token", ["pause", "trips"], "this needs role operator"),
     ],
 )

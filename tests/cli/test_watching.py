@@ -191,7 +191,7 @@ def test_one_service_can_be_watched_alone(served: Served) -> None:
         (["--interval", "often"], 2, "--interval: "),
         (["--json"], 2, "--watch shows a picture"),
         (["nobody"], 1, "there is no service 'nobody'"),
-        (["--token", "wrong"], 1, "token"),
+        (["--token", "canary-another-token"], 1, "token"),
     ],
     ids=str,
 )

@@ -51,7 +51,7 @@ async def test_prometheus_sees_a_bad_version_haproxy_is_switched_and_the_pipelin
     stage.apps["green"].control(fail_every=2)
     words = ("deploy", "trips", "--version", "v2", "--variant", "green", "--wait", "--every", "200ms")
     pipeline = asyncio.create_task(stage.daemon.says(*words, "--json"))
-    await eventually(lambda: stage.deployment("v2"), what="the announcement")
+    await eventually(lambda: stage.deployment("v2"), within=30.0, what="the announcement")
     stage.move("green")
     rollback = await is_proved(stage)
     gate = await pipeline
@@ -98,7 +98,7 @@ async def test_a_good_version_becomes_stable_and_nothing_is_moved(stage: Stage) 
     await stage.open()
     words = ("deploy", "trips", "--version", "v2", "--variant", "green", "--wait", "--every", "200ms")
     pipeline = asyncio.create_task(stage.daemon.says(*words))
-    await eventually(lambda: stage.deployment("v2"), what="the announcement")
+    await eventually(lambda: stage.deployment("v2"), within=30.0, what="the announcement")
     stage.move("green")
     gate = await pipeline
     assert gate.code == 0, gate

@@ -20,7 +20,7 @@ async def test_a_contested_rollback_is_made_again_by_the_command_of_its_message(
     fleet.move("green")
     (message,) = await fleet.told("rollback_ended", within=30)
     assert message["needs_human"]
-    assert "is contested" in message["headline"]
+    assert "was undone" in message["headline"]
     again = commands(message["next_step"])[0]
     said = await fleet.daemon.says(*again.text.split()[1:])
     assert said.code == 0, said

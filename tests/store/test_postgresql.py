@@ -556,7 +556,7 @@ class TestConnecting:
         error = await self.opening(replace(address, hosts=(Host("nowhere.invalid"),)))
         assert "cannot be resolved" in str(error)
 
-    @pytest.mark.parametrize("password", [None, SecretStr("wrong")])
+    @pytest.mark.parametrize("password", [None, SecretStr("canary-another-password")])
     async def test_a_password_that_is_wrong(
         self, address: PostgresAddress, password: SecretStr | None
     ) -> None:
