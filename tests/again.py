@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 #: More than so many failures are no accident.
-MOST = 4
+MOST = 6
 #: Virtual time, or a proof: whatever fails once here is wrong.
 NEVER = (
     "tests/core/",
@@ -26,7 +26,11 @@ NEVER = (
     "tests/faults/test_steps.py",
 )
 #: Among those, what waits for a real server all the same.
-REAL = ("tests/store/test_postgresql.py", "tests/store/test_migrate_postgresql.py")
+REAL = (
+    "tests/store/test_postgresql.py",
+    "tests/store/test_migrate_postgresql.py",
+    "tests/store/test_standing_transaction.py",
+)
 _FAILED = Path(".pytest_cache/v/cache/lastfailed")
 
 

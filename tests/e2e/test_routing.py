@@ -23,7 +23,8 @@ def around_now() -> dict[str, Any]:
 async def test_notices_are_told_and_what_a_mute_window_held_back_is_told_when_it_is_over(
     stage: Stage,
 ) -> None:
-    stage.service["mode"] = "observe"
+    # Half of all requests fail: far from a rollback, of which people would hear, muted or not.
+    stage.rules[0]["threshold"] = {"warning": "1%", "critical": "40%", "rollback": "150%"}
     stage.service["rollback"]["soak"] = "2s"
     settings = stage.daemon.settings
     await stage.open(begin=False)

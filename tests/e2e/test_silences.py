@@ -56,7 +56,8 @@ async def test_traffic_moves_and_is_told_to_move_in_the_deepest_silence(stage: S
     await stage.rollback("completed")
     await stage.told("rollback_completed")
     assert "rollback_switched" in stage.people.kinds
-    assert not [kind for kind in stage.people.kinds if kind.startswith("incident")]
+    news = {"incident_opened", "incident_worsened", "escalated"}
+    assert not news & set(stage.people.kinds), "its end is told to who heard of the rollback; nothing else is"
     assert stage.live() == {"blue"}
     # What was rolled back is tainted, and a person's word makes it a target again.
     (taint,) = (await stage.daemon.get("services/trips"))["taints"]

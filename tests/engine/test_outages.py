@@ -79,7 +79,10 @@ async def test_a_channel_that_is_down_for_an_hour_delays_no_switch_and_no_other_
         await asyncio.sleep(HOUR)
         attempts = engine.channels["ops"].attempts
         keys = {one.key for one in attempts}
-        assert len(attempts) <= len(keys) * 40, "the pauses between attempts grow"
+        assert keys
+        assert len(attempts) <= HOUR / 20, (
+            "a page is tried once in half a minute, when it has failed for long"
+        )
         engine.channels["ops"].always(Delivered())
         await eventually(
             lambda: {str(row.state) for row in engine.outbox} == {"sent"},
@@ -90,7 +93,9 @@ async def test_a_channel_that_is_down_for_an_hour_delays_no_switch_and_no_other_
         since = len(attempts)
         await asyncio.sleep(900)
         assert len(engine.channels["ops"].attempts) == since, "what has arrived is not sent again"
-        assert {one.key for one in engine.channels["ops"].attempts} == keys, "under the keys it had"
+        wanted = {row.key for row in engine.outbox if row.channel == "ops"}
+        assert keys < wanted, "what came after waited for what came before"
+        assert {one.key for one in engine.channels["ops"].attempts} == wanted, "under the keys it had"
     finally:
         assert engine.failed() is None
         await engine.crash()

@@ -146,7 +146,7 @@ async def test_a_store_that_is_damaged_at_the_start_is_left_alone_and_told(fleet
     fleet.daemon.store.rename(fleet.daemon.store.with_suffix(".damaged"))
     await fleet.daemon.begin()
     (adopted,) = await eventually(lambda: fleet.daemon.get("deployments"))
-    assert (adopted["state"], adopted["variant"]) == ("adopted", "green")
+    assert (adopted["origin"], adopted["variant"]) == ("adopted", "green")
     assert fleet.live() == {"green"}
 
 

@@ -48,7 +48,7 @@ async def test_whoever_stands_still_in_a_transaction_keeps_nobody_from_claiming(
                 return 0
 
         assert await eventually(claimed, within=30, every=0.1, what="a claim") > first
-        assert connection.is_closed()
+        await eventually(connection.is_closed, what="the end of the connection that stood still")
     finally:
         connection.terminate()
         await store.aclose()
