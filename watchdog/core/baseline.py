@@ -97,6 +97,8 @@ def described(rule: Rule, reference: Reference) -> str:
         case Against.EARLIER:
             ago = format_duration(rule.baseline.ago or timedelta())
             return f"the value{of} {ago} before"
+        case Against.USUAL:
+            return f"the usual value{of} of {format_duration(rule.baseline.over or timedelta())}"
 
 
 def reach(rule: Rule) -> timedelta:
@@ -115,3 +117,5 @@ def reach_of(baseline: Baseline, window: timedelta) -> timedelta:
             return max(SAMPLED_OVER, window)
         case Against.EARLIER:
             return (baseline.ago or timedelta()) + max(SAMPLED_OVER, window)
+        case Against.USUAL:
+            return (baseline.over or timedelta()) + window

@@ -51,6 +51,8 @@ def comparison(service: ServiceWorld, check: CheckId, rule: Rule, *, now: dateti
             return _previous_version(service, check, rule)
         case Against.EARLIER:
             return _earlier(service, check, rule, rule.baseline.ago or timedelta(), now)
+        case Against.USUAL:
+            return Comparison(missing="what is usual is not asked for yet")
 
 
 def compared(

@@ -11,6 +11,8 @@ from enum import StrEnum
 
 import msgspec
 
+from watchdog.core.burning import Burn
+
 
 class NoDataReason(StrEnum):
     """Why there is no number although somebody answered."""
@@ -62,7 +64,8 @@ class Reference(msgspec.Struct, frozen=True, kw_only=True):
     """What a value of a rule with a baseline is compared with.
 
     `samples` is how many samples it is made of, `at` the moment that it belongs to, `version` the one that it was
-    measured on (empty for a rule that does not name any), `learnt_at` when a source gave it.
+    measured on (empty for a rule that does not name any), `learnt_at` when a source gave it. `spread` is how far values
+    usually lie from it on the bad side, `sample` the other version's newest values, where asked for.
     """
 
     value: float
@@ -70,13 +73,16 @@ class Reference(msgspec.Struct, frozen=True, kw_only=True):
     at: datetime
     learnt_at: datetime
     version: str = ""
+    spread: float | None = None
+    sample: tuple[float, ...] = ()
 
 
 class Value(msgspec.Struct, frozen=True, kw_only=True, tag="value"):
     """A number. `at` is the time of the newest raw sample behind it; `events`, `bad` are counts in the window.
 
     With `more` the true number is known only not to be below `value`: a quantile beyond the last finite bucket.
-    `reference` is what it is compared with, for a rule with a baseline.
+    `reference` is what it is compared with, for a rule with a baseline; `burns` the burn rates by level, for one with
+    an `slo`.
     """
 
     value: float
@@ -89,6 +95,7 @@ class Value(msgspec.Struct, frozen=True, kw_only=True, tag="value"):
     asked: str = ""
     answered: str = ""
     reference: Reference | None = None
+    burns: dict[str, Burn] = {}
 
 
 class Pulse(msgspec.Struct, frozen=True, kw_only=True, tag="pulse"):

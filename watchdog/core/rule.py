@@ -16,6 +16,8 @@ from typing import Any
 
 import msgspec
 
+from watchdog.core.burning import Slo
+from watchdog.core.two_samples import TwoSample
 from watchdog.core.variables import Quoting
 
 
@@ -183,17 +185,22 @@ class Against(StrEnum):
     BEFORE_DEPLOYMENT = "before-deployment"
     PREVIOUS_VERSION = "previous-version"
     EARLIER = "earlier"
+    USUAL = "usual"
 
 
 class Baseline(msgspec.Struct, frozen=True, kw_only=True):
     """Limits relative to a reference. `margins` are shares of it, `0.3` is 30 % worse.
 
-    `ago` is how much earlier the reference is, for `EARLIER`; else `None`.
+    `ago` is how much earlier the reference is, for `EARLIER`; else `None`. `USUAL` is the median of the time `over`;
+    its margins are counted in deviations, how far values usually lie from that median. `test` asks for more than the
+    margin, for `PREVIOUS_VERSION`.
     """
 
     against: Against
     margins: Thresholds
     ago: timedelta | None = None
+    over: timedelta | None = None
+    test: TwoSample | None = None
 
 
 class Holds(msgspec.Struct, frozen=True, kw_only=True):
@@ -267,13 +274,14 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """One compiled rule. Durations: `window` is the range of rates, `interval` the poll interval.
 
     A rule with a `baseline` has no `thresholds` of its own: every value gets them from what it is compared with
-    (`watchdog.core.baseline`).
+    (`watchdog.core.baseline`). One with an `slo` is a ratio whose thresholds are burn rates.
     """
 
     name: str
     form: Form
     thresholds: Thresholds = Thresholds()
     baseline: Baseline | None = None
+    slo: Slo | None = None
     match: Match | None = None
     unit: Unit = Unit.NONE
     summary: str = ""
@@ -363,7 +371,7 @@ def _names(form: Form, name: str) -> bool:
 _asks_version = functools.lru_cache(maxsize=4096)(_names_version)
 _asks_variant = functools.lru_cache(maxsize=4096)(_names_variant)
 
-_YOUNGER = ("baseline", "match", "dashboard")
+_YOUNGER = ("baseline", "match", "dashboard", "slo")
 #: The fields of a rule that say nothing of what is asked (`watchdog.core.same`).
 _BESIDE = frozenset(
     {
