@@ -19,6 +19,7 @@ from watchdog.cli.help import CONFIG, epilog
 from watchdog.cli.link import Link, linked
 from watchdog.cli.outbox import outbox
 from watchdog.cli.routes import routes
+from watchdog.cli.rules import rules
 
 app = typer.Typer(
     name="watchdog",
@@ -187,5 +188,6 @@ app.add_typer(
     epilog=epilog('watchdog gitops resume trips --reason "v1.4.2 is reverted in Git"', done="resumed"),
 )
 app.add_typer(routes, name="routes")
+app.add_typer(rules, name="rules")
 app.add_typer(audit, name="audit")
 app.add_typer(schemas.schema, name="schema")
