@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from datetime import datetime, timedelta
+from statistics import NormalDist
 
 import msgspec
 from msgspec.structs import replace
@@ -24,6 +25,12 @@ MEDIAN_OVER = timedelta(minutes=30)
 SAMPLED_OVER = timedelta(minutes=30)
 #: A reference from fewer samples is no data (design §5).
 LEAST_SAMPLES = 10
+#: What is usual is made of so many values, evenly spread over its time, and renewed as often as one of them is new.
+USUAL_POINTS = 336
+#: How far values usually lie from their median: up to this quantile on the bad side, written as normal deviations …
+USUAL_QUANTILE = 0.9
+#: … and never less than this share of the median: what never moved may still move a little.
+USUAL_FLOOR = 0.3
 #: A reference in the past changes no more after this: samples from before it are scraped and ingested by then.
 SETTLED_AFTER = timedelta(minutes=1)
 #: How much later than `SETTLED_AFTER` a source with a memory of its own can still be asked.
@@ -68,6 +75,20 @@ def _limit(margin: float | None, direction: Direction, reference: float) -> floa
     if margin is None:
         return None
     return reference * (1 + margin if direction is Direction.ABOVE else 1 - margin)
+
+
+def usual_spread(median: float, outer: float) -> float:
+    """One deviation of what is usual: `outer` is the quantile of `USUAL_QUANTILE` on the bad side of the median.
+
+    For normally distributed values it is their standard deviation; 0 only where the median is 0, too.
+    """
+    deviations = abs(outer - median) / NormalDist().inv_cdf(USUAL_QUANTILE)
+    return max(deviations, USUAL_FLOOR * abs(median))
+
+
+def usual_step(over: timedelta) -> timedelta:
+    """How far apart the values are that the usual is made of, and how often it is renewed."""
+    return over / USUAL_POINTS
 
 
 def unusable(rule: Rule, reference: Reference) -> str:
