@@ -29,6 +29,7 @@ def test_words_and_pace_are_no_judgement(changes: dict[str, Any]) -> None:
     assert same_judgement(rule(), rule(**changes))
     assert same_question(rule(), rule(**changes))
     assert rule().question == rule(**changes).question
+    assert rule().judgement == rule(**changes).judgement
 
 
 @pytest.mark.parametrize(
@@ -47,6 +48,7 @@ def test_words_and_pace_are_no_judgement(changes: dict[str, Any]) -> None:
 )
 def test_everything_else_is(changes: dict[str, Any]) -> None:
     assert not same_judgement(rule(), rule(**changes))
+    assert rule().judgement != rule(**changes).judgement
 
 
 @pytest.mark.parametrize(
@@ -69,7 +71,9 @@ def test_a_question_is_the_same_whatever_is_called_critical(changes: dict[str, A
 
 def test_a_rule_without_a_dashboard_has_the_hash_that_old_records_have() -> None:
     old = {
-        name: value for name, value in rule().plain.items() if name not in ("dashboard", "baseline", "match")
+        name: value
+        for name, value in rule().plain.items()
+        if name not in ("dashboard", "baseline", "match", "slo")
     }
     assert rule().hash == hashlib.sha256(msgspec.json.encode(old, order="sorted")).hexdigest()[:16]
     assert rule(dashboard="https://grafana.example.com/x").hash != rule().hash

@@ -353,6 +353,16 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         }
         return hashlib.sha256(msgspec.json.encode(content, order="sorted")).hexdigest()[:16]
 
+    @functools.cached_property
+    def judgement(self) -> str:
+        """Identity of what is asked and of what is made of the answers (`same_judgement`).
+
+        Kept with a back-test, which says nothing of a rule that judges otherwise. What is not set does not count, so
+        that a later release, which knows more to set, gives the same.
+        """
+        content = _without_nothing({name: of for name, of in self.plain.items() if name not in _TOLD})
+        return hashlib.sha256(msgspec.json.encode(content, order="sorted")).hexdigest()[:16]
+
 
 def _names_version(form: Form) -> bool:
     return _names(form, "version") or _names_variant(form)
@@ -371,12 +381,15 @@ def _names(form: Form, name: str) -> bool:
 _asks_version = functools.lru_cache(maxsize=4096)(_names_version)
 _asks_variant = functools.lru_cache(maxsize=4096)(_names_variant)
 
+
+def _without_nothing(content: Any) -> Any:
+    if isinstance(content, dict):
+        return {name: _without_nothing(value) for name, value in content.items() if value is not None}
+    return content
+
+
 _YOUNGER = ("baseline", "match", "dashboard", "slo")
-#: The fields of a rule that say nothing of what is asked (`watchdog.core.same`).
-_BESIDE = frozenset(
-    {
-        *("summary", "interval", "tags", "runbook", "dashboard", "severity"),
-        "blind_after",
-        *("hold", "clear", "max_age", "thresholds", "evidence"),
-    }
-)
+#: The fields of a rule that say nothing of how an answer is judged, only how often, to whom and in which words; and
+#: those that say nothing of what is asked either (`watchdog.core.same`).
+_TOLD = frozenset({"summary", "interval", "tags", "runbook", "dashboard", "severity", "blind_after"})
+_BESIDE = _TOLD | {"hold", "clear", "max_age", "thresholds", "evidence"}
