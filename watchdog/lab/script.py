@@ -21,12 +21,13 @@ from watchdog.core.traffic import VariantState
 class Sample(msgspec.Struct, frozen=True, kw_only=True):
     """What one poll gets: a number (of `events` events, where the rule asks for any), no data, or an error.
 
-    For a probe 1 is alive and 0 is dead.
+    For a probe 1 is alive and 0 is dead. `events` are those of this one sample; `None` for the feed's.
     """
 
     at: timedelta
     value: float | None = None
     failed: bool = False
+    events: float | None = None
 
 
 class Feed(msgspec.Struct, frozen=True, kw_only=True):
