@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from tests.engine.worlds import intent, service, variants, world
 from tests.eventually import eventually
+from watchdog.core.attempt import GRACE, WRITES
 from watchdog.core.errors import (
     SwitchConflict,
     SwitchError,
@@ -22,7 +23,7 @@ from watchdog.core.facts import facts_before_write
 from watchdog.core.guards import BEFORE_WRITE, GuardFacts, ask
 from watchdog.core.rollback import Rollback
 from watchdog.core.traffic import Change, Tier, TrafficState
-from watchdog.engine.executor import GRACE, LIMIT, WRITES, Executor
+from watchdog.engine.executor import LIMIT, Executor
 from watchdog.leader.single import SingleLeadership
 from watchdog.testing.clock import BASE, LoopClock
 from watchdog.testing.traffic import FakeSwitch, Moment
