@@ -7,46 +7,29 @@ it judges.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 
 import msgspec
 
+from watchdog.core.check import CheckState
+from watchdog.core.evaluate import Evaluated, evaluate
 from watchdog.core.rule import Level, Rule
+from watchdog.lab.replay_poll import Polls
+from watchdog.lab.replay_tally import Blindness, Episode, Tally
 from watchdog.lab.track import Track
 from watchdog.lab.usual import References
 
-
-class Episode(msgspec.Struct, frozen=True, kw_only=True):
-    """One stretch of trouble at a level or worse; all times are Unix seconds, indexes count samples of the track.
-
-    It begins when the hold of `level` is met (`began`, at index `first`); `breached` is the first sample of its streak.
-    It ends with the first sample at which the check is clear again (`ended`, at index `end`); `None` and the length
-    of the track when it never was. `peak` is the worst value in it.
-    """
-
-    level: Level
-    breached: float
-    began: float
-    ended: float | None
-    first: int
-    end: int
-    peak: float
-
-
-class Blindness(msgspec.Struct, frozen=True, kw_only=True):
-    """A stretch of nothing but unknown verdicts, from `began` to `ended` (Unix seconds), and its commonest reason."""
-
-    began: float
-    ended: float
-    reason: str
+__all__ = ["Blindness", "Episode", "Replayed", "replay", "verdicts"]
 
 
 class Replayed(msgspec.Struct, frozen=True, kw_only=True):
     """What a check would have said over a track.
 
     `episodes` by level, oldest first: those of `warning` include what became worse. `known` and `unknown` are numbers
-    of samples with and without a verdict; `reasons` how many verdicts had which reason.
+    of samples with and without a verdict; `reasons` how many verdicts had which reason. `missed` are polls at which
+    the track has no sample at all (a gap): they are judged as no data, and in no other number. `notes` say in words
+    what was judged otherwise than the daemon would.
     """
 
     episodes: Mapping[Level, tuple[Episode, ...]]
@@ -54,6 +37,8 @@ class Replayed(msgspec.Struct, frozen=True, kw_only=True):
     known: int
     unknown: int
     reasons: Mapping[str, int]
+    missed: int = 0
+    notes: tuple[str, ...] = ()
 
 
 def replay(rule: Rule, track: Track, *, references: References | None = None, first: int = 0) -> Replayed:
@@ -62,11 +47,59 @@ def replay(rule: Rule, track: Track, *, references: References | None = None, fi
     `references` says for a rule with a baseline what each sample is compared with. Never raises for what is in a
     track; raises `ValueError` for a rule that cannot be replayed from one track (a probe, another version's values).
     """
-    raise NotImplementedError
+    return plain(rule, track, references=references, first=first)
+
+
+def plain(rule: Rule, track: Track, *, references: References | None = None, first: int = 0) -> Replayed:
+    """The same, sample by sample: what the fast way must agree with, in full."""
+    polls = Polls(rule, track, references)
+    tally = Tally(polls)
+    for _ in _judged(polls, tally, first):
+        pass
+    return _replayed(polls, tally)
 
 
 def verdicts(
     rule: Rule, track: Track, *, references: References | None = None
 ) -> list[tuple[datetime, Level]]:
-    """The level held at each sample: the plain way, sample by sample, which `replay` must agree with."""
-    raise NotImplementedError
+    """The level held at each sample, `unknown` where there is no verdict: the plain way, sample by sample."""
+    polls = Polls(rule, track, references)
+    return [
+        (one.verdict.at, one.state.held if one.counted else Level.UNKNOWN)
+        for one in _judged(polls, Tally(polls), 0)
+    ]
+
+
+def _judged(polls: Polls, tally: Tally, first: int) -> Iterator[Evaluated]:
+    """Every sample, one after the other."""
+    state = CheckState()
+    for index in range(first, len(polls.track)):
+        evaluated = _one(polls, tally, state, index, first)
+        yield evaluated
+        state = evaluated.state
+
+
+def _one(polls: Polls, tally: Tally, state: CheckState, index: int, first: int) -> Evaluated:
+    """One sample, after the polls before it that were missed."""
+    count, moments = polls.missed(index) if index > first else (0, ())
+    for moment in moments:
+        missed = evaluate(polls.rule, state, polls.nothing(), now=moment, interval=polls.interval)
+        tally.missing(count, missed)
+        state, count = missed.state, 0
+    now = polls.at(index)
+    evaluated = evaluate(polls.rule, state, polls.observation(index), now=now, interval=polls.interval)
+    tally.seen(index, evaluated)
+    return evaluated
+
+
+def _replayed(polls: Polls, tally: Tally) -> Replayed:
+    tally.finish()
+    return Replayed(
+        episodes={level: tuple(found) for level, found in tally.episodes.items()},
+        blind=tuple(tally.blind),
+        known=tally.known,
+        unknown=tally.unknown,
+        reasons=dict(tally.reasons),
+        missed=tally.missed,
+        notes=polls.notes,
+    )
