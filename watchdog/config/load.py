@@ -5,8 +5,7 @@ Each file is read once. This module must never build a provider or touch the net
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,16 +23,17 @@ from watchdog.config.people import Telling
 from watchdog.config.policy import REMEMBERED, Profile
 from watchdog.config.problems import InvalidConfiguration, Problems, in_order, meant, quote, unknown
 from watchdog.config.providers import Providers, Registries, extra_for
-from watchdog.config.rules import Known, Surroundings, compile_rule
-from watchdog.config.schema import PAUSE_FILE, MainShape, ProfileShape, RulesFileShape
+from watchdog.config.rule_files import RuleBook, named, want_version
+from watchdog.config.rules import Known, Surroundings
+from watchdog.config.schema import PAUSE_FILE, MainShape, ProfileShape
 from watchdog.config.secrets import Secrets
 from watchdog.config.server import server_of
-from watchdog.config.services import Services, where
+from watchdog.config.services import Services
 from watchdog.config.shape import shape
 from watchdog.config.store import StorePlace, store_of
 from watchdog.config.telling import HeartbeatSettings
 from watchdog.config.templates import templates_of
-from watchdog.config.trail import Trail, matches
+from watchdog.config.trail import Trail
 from watchdog.config.variables import ADDRESS
 from watchdog.core.reach import is_here
 from watchdog.core.service import Intervals, Limits
@@ -77,7 +77,7 @@ def _pass(
     if root is None or written is None:
         problems.raise_if_any()
         raise AssertionError("a file without mistakes has a shape")
-    _want_version(root, problems)
+    want_version(root, problems)
     providers = Providers(registries, base, problems, trail)
     loader = _Loader(path, root, written, broken, providers, problems, trail)
     configuration = loader.configuration(environ, found)
@@ -220,55 +220,21 @@ class _Loader:
         return {name: self._providers.read(family, entry.node) for name, entry in place.entries.items()}
 
     def _rules(self, around: Surroundings) -> dict[str, Known]:
-        rules: dict[str, Known] = {}
-        forms = Forms(self._providers, self._problems)
-        for file in self._rule_files():
-            root = read(file, self._problems, secrets=None, trail=self._trail)
-            if root is None or (written := shape(RulesFileShape, root, self._problems)[0]) is None:
-                self._rules_whole = False
-                continue
-            _want_version(root, self._problems)
-            place = root.get("rules")
-            self._rules_whole = self._rules_whole and bool(written.rules)
-            if place is not None and not written.rules:
-                self._problems.add(place.at, "no rules: at least one is needed")
-            for node in (place.items or ()) if place is not None else ():
-                known = compile_rule(node, around, forms, self._problems)
-                if known is None:
-                    self._rules_whole = False
-                    continue
-                if known.name in rules:
-                    words = (
-                        f"duplicate rule {quote(known.name)}; it also stands at {where(rules[known.name].at)}"
-                    )
-                    self._problems.add(known.at, words)
-                else:
-                    rules[known.name] = known
-        return rules
+        book = RuleBook(around, Forms(self._providers, self._problems), self._problems, self._trail)
+        book.read(self._rule_files())
+        self._rules_whole = self._rules_whole and book.whole
+        return book.rules
 
-    def _rule_files(self) -> list[Path]:
+    def _rule_files(self) -> Iterable[Path]:
         place = self._root.get("rules")
         if place is None or not place.items:
             if "rules" not in self._broken:
                 at = self._root.at if place is None else place.at
                 self._problems.add(at, "`rules` must name at least one rule file, for example [rules/*.yaml]")
-            return []
-        files: dict[str, Path] = {}
-        for item in place.items:
-            pattern = item.text
-            if pattern is None or item.tag or item.reported:
-                if not item.reported and item.tag:
-                    self._problems.add(item.at, f"expected a pattern of rule files, found {item.describe()}")
-                continue
-            names = matches(self._base, pattern)
-            self._trail.matched(self._base, pattern, names)
-            found = [file for name in names if not (file := self._base / name).is_dir()]
-            if not found:
-                self._rules_whole = False
-                self._problems.add(item.at, f"{quote(pattern)} matches no file")
-            for file in found:
-                files.setdefault(os.path.realpath(file), file)
-        return list(files.values())
+            return ()
+        files, whole = named(self._base, place, self._problems, self._trail)
+        self._rules_whole = self._rules_whole and whole
+        return files
 
     def _services(self, rules: dict[str, Known], found: Discovered) -> Services:
         services = Services(
@@ -353,11 +319,6 @@ class _Loader:
                     self._problems.add(at, f"{words}; did you mean {guess!r}?")
                 else:
                     self._problems.note(at, words)
-
-
-def _want_version(root: Node, problems: Problems) -> None:
-    if not root.has("version"):
-        problems.add(root.at, "missing key 'version'; write version: 1")
 
 
 def _found(providers: dict[str, Provider | None]) -> dict[str, Provider]:
