@@ -61,7 +61,11 @@ class Patched(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
-    """A person asks for something: acknowledge, pause, resume, approve, rollback and so on."""
+    """A person asks for something: acknowledge, pause, resume, approve, rollback and so on.
+
+    `arguments` are those of the request's body by their names, such as `reason`, `to`, `version` and `for_seconds` (a
+    number in digits). Of a silence, every other one is a matcher.
+    """
 
     kind: RequestKind
     service: str
