@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.config.tiny_providers import TINY
-from watchdog.config.baseline import margins_of
 from watchdog.config.load import Registries, load
 from watchdog.config.loaded import Configuration
+from watchdog.config.margins import margins_of
 from watchdog.config.problems import InvalidConfiguration
 from watchdog.core.rule import Against, Baseline, Direction, Rule, Thresholds
 

@@ -10,7 +10,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.core.series import ALWAYS_THE_SAME, T0, at, ratio_rule
-from watchdog.core.baseline import LEAST_SAMPLES, described, limits_of, reach, resolved, unusable
+from watchdog.core.baseline import (
+    LEAST_SAMPLES,
+    USUAL_FLOOR,
+    counts_good,
+    described,
+    limits_of,
+    reach,
+    resolved,
+    unusable,
+    usual_least,
+    usual_spread,
+    usual_step,
+)
 from watchdog.core.check import CheckState, Reason, Verdict
 from watchdog.core.evaluate import evaluate
 from watchdog.core.evidence import integrated
@@ -34,6 +46,10 @@ from watchdog.core.rule import (
 ABOVE, BELOW = Direction.ABOVE, Direction.BELOW
 MARGINS = Thresholds(warning=0.3, critical=0.5, rollback=0.75)
 BEFORE = Baseline(against=Against.BEFORE_DEPLOYMENT, margins=MARGINS)
+
+
+DEVIATIONS = Thresholds(warning=4.0, critical=5.0, rollback=7.5)
+USUAL = Baseline(against=Against.USUAL, margins=DEVIATIONS, over=timedelta(days=14))
 
 
 def rule(baseline: Baseline = BEFORE, *, direction: Direction = BELOW, **changes: Any) -> Rule:
@@ -119,6 +135,7 @@ def test_the_sentence_of_a_share_does_not_take_a_share_of_it() -> None:
             Baseline(against=Against.EARLIER, ago=timedelta(hours=36), margins=MARGINS),
             "the value of v1 1d12h before",
         ),
+        (USUAL, "the usual value of v1 (the median of 14d)"),
     ],
 )
 def test_a_reference_is_named(baseline: Baseline, words: str) -> None:
@@ -247,5 +264,88 @@ def test_a_rule_of_before_there_were_baselines_keeps_its_hash() -> None:
     assert old.hash == "bbc0ebe94c08914a"  # as the first release recorded it
     assert msgspec.structs.replace(old, baseline=BEFORE).hash != old.hash
     assert msgspec.structs.replace(old, match=Match(labels={"app": "name"})).hash != old.hash
+    second = msgspec.structs.replace(
+        old,
+        thresholds=Thresholds(),
+        baseline=Baseline(against=Against.BEFORE_DEPLOYMENT, margins=Thresholds(critical=0.5)),
+    )
+    assert (second.hash, second.question) == (
+        "c498733033fb4c68",
+        "843b6b41516f6d42",
+    )  # as the first release with baselines did
     again = msgspec.convert(json.loads(msgspec.json.encode(rule())), Rule)
     assert (again, again.hash) == (rule(), rule().hash)
+
+
+def usual(value: float, spread: float | None, *, samples: float = 336.0) -> Reference:
+    return Reference(value=value, samples=samples, at=T0, learnt_at=T0, spread=spread)
+
+
+@pytest.mark.parametrize(
+    ("direction", "limits"),
+    [
+        (ABOVE, Thresholds(warning=18.0, critical=20.0, rollback=25.0)),
+        (BELOW, Thresholds(warning=2.0, critical=0.0, rollback=-5.0)),
+    ],
+)
+def test_the_limits_of_what_is_usual_lie_so_many_deviations_off(
+    direction: Direction, limits: Thresholds
+) -> None:
+    assert limits_of(USUAL, direction, 10.0, spread=2.0) == limits
+    against = resolved(rule(USUAL, direction=direction), seen(1.0, usual(10.0, 2.0)))
+    assert against is not None
+    assert against.thresholds == limits
+
+
+def test_a_deviation_is_that_of_normally_distributed_values_but_never_less_than_a_share_of_the_median() -> (
+    None
+):
+    assert usual_spread(0.0, 1.2815515655446004) == pytest.approx(1.0)  # the quantile 0.9 of N(0, 1)
+    assert usual_spread(10.0, 10.0 - 3 * 1.2815515655446004) == pytest.approx(3.0)  # below as above
+    assert usual_spread(10.0, 10.0) == USUAL_FLOOR * 10.0
+    assert usual_spread(-10.0, -10.0) == USUAL_FLOOR * 10.0
+    assert usual_spread(0.995, 0.995, good=True) == pytest.approx(USUAL_FLOOR * 0.005)
+    assert usual_spread(0.0, 0.0) == 0.0
+
+
+def test_only_shares_of_what_went_well_are_counted_as_such() -> None:
+    success = rule(USUAL, unit=Unit.RATIO)
+    assert counts_good(success)
+    assert not counts_good(msgspec.structs.replace(success, direction=ABOVE))
+    assert not counts_good(rule(USUAL, unit=Unit.COUNT))
+
+
+@pytest.mark.parametrize(
+    ("against", "why"),
+    [
+        (usual(10.0, 2.0, samples=83), "has 83 values of the 84 it takes"),
+        (usual(0.0, 0.0), "is 0 and hardly ever worse, so that nothing says how much worse would be much"),
+        (usual(10.0, None), "is 10 and hardly ever worse, so that nothing says how much worse would be much"),
+        (usual(float("nan"), 1.0), "does not exist"),
+        (
+            usual(10.0, float("inf")),
+            "is 10 and hardly ever worse, so that nothing says how much worse would be much",
+        ),
+    ],
+)
+def test_without_enough_values_or_any_scale_nothing_is_usual(against: Reference, why: str) -> None:
+    asked = rule(USUAL, direction=ABOVE)
+    assert unusable(asked, against) == f"the usual value (the median of 14d) {why}"
+    assert resolved(asked, seen(1.0, against)) is None
+
+
+def test_a_median_of_0_or_less_is_usual_where_values_lie_about_it() -> None:
+    asked = rule(USUAL, direction=ABOVE)
+    for value in (0.0, -3.0):
+        assert not unusable(asked, usual(value, 0.5, samples=84))
+    verdict = judged(asked, seen(2.1, usual(0.0, 0.5)))
+    assert (verdict.level, verdict.limit) == (Level.WARNING, 2.0)
+
+
+def test_a_quarter_of_the_time_is_enough_and_a_source_must_remember_all_of_it() -> None:
+    minute, hour = timedelta(minutes=1), timedelta(hours=1)
+    assert usual_step(timedelta(days=14)) == hour
+    assert usual_least(timedelta(days=14), minute) == 84
+    assert usual_least(hour, minute) == 15
+    assert usual_least(hour, 3 * minute) == LEAST_SAMPLES
+    assert reach(rule(USUAL)) == timedelta(days=14, minutes=2)

@@ -68,6 +68,7 @@ _SHAPES: dict[str, type[BaseModel]] = {
     "threshold": schema.ThresholdShape,
     "baseline": schema.BaselineShape,
     "worse_by": schema.WorseByShape,
+    "two_samples": schema.TwoSampleShape,
     "hold": schema.HoldShape,
     "evidence": schema.EvidenceShape,
     "severity": schema.SeverityShape,

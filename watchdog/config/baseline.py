@@ -1,38 +1,59 @@
-"""`baseline` of a rule: what a value is compared with, and how much worse it may be.
+"""`baseline` of a rule: what a value is compared with, and how much worse it may be (`watchdog.config.margins`).
 
-Margins are computed in decimal, as thresholds are. This module must never look at anything but the rule itself; what
-a source can remember is asked of its kind elsewhere.
+This module must never look at anything but the rule itself; what a source can remember is asked of its kind elsewhere.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import timedelta
-from decimal import Decimal
-from itertools import pairwise
 
+from watchdog.config.margins import margins_of, usual_margins
 from watchdog.config.nodes import Node
 from watchdog.config.problems import Problems, quote, unknown
-from watchdog.config.schema import BaselineShape, WorseByShape
+from watchdog.config.schema import BaselineShape, TwoSampleShape, WorseByShape
 from watchdog.config.shape import shape
-from watchdog.config.thresholds import Mistake
-from watchdog.core.quantity import format_quantity
-from watchdog.core.rule import Against, Baseline, Direction, Form, Gauge, ProbeForm, Query, Thresholds, Unit
-from watchdog.core.units import format_duration, is_percentage, parse_duration, parse_number, parse_percentage
+from watchdog.core.baseline import USUAL_FLOOR, USUAL_OVER
+from watchdog.core.rule import (
+    Against,
+    Aggregate,
+    Baseline,
+    Direction,
+    Form,
+    Gauge,
+    ProbeForm,
+    Quantile,
+    Query,
+    Rate,
+    Ratio,
+    Thresholds,
+    Unit,
+)
+from watchdog.core.two_samples import TwoSample, certain_from
+from watchdog.core.units import format_duration, parse_duration
 from watchdog.core.variables import names_in
+from watchdog.core.widening import PLACES, widened
 
-_NAMES = (Against.BEFORE_DEPLOYMENT.value, Against.PREVIOUS_VERSION.value)
+_NAMES = (Against.BEFORE_DEPLOYMENT.value, Against.PREVIOUS_VERSION.value, Against.USUAL.value)
 _LEVELS = ("warning", "critical", "rollback")
-#: A margin beyond, written without `%`, is a slip of the hand.
-_MOST_BARE = 10
+#: From how short to how long a time anybody can say what is usual.
+_SHORTEST, _LONGEST = timedelta(hours=1), timedelta(days=60)
+#: A time has at least so many windows: fewer values have no quantile that far out.
+_WINDOWS = 20
+_TEST = "mann-whitney"
 
 
 def baseline_of(
-    rule: Node, form: Form | None, *, window: timedelta, direction: Direction | None, problems: Problems
+    rule: Node,
+    form: Form | None,
+    *,
+    unit: Unit | None,
+    window: timedelta,
+    direction: Direction | None,
+    problems: Problems,
 ) -> Baseline | None:
     """The baseline of a rule that has the key; `None` when it has mistakes.
 
-    `form` is `None` where it has mistakes of its own, and so is `direction`.
+    `form` is `None` where it has mistakes of its own, and so are `unit` and `direction`.
     """
     place = rule.get("baseline")
     if place is None or place.reported:
@@ -50,11 +71,17 @@ def baseline_of(
     if written is None:
         return None
     against = None if "against" in broken else _against(rule, place, written.against, form, window, problems)
-    margins = None if "worse_by" in broken else _worse_by(place, direction, problems)
+    usual = against is not None and against[0] is Against.USUAL
+    margins = None
+    if "worse_by" not in broken and (against is not None or "against" in broken):
+        most = _most_deviations(form, unit, direction) if usual else None
+        margins = _worse_by(place, direction, problems, usual=usual, most=most)
+    over = None if "over" in broken else _over(place, written, window, problems, usual=usual)
+    test = None if "test" in broken else _test(place, against, problems)
     if against is None or margins is None or len(problems) > before or rule.has("threshold"):
         return None
     word, ago = against
-    return Baseline(against=word, ago=ago, margins=margins)
+    return Baseline(against=word, ago=ago, margins=margins, over=over, test=test)
 
 
 def _against(
@@ -70,6 +97,9 @@ def _against(
         return None
     if text == Against.PREVIOUS_VERSION and form is not None and not _names_version(form):
         words = "`previous-version` compares versions, and this rule names neither $version nor $variant"
+        problems.add(at, words)
+        return None
+    if text == Against.USUAL and form is not None and (words := _not_usual(form)):
         problems.add(at, words)
         return None
     if text in _NAMES:
@@ -93,14 +123,96 @@ def _against(
     return Against.EARLIER, ago
 
 
+def _not_usual(form: Form) -> str:
+    """Why it cannot be said what is usual for this form; empty when it can."""
+    if isinstance(form, ProbeForm):
+        return ""
+    named = [name for text in _texts(form) for name in names_in(text) if name in PLACES]
+    if not named:
+        return ""
+    advice = f"; leave ${named[0]} out, or compare with `before-deployment`"
+    if isinstance(form, Rate) or (isinstance(form, Gauge) and form.by is Aggregate.SUM):
+        word = "rate" if isinstance(form, Rate) else "sum"
+        return (
+            f"what is `usual` is that of all versions together, of which the {word} of one is a part{advice}"
+        )
+    try:
+        widened(form)
+    except ValueError as fault:
+        return f"what is `usual` is that of whatever versions there were, and {fault}{advice}"
+    return ""
+
+
 def _names_version(form: Form) -> bool:
-    texts = [
+    return any(name in ("version", "variant") for text in _texts(form) for name in names_in(text))
+
+
+def _texts(form: Form) -> list[str]:
+    return [
         value for value in (getattr(form, name) for name in form.__struct_fields__) if isinstance(value, str)
     ]
-    return any(name in ("version", "variant") for text in texts for name in names_in(text))
 
 
-def _worse_by(place: Node, direction: Direction | None, problems: Problems) -> Thresholds | None:
+def _most_deviations(form: Form | None, unit: Unit | None, direction: Direction | None) -> float | None:
+    """From how many deviations on a limit is never reached, as none is smaller than a share of the reference.
+
+    A number that may be negative has no such limit, and neither has a share of what went well: its deviations are
+    counted in what went wrong.
+    """
+    positive = isinstance(form, Rate | Ratio | Quantile)
+    if direction is not Direction.BELOW or unit in (None, Unit.RATIO) or not positive:
+        return None
+    return 1 / USUAL_FLOOR
+
+
+def _over(
+    place: Node, written: BaselineShape, window: timedelta, problems: Problems, *, usual: bool
+) -> timedelta | None:
+    if not usual:
+        if place.has("over") and written.against in _NAMES:
+            problems.add(place.at_key("over"), "'over' goes with `against: usual`; leave it out")
+        return None
+    over = USUAL_OVER if written.over is None else written.over
+    at = place.at_value("over") if place.has("over") else place.at_value("against")
+    if not _SHORTEST <= over <= _LONGEST:
+        shown, shortest, longest = (format_duration(one) for one in (over, _SHORTEST, _LONGEST))
+        problems.add(at, f"{shown} is no time to tell what is usual; write from {shortest} to {longest}")
+    elif over < _WINDOWS * window:
+        needed = format_duration(_WINDOWS * window)
+        words = f"{format_duration(over)} is fewer than {_WINDOWS} windows of {format_duration(window)}; write at least"
+        problems.add(at, f"{words} {needed}, or a shorter window")
+    return over
+
+
+def _test(
+    place: Node, against: tuple[Against, timedelta | None] | None, problems: Problems
+) -> TwoSample | None:
+    node = place.get("test")
+    if node is None:
+        return None
+    if against is not None and against[0] is not Against.PREVIOUS_VERSION:
+        words = "'test' compares two versions that serve at the same time; it goes with `previous-version`"
+        problems.add(place.at_key("test"), words)
+        return None
+    if node.entries is None:
+        if node.text == _TEST:
+            return TwoSample()
+        if not node.reported:
+            problems.add(node.at, f"expected a mapping or {_TEST}, found {node.describe()}")
+        return None
+    written, _ = shape(TwoSampleShape, node, problems)
+    if written is None:
+        return None
+    test = TwoSample(confidence=written.confidence, effect=written.effect, samples=written.samples)
+    if test.samples < (least := certain_from(test.confidence)):
+        words = f"{test.samples} values of each version can never be told apart with that confidence"
+        problems.add(node.at_value("samples"), f"{words}; write at least {least}")
+    return test
+
+
+def _worse_by(
+    place: Node, direction: Direction | None, problems: Problems, *, usual: bool, most: float | None
+) -> Thresholds | None:
     node = place.find(("worse_by",))
     shaped, broken = shape(WorseByShape, node, problems)
     written = {} if shaped is None else shaped.levels()
@@ -110,85 +222,10 @@ def _worse_by(place: Node, direction: Direction | None, problems: Problems) -> T
         return None
     if direction is None:
         return None
-    margins, mistakes = margins_of(written, direction=direction)
+    margins, mistakes = (
+        usual_margins(written, most=most) if usual else margins_of(written, direction=direction)
+    )
     for mistake in mistakes:
         if not node.find((mistake.level,)).reported:
             problems.add(node.at_value(mistake.level), mistake.message)
     return None if mistakes or broken else margins
-
-
-def margins_of(written: Mapping[str, str], *, direction: Direction) -> tuple[Thresholds, list[Mistake]]:
-    """The margins, as shares of the reference; `written` by level, mildest first.
-
-    A percentage at `rollback` is a share of critical's margin, as it is with thresholds (design §5).
-    """
-    margins: dict[str, Decimal] = {}
-    mistakes: list[Mistake] = []
-    for level, text in written.items():
-        try:
-            if level == "rollback" and is_percentage(text):
-                if (margin := _share(text, margins.get("critical"), written, direction)) is not None:
-                    margins[level] = margin
-            else:
-                margins[level] = _margin(text, direction)
-        except ValueError as fault:
-            mistakes.append(Mistake(level=level, message=str(fault)))
-    for milder, worse in pairwise(level for level in _LEVELS if level in margins):
-        if margins[worse] <= margins[milder]:
-            shown = f"{worse} ({_shown(margins[worse])}) must be above {milder} ({_shown(margins[milder])})"
-            hint = _hint(worse, written[worse], margins[milder], direction)
-            mistakes.append(Mistake(level=worse, message=shown + hint))
-    return Thresholds(**{level: float(margin) for level, margin in margins.items()}), mistakes
-
-
-def _margin(text: str, direction: Direction) -> Decimal:
-    try:
-        margin = Decimal(str(parse_number(text, Unit.RATIO)))
-    except ValueError:
-        raise ValueError(f"{quote(text)} is not a margin; write for example 30% or 0.3") from None
-    hint = "" if is_percentage(text) else f"; did you mean {margin.normalize():f}%?"
-    if margin <= 0:
-        raise ValueError(f"{quote(text)}: a margin must be above 0%")
-    _must_be_reachable(margin, quote(text), direction, hint if margin >= 1 else "")
-    if hint and margin > _MOST_BARE:
-        raise ValueError(f"{quote(text)} is {_shown(margin)} of the reference{hint}")
-    return margin
-
-
-def _share(
-    text: str, critical: Decimal | None, written: Mapping[str, str], direction: Direction
-) -> Decimal | None:
-    """`text` as a percentage of critical's margin; `None` when critical has a mistake of its own."""
-    share = Decimal(str(parse_percentage(text)))
-    if critical is None:
-        if "critical" in written:
-            return None
-        words = f"{quote(text)} is a percentage of critical, and there is no critical; write for example 0.75"
-        raise ValueError(words)
-    margin = share * critical
-    _must_be_reachable(margin, f"{quote(text)} of critical is {_shown(margin)}, which", direction, "")
-    return margin
-
-
-def _must_be_reachable(margin: Decimal, what: str, direction: Direction, hint: str) -> None:
-    if direction is Direction.BELOW and margin >= 1:
-        words = (
-            f"{what} can never be reached: with `direction: below` nothing is that much below the reference"
-        )
-        raise ValueError(words + hint)
-    if margin > 1_000_000:
-        raise ValueError(f"{what} is too large")
-
-
-def _hint(level: str, text: str, milder: Decimal, direction: Direction) -> str:
-    if level != "rollback" or not is_percentage(text):
-        return ""
-    share = Decimal(str(parse_percentage(text)))
-    words = "; a percentage here is a share of critical"
-    if milder < share and (share < 1 or direction is Direction.ABOVE):
-        return f"{words}; write {share.normalize():f} for a margin of its own"
-    return f"{words}, so more than 100% is needed, not {text}" if share <= 1 else ""
-
-
-def _shown(margin: Decimal) -> str:
-    return format_quantity(float(margin), Unit.RATIO)

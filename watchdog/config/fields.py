@@ -91,6 +91,18 @@ def _quantile(value: Any) -> float:
     return quantile
 
 
+def _effect(value: Any) -> float:
+    try:
+        share = parse_number(_written(value), Unit.RATIO)
+    except ValueError:
+        raise ValueError(f"{value!r} is not a share of pairs such as 0.71 or 71%") from None
+    if not 0.5 <= share <= 1:
+        raise ValueError(
+            f"{value!r} must be between 0.5 and 1: equal versions are the worse one in half of the pairs"
+        )
+    return share
+
+
 def _samples(value: Any) -> int:
     return parse_samples(_text(value, "a count such as 3 samples"))
 
@@ -141,6 +153,10 @@ Confidence = Annotated[float, BeforeValidator(_confidence, json_schema_input_typ
 Excess = Annotated[float, BeforeValidator(_excess, json_schema_input_type=_Percentage)]
 #: A quantile between 0 and 1, such as `0.95` or `95%`.
 QuantileNumber = Annotated[float, BeforeValidator(_quantile, json_schema_input_type=str | float)]
+#: The share of the pairs of two values in which the first is the worse one: `0.71` or `71%`.
+Effect = Annotated[float, BeforeValidator(_effect, json_schema_input_type=str | float)]
+#: How many values of a version are tested: too few are never certain, more than some windows are no news.
+TestedCount = Annotated[int, Strict(), Field(ge=4, le=100)]
 #: `3 samples` as 3.
 SampleCount = Annotated[int, BeforeValidator(_samples, json_schema_input_type=_Samples)]
 #: `2 samples` or `1m`: a `watchdog.core.rule.Hold`.

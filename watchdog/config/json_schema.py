@@ -32,6 +32,7 @@ _SHAPES: Final[tuple[type[BaseModel], ...]] = (
     schema.ThresholdShape,
     schema.BaselineShape,
     schema.WorseByShape,
+    schema.TwoSampleShape,
     schema.EvidenceShape,
     schema.ServiceShape,
     schema.TagShape,
@@ -139,7 +140,11 @@ class _Maker:
             baseline=self._ref(schema.BaselineShape),
             evidence={"anyOf": [self._ref(schema.EvidenceShape), {"const": "none"}]},
         )
-        self._set(schema.BaselineShape, worse_by=self._ref(schema.WorseByShape))
+        self._set(
+            schema.BaselineShape,
+            worse_by=self._ref(schema.WorseByShape),
+            test={"anyOf": [self._ref(schema.TwoSampleShape), {"const": "mann-whitney"}]},
+        )
         self._part(schema.ThresholdShape)["minProperties"] = 1
         self._part(schema.WorseByShape)["minProperties"] = 1
         self._part(rule)["allOf"] = [

@@ -293,7 +293,15 @@ class _Compiler:
             self._check_holds(worse_by)
         direction = None if "direction" in self._broken else self._written.direction
         window = self._written.window
-        baseline = baseline_of(self._node, form, window=window, direction=direction, problems=self._problems)
+        unit = Unit.RATIO if self._node.has("ratio") else self._written.unit or Unit.NONE
+        baseline = baseline_of(
+            self._node,
+            form,
+            unit=None if "unit" in self._broken else unit,
+            window=window,
+            direction=direction,
+            problems=self._problems,
+        )
         fault = self._around.baselines.get(self._written.source or self._around.only_source)
         if baseline is not None and fault is not None and (words := fault(baseline, window)):
             self._problems.add(place.at_value("against"), words)

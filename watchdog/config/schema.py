@@ -17,6 +17,7 @@ from watchdog.config.discovered import DiscoverShape
 from watchdog.config.fields import (
     Confidence,
     Count,
+    Effect,
     Excess,
     FormatVersion,
     HoldField,
@@ -27,11 +28,12 @@ from watchdog.config.fields import (
     Rate,
     SampleCount,
     Share,
+    TestedCount,
     Written,
 )
 from watchdog.config.telling import HeartbeatSettings, ReportsShape, TemplatesShape
 from watchdog.core.rule import Aggregate, Direction, Severity, Unit
-from watchdog.core.service import GitOps, Mode
+from watchdog.core.two_samples import TwoSample
 from watchdog.postgres.address import TIMEOUT, Tls
 from watchdog.settings.model import Duration, PositiveDuration, Secret, Settings
 
@@ -86,16 +88,27 @@ class WorseByShape(Settings):
     """`baseline.worse_by`: at least one level."""
 
     warning: Written | None = None
-    """Share of the reference."""
+    """Share of the reference; a number of deviations for `usual`."""
     critical: Written | None = None
-    """Share of the reference."""
+    """Share of the reference; a number of deviations for `usual`."""
     rollback: Written | None = None
-    """Share of the reference as a number, or a percentage of `critical`."""
+    """The same (a share as a number), or a percentage of `critical`."""
 
     def levels(self) -> dict[str, str]:
         """What was written, by level, mildest first."""
         every = {"warning": self.warning, "critical": self.critical, "rollback": self.rollback}
         return {level: written for level, written in every.items() if written is not None}
+
+
+class TwoSampleShape(Settings):
+    """`baseline.test`: what must be shown beside the margin before one version is called worse than another."""
+
+    confidence: Confidence = TwoSample().confidence
+    """One-sided confidence of the Mann-Whitney test."""
+    effect: Effect = TwoSample().effect
+    """Share of the pairs of two values in which the newer version's is the worse one."""
+    samples: TestedCount = TwoSample().samples
+    """Newest values of each version; at least half as many must be there."""
 
 
 class BaselineShape(Settings):
@@ -105,6 +118,10 @@ class BaselineShape(Settings):
     """What a value is compared with."""
     worse_by: dict[str, Any]
     """How much worse it may be, by level."""
+    over: PositiveDuration | None = None
+    """The time in which it was usual; for `usual` only."""
+    test: str | dict[str, Any] | None = None
+    """What must be shown beside the margin; for `previous-version` only."""
 
 
 class HoldShape(Settings):

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from watchdog.core.observation import Reference, Value
 from watchdog.core.quantity import format_count, format_quantity
-from watchdog.core.rule import Against, Baseline, Direction, MetricForm, Rule, Thresholds
+from watchdog.core.rule import Against, Baseline, Direction, MetricForm, Rule, Thresholds, Unit
 from watchdog.core.units import format_duration
 
 #: `before-deployment` is the median over so long (design §5).
@@ -25,6 +25,8 @@ MEDIAN_OVER = timedelta(minutes=30)
 SAMPLED_OVER = timedelta(minutes=30)
 #: A reference from fewer samples is no data (design §5).
 LEAST_SAMPLES = 10
+#: `usual` looks back so far unless the rule says otherwise: two of every weekday.
+USUAL_OVER = timedelta(days=14)
 #: What is usual is made of so many values, evenly spread over its time, and renewed as often as one of them is new.
 USUAL_POINTS = 336
 #: How far values usually lie from their median: up to this quantile on the bad side, written as normal deviations …
@@ -40,14 +42,17 @@ _LATE = timedelta(minutes=5)
 class Earlier(msgspec.Struct, frozen=True, kw_only=True):
     """A reference to ask for, with all variables filled in.
 
-    Its time is `at`, else `ago` before the evaluation. `median_over` makes it the median over so long up to then.
-    `version` is the one it is measured on, where the rule names any.
+    Its time is `at`, else `ago` before the evaluation. `median_over` makes it the median over so long up to then, of
+    values `step` apart (that of `watchdog.core.referring.step_of` where there is none); `outer` asks for that quantile
+    of the same values, too. `version` is the one it is measured on, where the rule names any.
     """
 
     form: MetricForm
     at: datetime | None = None
     ago: timedelta = timedelta()
     median_over: timedelta | None = None
+    step: timedelta | None = None
+    outer: float | None = None
     version: str = ""
 
 
@@ -58,32 +63,46 @@ def resolved(rule: Rule, value: Value) -> Rule | None:
     reference = value.reference
     if reference is None or unusable(rule, reference):
         return None
-    return replace(rule, thresholds=limits_of(rule.baseline, rule.direction, reference.value))
-
-
-def limits_of(baseline: Baseline, direction: Direction, reference: float) -> Thresholds:
-    """The margins as limits on the bad side of a reference above 0."""
-    margins = baseline.margins
-    return Thresholds(
-        warning=_limit(margins.warning, direction, reference),
-        critical=_limit(margins.critical, direction, reference),
-        rollback=_limit(margins.rollback, direction, reference),
+    return replace(
+        rule, thresholds=limits_of(rule.baseline, rule.direction, reference.value, spread=reference.spread)
     )
 
 
-def _limit(margin: float | None, direction: Direction, reference: float) -> float | None:
-    if margin is None:
-        return None
-    return reference * (1 + margin if direction is Direction.ABOVE else 1 - margin)
+def limits_of(
+    baseline: Baseline, direction: Direction, reference: float, *, spread: float | None = None
+) -> Thresholds:
+    """The margins as limits on the bad side: shares of a reference above 0, or deviations from what is usual.
+
+    One deviation is the `spread`, which only `usual` has.
+    """
+    sign = 1 if direction is Direction.ABOVE else -1
+
+    def limit(margin: float | None) -> float | None:
+        if margin is None:
+            return None
+        if baseline.against is Against.USUAL:
+            return reference + sign * margin * (spread or 0.0)
+        return reference * (1 + sign * margin)
+
+    margins = baseline.margins
+    return Thresholds(
+        warning=limit(margins.warning), critical=limit(margins.critical), rollback=limit(margins.rollback)
+    )
 
 
-def usual_spread(median: float, outer: float) -> float:
+def usual_spread(median: float, outer: float, *, good: bool = False) -> float:
     """One deviation of what is usual: `outer` is the quantile of `USUAL_QUANTILE` on the bad side of the median.
 
-    For normally distributed values it is their standard deviation; 0 only where the median is 0, too.
+    For normally distributed values it is their standard deviation. `good` says that values are shares of what went
+    well: then the floor is one of the bad share, which is what there can be more of. 0 only where that is 0, too.
     """
     deviations = abs(outer - median) / NormalDist().inv_cdf(USUAL_QUANTILE)
-    return max(deviations, USUAL_FLOOR * abs(median))
+    return max(deviations, USUAL_FLOOR * abs(1 - median if good else median))
+
+
+def counts_good(rule: Rule) -> bool:
+    """Whether the rule's values are shares of what went well."""
+    return rule.unit is Unit.RATIO and rule.direction is Direction.BELOW
 
 
 def usual_step(over: timedelta) -> timedelta:
@@ -91,18 +110,38 @@ def usual_step(over: timedelta) -> timedelta:
     return over / USUAL_POINTS
 
 
+def usual_least(over: timedelta, window: timedelta) -> int:
+    """How many values it takes to say what is usual: a quarter of those that the time `over` has."""
+    return max(LEAST_SAMPLES, math.ceil(over / max(usual_step(over), window) / 4))
+
+
 def unusable(rule: Rule, reference: Reference) -> str:
     """Why nothing can be compared with this reference, in words; empty when it can."""
     what = described(rule, reference)
-    if not reference.samples >= LEAST_SAMPLES:
-        return f"{what} has {format_count(reference.samples)} samples of the {LEAST_SAMPLES} it takes"
+    usual = rule.baseline is not None and rule.baseline.against is Against.USUAL
+    least, of = LEAST_SAMPLES, "samples"
+    if rule.baseline is not None and usual:
+        least, of = usual_least(rule.baseline.over or timedelta(), rule.window), "values"
+    if not reference.samples >= least:
+        return f"{what} has {format_count(reference.samples)} {of} of the {least} it takes"
     if math.isnan(reference.value):
         return f"{what} does not exist"
     if math.isinf(reference.value):
         return f"{what} is infinite"
+    if usual:
+        return _without_scale(rule, reference, what)
     if reference.value <= 0:
         return f"{what} is {format_quantity(reference.value, rule.unit)}, of which no share is worse"
     return ""
+
+
+def _without_scale(rule: Rule, reference: Reference, what: str) -> str:
+    """Why there is no telling how far from what is usual is far."""
+    spread = reference.spread
+    if spread is not None and math.isfinite(spread) and spread > 0:
+        return ""
+    usual = format_quantity(reference.value, rule.unit)
+    return f"{what} is {usual} and hardly ever worse, so that nothing says how much worse would be much"
 
 
 def described(rule: Rule, reference: Reference) -> str:
@@ -119,7 +158,7 @@ def described(rule: Rule, reference: Reference) -> str:
             ago = format_duration(rule.baseline.ago or timedelta())
             return f"the value{of} {ago} before"
         case Against.USUAL:
-            return f"the usual value{of} of {format_duration(rule.baseline.over or timedelta())}"
+            return f"the usual value{of} (the median of {format_duration(rule.baseline.over or timedelta())})"
 
 
 def reach(rule: Rule) -> timedelta:
@@ -139,4 +178,4 @@ def reach_of(baseline: Baseline, window: timedelta) -> timedelta:
         case Against.EARLIER:
             return (baseline.ago or timedelta()) + max(SAMPLED_OVER, window)
         case Against.USUAL:
-            return (baseline.over or timedelta()) + window
+            return (baseline.over or timedelta()) + 2 * window

@@ -336,7 +336,7 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
         A field that is younger than the first records counts only where it is set: old records keep their hash.
         """
-        content = dict(self.plain)
+        content = _without_younger(self.plain)
         for younger in _YOUNGER:
             if content[younger] is None:
                 del content[younger]
@@ -348,9 +348,8 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
         Kept beside what was known of a rule: after a restart nothing else tells whether the rule was another one then.
         """
-        content = {
-            name: value for name, value in self.plain.items() if value is not None and name not in _BESIDE
-        }
+        plain = _without_younger(self.plain)
+        content = {name: value for name, value in plain.items() if value is not None and name not in _BESIDE}
         return hashlib.sha256(msgspec.json.encode(content, order="sorted")).hexdigest()[:16]
 
     @functools.cached_property
@@ -382,6 +381,15 @@ _asks_version = functools.lru_cache(maxsize=4096)(_names_version)
 _asks_variant = functools.lru_cache(maxsize=4096)(_names_variant)
 
 
+def _without_younger(plain: dict[str, Any]) -> dict[str, Any]:
+    """The content with a baseline as the first one was recorded, where nothing else is set."""
+    baseline = plain["baseline"]
+    if baseline is None:
+        return dict(plain)
+    kept = {name: of for name, of in baseline.items() if of is not None or name not in _YOUNGER_OF_BASELINES}
+    return {**plain, "baseline": kept}
+
+
 def _without_nothing(content: Any) -> Any:
     if isinstance(content, dict):
         return {name: _without_nothing(value) for name, value in content.items() if value is not None}
@@ -389,6 +397,7 @@ def _without_nothing(content: Any) -> Any:
 
 
 _YOUNGER = ("baseline", "match", "dashboard", "slo")
+_YOUNGER_OF_BASELINES = ("over", "test")
 #: The fields of a rule that say nothing of how an answer is judged, only how often, to whom and in which words; and
 #: those that say nothing of what is asked either (`watchdog.core.same`).
 _TOLD = frozenset({"summary", "interval", "tags", "runbook", "dashboard", "severity", "blind_after"})
