@@ -147,3 +147,25 @@ def test_any_bytes_are_read_or_refused(
     data, said = _read(path, raw)
 
     assert data is not None or said
+
+
+@pytest.mark.parametrize(
+    ("written", "column"),
+    [
+        ("0.1 x5, 0.2", 10),
+        ('"0.1 x5, 0.2"', 11),
+        ("'0.1 x5, 0.2'", 11),
+        ("|\n  0.1 x5, 0.2", 4),
+        ("&a 0.1 x5, 0.2", 4),
+        ('"\\x30.1 x5, 0.2"', 4),
+    ],
+)
+def test_a_place_within_a_text_is_known_where_it_is_written_as_it_is_read(
+    tmp_path: Path, written: str, column: int
+) -> None:
+    file = tmp_path / "a.yaml"
+    file.write_text(f"a: {written}\n")
+    root = read(file, Problems(), secrets=None)
+    text = root and root.get("a")
+    assert text
+    assert text.spot(6).column == column

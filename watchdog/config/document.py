@@ -192,7 +192,7 @@ class _Builder:
 
     def _scalar(self, node: yaml.ScalarNode, at: Position) -> Node:
         tag = self._tags.get(id(node), "")
-        built = Node(at=at, value=node.value, written=node.value)
+        built = Node(at=at, value=node.value, written=node.value, inset=_inset(node))
         if not node.value.isprintable() and (odd := next(filter(_is_odd, node.value), None)):
             built.value = built.written = ""
             self._bad(built, f"the character U+{ord(odd):04X} cannot be used here")
@@ -230,6 +230,14 @@ class _Builder:
     def _bad(self, node: Node, message: str) -> None:
         node.reported = True
         self._problems.add(node.at, message)
+
+
+def _inset(node: yaml.ScalarNode) -> int | None:
+    """How far behind its beginning a scalar's text stands; `None` where it is not written as it is read."""
+    quotes = 1 if node.style else 0
+    length = node.end_mark.column - node.start_mark.column
+    as_read = node.start_mark.line == node.end_mark.line and length == len(node.value) + 2 * quotes
+    return quotes if as_read else None
 
 
 def _is_odd(letter: str) -> bool:

@@ -23,13 +23,15 @@ class Node:
     """One value: a mapping (`entries`), a list (`items`) or a scalar (`value`, as `written`).
 
     `tag` is `!env NAME` or `!file PATH` where the value was looked up; then `value` is a `SecretStr`, which becomes
-    plain text once something `reveal`s it. `reported` says that this value's mistake is told already, `lost` that an
+    plain text once something `reveal`s it. `inset` is how far behind `at` the text itself begins, `None` where it does not
+    stand in one line. `reported` says that this value's mistake is told already, `lost` that an
     entry of this mapping was told and left out.
     """
 
     at: Position
     value: Plain | SecretStr = None
     written: str = ""
+    inset: int | None = None
     tag: str = ""
     revealed: bool = False
     reported: bool = False
@@ -78,6 +80,12 @@ class Node:
     def keys(self) -> tuple[str, ...]:
         """The keys of a mapping, in order; nothing for other values."""
         return tuple(self.entries or ())
+
+    def spot(self, offset: int) -> Position:
+        """Where a character of the text stands, as far as that can be told; `offset` counts from 0."""
+        if self.inset is None:
+            return self.at
+        return replace(self.at, column=self.at.column + self.inset + offset)
 
     def rename(self, old: str, new: str) -> None:
         """Read the key `old` as `new` from here on."""
