@@ -20,7 +20,7 @@ from tests.docs.words import DEFAULTS, KINDS, written
 from watchdog.api.routes import ROUTES, Route
 from watchdog.channels.registry import KINDS as CHANNELS
 from watchdog.cluster.settings import ClusterSettings
-from watchdog.config import schema, telling
+from watchdog.config import schema, serving, telling
 from watchdog.config.discovered import DiscoverShape
 from watchdog.core.check import CheckId, Reason, Verdict
 from watchdog.core.rule import Level
@@ -44,9 +44,9 @@ _SHAPES: dict[str, type[BaseModel]] = {
     "store": schema.StoreShape,
     "server": schema.ServerShape,
     "server.tokens": schema.TokenShape,
-    "service": schema.ServiceShape,
-    "rollback": schema.RollbackShape,
-    "environment": schema.ProfileShape,
+    "service": serving.ServiceShape,
+    "rollback": serving.RollbackShape,
+    "environment": serving.ProfileShape,
     "discover": DiscoverShape,
     "kubernetes": ClusterSettings,
     "limits": schema.LimitsShape,

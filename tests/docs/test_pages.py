@@ -30,7 +30,7 @@ from tests.servers.require import require
 from watchdog.channels.rendering import Rendering
 from watchdog.channels.webhook import sign
 from watchdog.cli.main import app
-from watchdog.config import schema
+from watchdog.config import schema, serving
 from watchdog.config.check import check
 from watchdog.traffic.nginx_text import servers_of
 
@@ -106,8 +106,9 @@ def test_every_key_of_the_configuration_stands_in_a_table() -> None:
 def test_every_model_that_reads_a_configuration_has_a_table() -> None:
     others = {"endpoints", "metrics", "template names"}
     known = {model_of(name) for name in tables() if not name.startswith("pack ") and name not in others}
-    shapes = {it for it in vars(schema).values() if isinstance(it, type) and issubclass(it, BaseModel)}
-    said_in_words = {schema.RulesFileShape, schema.TagShape}  # `version` with `rules`, and `{tag: TAG}`
+    known_names = {**vars(schema), **vars(serving)}
+    shapes = {it for it in known_names.values() if isinstance(it, type) and issubclass(it, BaseModel)}
+    said_in_words = {schema.RulesFileShape, serving.TagShape}  # `version` with `rules`, and `{tag: TAG}`
     assert {it for it in shapes if it.__name__.endswith("Shape")} - said_in_words <= known
     for model in known:
         for info in model.model_fields.values():

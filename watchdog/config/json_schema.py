@@ -13,7 +13,7 @@ from typing import Any, Final
 from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 
-from watchdog.config import schema, telling
+from watchdog.config import schema, serving, telling
 from watchdog.config.forms import FORMS
 from watchdog.config.providers import Registries
 from watchdog.core.rule import Severity
@@ -34,9 +34,9 @@ _SHAPES: Final[tuple[type[BaseModel], ...]] = (
     schema.WorseByShape,
     schema.TwoSampleShape,
     schema.EvidenceShape,
-    schema.ServiceShape,
-    schema.TagShape,
-    schema.ProfileShape,
+    serving.ServiceShape,
+    serving.TagShape,
+    serving.ProfileShape,
     telling.RouteShape,
     telling.PolicyShape,
     telling.StepShape,
@@ -47,7 +47,7 @@ _REQUIRED: Final[Mapping[type[BaseModel], tuple[str, ...]]] = {
     schema.MainShape: ("version", "rules"),
     schema.RulesFileShape: ("version", "rules"),
     schema.RuleShape: ("name",),
-    schema.ServiceShape: ("name", "rules", "traffic"),
+    serving.ServiceShape: ("name", "rules", "traffic"),
 }
 
 
@@ -155,9 +155,9 @@ class _Maker:
 
     def _services(self) -> None:
         text = {"type": "string"}
-        rules = {"anyOf": [text, self._ref(schema.TagShape)]}
+        rules = {"anyOf": [text, self._ref(serving.TagShape)]}
         self._set(
-            schema.ServiceShape,
+            serving.ServiceShape,
             rules={"type": "array", "items": rules, "minItems": 1},
             traffic=self._provider("traffic", ready=self._provider("probe")),
         )
@@ -183,8 +183,8 @@ class _Maker:
         self._set(
             schema.MainShape,
             sources=named(self._provider("source")),
-            services={"type": "array", "items": self._ref(schema.ServiceShape), "minItems": 1},
-            environments=named(self._ref(schema.ProfileShape)),
+            services={"type": "array", "items": self._ref(serving.ServiceShape), "minItems": 1},
+            environments=named(self._ref(serving.ProfileShape)),
             channels=named(self._provider("channel")),
             routes={"type": "array", "items": self._ref(telling.RouteShape)},
             escalations=named(self._ref(telling.PolicyShape)),
@@ -195,7 +195,7 @@ class _Maker:
         either = ({"required": [key]} for key in ("services", "discover"))
         self._parts[schema.MainShape.__name__]["anyOf"] = list(either)
         found = self._parts["DiscoverShape"]["properties"]["rules"]
-        found["items"] = {"anyOf": [{"type": "string"}, self._ref(schema.TagShape)]}
+        found["items"] = {"anyOf": [{"type": "string"}, self._ref(serving.TagShape)]}
 
     def _provider(self, family: str, **beside: Json) -> Json:
         """One of a family's kinds: which one decides what else may stand there. `beside` are keys for every kind."""

@@ -25,10 +25,11 @@ from watchdog.config.problems import InvalidConfiguration, Problems, in_order, m
 from watchdog.config.providers import Providers, Registries, extra_for
 from watchdog.config.rule_files import RuleBook, named, want_version
 from watchdog.config.rules import Known, Surroundings
-from watchdog.config.schema import PAUSE_FILE, MainShape, ProfileShape
+from watchdog.config.schema import PAUSE_FILE, MainShape
 from watchdog.config.secrets import Secrets
 from watchdog.config.server import server_of
 from watchdog.config.services import Services
+from watchdog.config.serving import ProfileShape
 from watchdog.config.shape import shape
 from watchdog.config.store import StorePlace, store_of
 from watchdog.config.telling import HeartbeatSettings

@@ -12,7 +12,7 @@ from typing import Any
 
 from watchdog.config.nodes import Node
 from watchdog.config.problems import Problems, meant, quote, unknown
-from watchdog.config.schema import ProfileShape, RollbackShape
+from watchdog.config.serving import ProfileShape, RollbackShape
 from watchdog.core.service import RollbackPolicy
 from watchdog.core.units import format_duration
 

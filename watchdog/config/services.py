@@ -15,7 +15,7 @@ from watchdog.config.policy import Profile, policy_of
 from watchdog.config.problems import Problems, meant, quote, unknown
 from watchdog.config.providers import Providers
 from watchdog.config.rules import Known
-from watchdog.config.schema import ServiceShape, TagShape
+from watchdog.config.serving import ServiceShape, TagShape
 from watchdog.config.shape import shape
 from watchdog.config.variables import ADDRESS
 from watchdog.core.service import GitOps, Mode, Service
