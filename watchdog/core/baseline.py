@@ -28,9 +28,11 @@ LEAST_SAMPLES = 10
 #: `usual` looks back so far unless the rule says otherwise: two of every weekday.
 USUAL_OVER = timedelta(days=14)
 #: What is usual is made of so many values, evenly spread over its time, and renewed as often as one of them is new.
+#: Only values other than 0 count: a service that had nothing to do says nothing of how long things usually take, and
+#: one that hardly ever fails nothing of how often it fails when it does (docs/score-card.md has the figures).
 USUAL_POINTS = 336
 #: How far values usually lie from their median: up to this quantile on the bad side, written as normal deviations …
-USUAL_QUANTILE = 0.9
+USUAL_QUANTILE = 0.75
 #: … and never less than this share of the median: what never moved may still move a little.
 USUAL_FLOOR = 0.3
 #: A reference in the past changes no more after this: samples from before it are scraped and ingested by then.
