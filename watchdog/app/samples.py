@@ -215,7 +215,7 @@ async def _troubles(
         form = filled_form(rule, values)
         if isinstance(form, ProbeForm):
             continue
-        question = Question(form=form, window=rule.window)
+        question = Question(form=form, window=rule.window, windows=rule.windows)
         answer = await _answer(question, rule, service, sources[str(rule.source)], clock)
         match observe(rule, answer, now=clock.now()):
             case Failed() as failed:

@@ -3,13 +3,20 @@
 A burn rate of 1 uses up the error budget (1 − objective) exactly in the period of the objective. A level is reached
 when both windows burn faster than its factor: the long one says that it matters, the short one that it still goes on.
 Factors and windows are those of The Site Reliability Workbook, chapter 5, table 5-8.
+This module must never guess what was not counted: a level without counts in one of its windows is not measured.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from datetime import timedelta
+from decimal import Decimal
 
 import msgspec
+
+#: The levels, mildest first, by the names that `watchdog.core.rule.Level` has.
+LEVELS = ("warning", "critical", "rollback")
 
 
 class BurnLimit(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,6 +38,23 @@ class Slo(msgspec.Struct, frozen=True, kw_only=True):
     critical: BurnLimit | None = BurnLimit(factor=6.0, long=timedelta(hours=6), short=timedelta(minutes=30))
     rollback: BurnLimit | None = BurnLimit(factor=14.4, long=timedelta(hours=1), short=timedelta(minutes=5))
 
+    @property
+    def budget(self) -> float:
+        """The share of events that may be bad: 99.9 % leaves 0.001, not 0.0010000000000000009."""
+        return float(1 - Decimal(str(self.objective)))
+
+    @property
+    def limits(self) -> dict[str, BurnLimit]:
+        """The levels that it has, mildest first."""
+        every = zip(LEVELS, (self.warning, self.critical, self.rollback), strict=True)
+        return {level: limit for level, limit in every if limit is not None}
+
+    @property
+    def windows(self) -> tuple[timedelta, ...]:
+        """Every window once, the shortest first."""
+        limits = self.limits.values()
+        return tuple(sorted({window for limit in limits for window in (limit.long, limit.short)}))
+
 
 class Burn(msgspec.Struct, frozen=True, kw_only=True):
     """What was measured for one level: burn rates of both windows, and the counts of the long one."""
@@ -39,3 +63,90 @@ class Burn(msgspec.Struct, frozen=True, kw_only=True):
     short: float
     events: float
     bad: float
+
+    @property
+    def rate(self) -> float:
+        """What is compared with the level's factor: that of the window that burns less."""
+        return min(self.long, self.short)
+
+
+class Counted(msgspec.Struct, frozen=True, kw_only=True):
+    """The events in one window, and how many of them were bad. There are some."""
+
+    events: float
+    bad: float
+
+
+def burns_of(slo: Slo, counts: Mapping[timedelta, Counted]) -> dict[str, Burn]:
+    """The burn rates of every level that has counts for both of its windows."""
+    budget = slo.budget
+    found: dict[str, Burn] = {}
+    for level, limit in slo.limits.items():
+        long, short = counts.get(limit.long), counts.get(limit.short)
+        if long is not None and short is not None:
+            found[level] = Burn(
+                long=long.bad / long.events / budget,
+                short=short.bad / short.events / budget,
+                events=long.events,
+                bad=long.bad,
+            )
+    return found
+
+
+class Burnt(msgspec.Struct, frozen=True, kw_only=True):
+    """One level's limit and what was measured for it."""
+
+    level: str
+    limit: BurnLimit
+    burn: Burn
+
+    @property
+    def beyond(self) -> bool:
+        """Whether both windows burn faster than the factor. Equal is not."""
+        return self.burn.rate > self.limit.factor
+
+
+def measured(slo: Slo, burns: Mapping[str, Burn]) -> list[Burnt]:
+    """The levels that were measured, mildest first."""
+    return [
+        Burnt(level=level, limit=limit, burn=burns[level])
+        for level, limit in slo.limits.items()
+        if level in burns
+    ]
+
+
+def worst_of(slo: Slo, burns: Mapping[str, Burn]) -> Burnt | None:
+    """The one that says most: the worst level beyond its factor; the mildest that was measured where none is."""
+    known = measured(slo, burns)
+    beyond = [one for one in known if one.beyond]
+    return beyond[-1] if beyond else next(iter(known), None)
+
+
+def at_rest(slo: Slo, burns: Mapping[str, Burn]) -> bool:
+    """Whether the shortest window burns no faster than the mildest factor: whatever was, it does not go on.
+
+    The long windows remember a failure for days after it is over; a rollback that helped is seen here within minutes.
+    """
+    limits = slo.limits
+    shortest = min(limits.values(), key=lambda limit: limit.short).short
+    now = [burn.short for level, burn in burns.items() if level in limits and limits[level].short == shortest]
+    return bool(now) and max(now) <= min(limit.factor for limit in limits.values())
+
+
+def possible(slo: Slo, burns: Mapping[str, Burn], *, rounding: float) -> bool:
+    """Whether these can be shares and counts at all; `rounding` is what adding up floats may have added."""
+    most = (1 + rounding) / slo.budget
+    return all(
+        -rounding <= burn.rate <= max(burn.long, burn.short) <= most
+        and -rounding <= burn.bad <= burn.events * (1 + rounding) + rounding
+        for burn in burns.values()
+    )
+
+
+def finite(burns: Mapping[str, Burn]) -> bool:
+    """Whether nothing in them is NaN or infinite."""
+    return all(
+        math.isfinite(number)
+        for burn in burns.values()
+        for number in (burn.long, burn.short, burn.events, burn.bad)
+    )

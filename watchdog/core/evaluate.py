@@ -15,14 +15,15 @@ from datetime import datetime, timedelta
 import msgspec
 
 from watchdog.core import explanation, quarantine
-from watchdog.core.baseline import resolved
+from watchdog.core.baseline import resolved, unusable
+from watchdog.core.burning import Slo, at_rest, finite, possible, worst_of
 from watchdog.core.check import CheckState, Reason, Streak, Verdict
 from watchdog.core.clockstep import ahead
 from watchdog.core.evidence import Excess, with_excess_of
 from watchdog.core.hold import extended, held
 from watchdog.core.judge import judge
 from watchdog.core.observation import Failed, NoData, Observation, Pulse, Value
-from watchdog.core.rule import BREACH_LEVELS, Evidence, Level, Rule, rank, worst
+from watchdog.core.rule import BREACH_LEVELS, Level, Rule, rank, worst
 
 #: How long one breach may keep its checks at the recheck interval (design §5, "Recheck").
 RECHECK_FOR = timedelta(minutes=10)
@@ -116,14 +117,13 @@ def _not_ahead(rule: Rule, state: CheckState, now: datetime) -> CheckState:
 
 
 def _value(rule: Rule, state: CheckState, value: Value, now: datetime, interval: timedelta) -> Evaluated:
-    unusable = _unusable(rule.evidence, value)
+    unusable = _unusable(rule, value)
     if unusable is not None:
         answered = _replace(state, failures=quarantine.failures_after_answer(state))
         return _unknown(rule, answered, _no_data(unusable, "", now), interval)
     against = resolved(rule, value)
     if against is None:
-        answered = _replace(state, failures=quarantine.failures_after_answer(state))
-        return _unknown(rule, answered, _no_data(Reason.NO_REFERENCE, "", now), interval)
+        return _uncompared(rule, state, value, now, interval)
     rule, state = against, _replace(state, reference=value.reference)
     if state.sampled_at is not None and value.at <= state.sampled_at:
         if not ahead(state.sampled_at, now) or ahead(value.at, now):
@@ -145,7 +145,17 @@ def _value(rule: Rule, state: CheckState, value: Value, now: datetime, interval:
         return _unknown(rule, state, verdict, interval)
     state = _replace(_settled(rule, state, now, interval), excess=excess)
     streaks = extended(rule, state.streaks, verdict.level, value.at)
-    return _known(rule, state, verdict, streaks, held(rule, streaks), value.at)
+    rests = None if rule.slo is None else at_rest(rule.slo, value.burns)
+    return _known(rule, state, verdict, streaks, held(rule, streaks), value.at, rests=rests)
+
+
+def _uncompared(rule: Rule, state: CheckState, value: Value, now: datetime, interval: timedelta) -> Evaluated:
+    """There is nothing that the value can be compared with. What was answered is kept, not to be asked at every poll."""
+    reference = value.reference
+    known = state.reference if reference is None else reference
+    answered = _replace(state, failures=quarantine.failures_after_answer(state), reference=known)
+    why = "" if reference is None else unusable(rule, reference)
+    return _unknown(rule, answered, _no_data(Reason.NO_REFERENCE, why, now), interval)
 
 
 def _repeated(rule: Rule, state: CheckState, value: Value, now: datetime) -> Evaluated:
@@ -182,11 +192,22 @@ def _pulse(rule: Rule, state: CheckState, pulse: Pulse, now: datetime, interval:
 
 
 def _known(
-    rule: Rule, state: CheckState, verdict: Verdict, streaks: dict[str, Streak], holds: Level, at: datetime
+    rule: Rule,
+    state: CheckState,
+    verdict: Verdict,
+    streaks: dict[str, Streak],
+    holds: Level,
+    at: datetime,
+    *,
+    rests: bool | None = None,
 ) -> Evaluated:
-    """The memory after a sample that counted."""
-    clears = _clears(rule, state, verdict)
-    latched = Level.OK if clears >= rule.clear else worst(state.latched, holds)
+    """The memory after a sample that counted.
+
+    Once it is clear, nothing is latched but what is still held: `OK`, except where long windows of an `slo` remember
+    what is over (`rests`).
+    """
+    clears = _clears(rule, state, verdict, rests=rests)
+    latched = holds if clears >= rule.clear else worst(state.latched, holds)
     after = _replace(
         state,
         streaks=streaks,
@@ -241,13 +262,15 @@ def _breached_at(
     return state.breached_at or now
 
 
-def _clears(rule: Rule, state: CheckState, verdict: Verdict) -> int:
+def _clears(rule: Rule, state: CheckState, verdict: Verdict, *, rests: bool | None) -> int:
     """Consecutive samples better than the mildest threshold, counted no further than needed.
 
-    One that is beyond it without enough evidence says neither.
+    One that is beyond it without enough evidence says neither. Of burn rates the shortest window decides (`rests`).
     """
     match verdict.reason:
-        case Reason.WITHIN | Reason.PASSED:
+        case _ if rests:
+            return min(state.clears + 1, rule.clear)
+        case Reason.WITHIN | Reason.PASSED if rests is None:
             return min(state.clears + 1, rule.clear)
         case Reason.NOT_SIGNIFICANT:
             return state.clears
@@ -255,8 +278,11 @@ def _clears(rule: Rule, state: CheckState, verdict: Verdict) -> int:
             return 0
 
 
-def _unusable(evidence: Evidence | None, value: Value) -> Reason | None:
+def _unusable(rule: Rule, value: Value) -> Reason | None:
     """Why a value cannot be judged. Nothing that is not finite gets past here: no comparison meets a NaN."""
+    evidence = rule.evidence
+    if rule.slo is not None:
+        return _unusable_burns(rule.slo, value)
     if not all(math.isfinite(number) for number in (value.value, value.events or 0.0, value.bad or 0.0)):
         return Reason.NOT_A_NUMBER
     if evidence is None:
@@ -272,18 +298,31 @@ def _unusable(evidence: Evidence | None, value: Value) -> Reason | None:
     return None if share_is_possible and bad_is_possible else Reason.OUT_OF_RANGE
 
 
+def _unusable_burns(slo: Slo, value: Value) -> Reason | None:
+    if worst_of(slo, value.burns) is None:
+        return Reason.EMPTY
+    if not (math.isfinite(value.value) and finite(value.burns)):
+        return Reason.NOT_A_NUMBER
+    return None if possible(slo, value.burns, rounding=ROUNDING) else Reason.OUT_OF_RANGE
+
+
+def _events(value: Value) -> float | None:
+    """The most that are behind any part of the value."""
+    return max((burn.events for burn in value.burns.values()), default=value.events)
+
+
 def _judged(rule: Rule, value: Value, excess: Excess, now: datetime, *, fresh: bool = True) -> Verdict:
     """The verdict on a usable sample: too few events, or a level."""
-    evidence = rule.evidence
-    if evidence is not None and value.events is not None and value.events < evidence.min_events:
+    evidence, events = rule.evidence, _events(value)
+    if evidence is not None and events is not None and events < evidence.min_events:
         return Verdict(
             level=Level.UNKNOWN,
             reason=Reason.TOO_FEW_EVENTS,
             at=now,
             fresh=fresh,
             value=value.value,
-            events=value.events,
-            explanation=explanation.of_too_few(rule, value.events, evidence.min_events),
+            events=events,
+            explanation=explanation.of_too_few(rule, events, evidence.min_events),
         )
     if value.more and value.value < rule.thresholds.mildest:
         return Verdict(
@@ -296,14 +335,15 @@ def _judged(rule: Rule, value: Value, excess: Excess, now: datetime, *, fresh: b
             explanation=explanation.of_beyond_buckets(rule, value),
         )
     judgement = judge(rule, value, excess)
+    burnt = judgement.burnt
     return Verdict(
         level=judgement.level,
         reason=judgement.reason,
         at=now,
         fresh=fresh,
-        value=value.value,
+        value=value.value if burnt is None else burnt.burn.rate,
         limit=judgement.limit,
-        events=value.events,
+        events=value.events if burnt is None else burnt.burn.events,
         explanation=explanation.of_sample(rule, value, judgement),
     )
 

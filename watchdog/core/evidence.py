@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from functools import lru_cache
 from statistics import NormalDist
 
+from watchdog.core.burning import Burn, Slo
 from watchdog.core.observation import Value
 from watchdog.core.quantity import format_count, format_quantity
 from watchdog.core.rule import Direction, Evidence, Level, Rule, Unit
@@ -45,8 +46,12 @@ def lower_bound(bad: float, events: float, confidence: float) -> float:
 
 
 def integrated(rule: Rule) -> bool:
-    """Whether this rule keeps an excess at all: a ratio with evidence that can roll back."""
-    return rule.evidence is not None and rule.evidence.bound and rule.thresholds.rollback is not None
+    """Whether this rule keeps an excess at all: a ratio with evidence that can roll back.
+
+    The windows of an `slo` say themselves for how long it was bad.
+    """
+    judged_by_it = rule.evidence is not None and rule.evidence.bound and rule.slo is None
+    return judged_by_it and rule.thresholds.rollback is not None
 
 
 def with_excess_of(
@@ -93,6 +98,23 @@ def shortfall(rule: Rule, level: Level, limit: float, value: Value, excess: Exce
         sure = format_quantity(evidence.confidence, Unit.RATIO)
         return f"with {sure} confidence it is only known to be beyond {plausible}"
     return _rollback_shortfall(rule, evidence, bad, excess) if level is Level.ROLLBACK else None
+
+
+def burn_shortfall(rule: Rule, slo: Slo, level: Level, limit: float, burn: Burn) -> str | None:
+    """The same for a burn rate: the long window must show that it is beyond the `limit`, by itself."""
+    evidence = rule.evidence
+    if evidence is None:
+        return None
+    if burn.events < evidence.min_events:
+        return f"there are {format_count(burn.events)} events of the {evidence.min_events} it takes"
+    bound = lower_bound(min(max(burn.bad, 0.0), burn.events), burn.events, evidence.confidence)
+    if not bound > limit * slo.budget:
+        plausible = format_quantity(bound / slo.budget, Unit.TIMES)
+        sure = format_quantity(evidence.confidence, Unit.RATIO)
+        return f"with {sure} confidence it is only known to be beyond {plausible}"
+    if level is Level.ROLLBACK and burn.bad < evidence.min_bad:
+        return f"there are {format_count(burn.bad)} bad events of the {evidence.min_bad} it takes"
+    return None
 
 
 def _rollback_shortfall(rule: Rule, evidence: Evidence, bad: float, excess: Excess) -> str | None:

@@ -9,6 +9,7 @@ import math
 from datetime import datetime
 
 from watchdog.core.baseline import described
+from watchdog.core.burning import Burnt, Slo
 from watchdog.core.check import Reason
 from watchdog.core.judge import Judgement
 from watchdog.core.observation import Reference, Value
@@ -43,8 +44,10 @@ _UNKNOWN = {
 
 def of_sample(rule: Rule, value: Value, judgement: Judgement) -> str:
     """For example `8.2% of 412 events were bad in 1m, above 1.5%`."""
-    number, limit = format_quantity(value.value, rule.unit), format_quantity(judgement.limit, rule.unit)
-    text = _measured(rule, value, number)
+    burnt = judgement.burnt
+    told = value.value if burnt is None else burnt.burn.rate
+    number, limit = format_quantity(told, rule.unit), format_quantity(judgement.limit, rule.unit)
+    text = _burnt(rule.slo, burnt) if rule.slo and burnt else _measured(rule, value, number)
     side = "above" if rule.direction is Direction.ABOVE else "below"
     if value.reference is not None:
         text += _compared(rule, value, value.reference)
@@ -86,7 +89,8 @@ def of_beyond_buckets(rule: Rule, value: Value) -> str:
 
 def of_too_few(rule: Rule, events: float, needed: int) -> str:
     """For example `12 events in 1m, a verdict needs 20`."""
-    return f"{format_count(events)} events in {format_duration(rule.window)}, a verdict needs {needed}"
+    window = rule.window if rule.slo is None else max(rule.slo.windows)
+    return f"{format_count(events)} events in {format_duration(window)}, a verdict needs {needed}"
 
 
 def of_quarantine(until: datetime | None) -> str:
@@ -109,6 +113,16 @@ def of_probe(failures: int, detail: str) -> str:
         return "the probe passed"
     counted = "1 probe failed" if failures == 1 else f"{failures} probes in a row failed"
     return counted + (f": {detail}" if detail else "")
+
+
+def _burnt(slo: Slo, burnt: Burnt) -> str:
+    """For example `412 of 25123 events were bad in 1h: 16.4x what 99.9% allows, and 18.2x over 5m`."""
+    burn, limit = burnt.burn, burnt.limit
+    return (
+        f"{format_count(burn.bad)} of {format_count(burn.events)} events were bad in {format_duration(limit.long)}: "
+        f"{format_quantity(burn.long, Unit.TIMES)} what {format_quantity(slo.objective, Unit.RATIO)} allows, "
+        f"and {format_quantity(burn.short, Unit.TIMES)} over {format_duration(limit.short)}"
+    )
 
 
 def _measured(rule: Rule, value: Value, number: str) -> str:

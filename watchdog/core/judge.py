@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import msgspec
 
+from watchdog.core.burning import Burnt, Slo, measured
 from watchdog.core.check import Reason
-from watchdog.core.evidence import Excess, shortfall
+from watchdog.core.evidence import Excess, burn_shortfall, shortfall
 from watchdog.core.observation import Value
 from watchdog.core.rule import BREACH_LEVELS, Direction, Level, Rule
 
@@ -17,7 +18,8 @@ class Judgement(msgspec.Struct, frozen=True, kw_only=True):
     """A sample's level and why. `limit` is the threshold that decided.
 
     `worse` is the worst threshold the value is beyond without the evidence for it, and `lacking` what was
-    missing; `None` and empty when nothing was.
+    missing; `None` and empty when nothing was. `burnt` is the level whose burn rates were compared with `limit`, for a
+    rule with an `slo`.
     """
 
     level: Level
@@ -25,6 +27,7 @@ class Judgement(msgspec.Struct, frozen=True, kw_only=True):
     limit: float
     worse: float | None = None
     lacking: str = ""
+    burnt: Burnt | None = None
 
 
 def beyond(value: float, limit: float, direction: Direction) -> bool:
@@ -34,6 +37,8 @@ def beyond(value: float, limit: float, direction: Direction) -> bool:
 
 def judge(rule: Rule, value: Value, excess: Excess) -> Judgement:
     """The worst level whose value and evidence both pass; else ok, and why. Thresholds get worse by level."""
+    if rule.slo is not None:
+        return _burning(rule, rule.slo, value)
     mildest = rule.thresholds.mildest
     if not beyond(value.value, mildest, rule.direction):
         return Judgement(level=Level.OK, reason=Reason.WITHIN, limit=mildest)
@@ -50,3 +55,29 @@ def judge(rule: Rule, value: Value, excess: Excess) -> Judgement:
             worse, lacking = limit, missing
     limit = mildest if worse is None else worse
     return Judgement(level=Level.OK, reason=Reason.NOT_SIGNIFICANT, limit=limit, worse=worse, lacking=lacking)
+
+
+def _burning(rule: Rule, slo: Slo, value: Value) -> Judgement:
+    """The same where each level is a burn rate over windows of its own, measured or not."""
+    known = measured(slo, value.burns)
+    beyond = [one for one in known if one.beyond]
+    worse: float | None = None
+    lacking = ""
+    for one in reversed(beyond):
+        level, limit = Level(one.level), one.limit.factor
+        missing = burn_shortfall(rule, slo, level, limit, one.burn)
+        if missing is None:
+            return Judgement(
+                level=level, reason=Reason.BEYOND, limit=limit, worse=worse, lacking=lacking, burnt=one
+            )
+        if worse is None:
+            worse, lacking = limit, missing
+    shown = beyond[-1] if beyond else known[0]
+    return Judgement(
+        level=Level.OK,
+        reason=Reason.NOT_SIGNIFICANT if beyond else Reason.WITHIN,
+        limit=shown.limit.factor,
+        worse=worse,
+        lacking=lacking,
+        burnt=shown,
+    )

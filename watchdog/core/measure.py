@@ -8,12 +8,14 @@ the events of quantiles are extrapolated to the window's edges as in Prometheus;
 from __future__ import annotations
 
 import math
+from datetime import timedelta
 from typing import Any, assert_never
 
 import msgspec
 
 from watchdog.core.extrapolation import extrapolated
 from watchdog.core.histogram import buckets_of, quantile
+from watchdog.core.promql import over
 from watchdog.core.rule import Aggregate, Gauge, Quantile, Rate, Ratio
 from watchdog.core.selector import Matcher, Operator, Selector, compile_pattern, parse_selector
 from watchdog.core.series import Count, Memory, Series
@@ -45,18 +47,28 @@ def selectors_of(form: Measurable) -> dict[str, Selector]:
     return {part: _readable(text) for part, text in texts.items()}
 
 
-def measure(memory: Memory, form: Measurable, *, after: float, until: float, past: bool = False) -> Measured:
+def measure(
+    memory: Memory,
+    form: Measurable,
+    *,
+    after: float,
+    until: float,
+    past: bool = False,
+    windows: tuple[timedelta, ...] = (),
+) -> Measured:
     """The form's parts in the window (`after`, `until`] (Unix seconds). Raises `ValueError` as `selectors_of` does.
 
-    In the `past`, a gauge counts that has a sample in the window, be it shown still or not.
+    In the `past`, a gauge counts that has a sample in the window, be it shown still or not. A ratio is counted over all
+    of `windows`, too, which end at `until`.
     """
     selectors = selectors_of(form)
     match form:
         case Ratio():
-            return _ratio(
+            measured = _ratio(
                 memory.count(selectors["bad"], after=after, until=until),
                 memory.count(selectors["total"], after=after, until=until),
             )
+            return _counted_over(measured, memory, selectors, windows, until=until) if windows else measured
         case Quantile():
             return _quantile(memory, selectors["buckets"], form.q, after=after, until=until)
         case Rate():
@@ -81,6 +93,24 @@ def _ratio(bad: Count, total: Count) -> Measured:
     samples = float(total.samples) if total.samples else None
     measured = _measured(bad=bad.increases, total=total.increases, newest=total.newest, samples=samples)
     return msgspec.structs.replace(measured, record={"bad": bad, "total": total})
+
+
+def _counted_over(
+    measured: Measured,
+    memory: Memory,
+    selectors: dict[str, Selector],
+    windows: tuple[timedelta, ...],
+    *,
+    until: float,
+) -> Measured:
+    """The same with the counts of other windows."""
+    counts = {
+        over(part, window): memory.count(selector, after=until - window.total_seconds(), until=until)
+        for window in windows
+        for part, selector in selectors.items()
+    }
+    found = _measured(**{part: count.increases for part, count in counts.items()})
+    return Measured(parts=measured.parts | found.parts, record=measured.record | found.record)
 
 
 def _quantile(memory: Memory, selector: Selector, q: float, *, after: float, until: float) -> Measured:

@@ -11,7 +11,9 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 
+from watchdog.core.burning import Counted, Slo, burns_of, worst_of
 from watchdog.core.observation import Answer, Failed, FailReason, NoData, NoDataReason, Value
+from watchdog.core.promql import over
 from watchdog.core.rule import Gauge, ProbeForm, Quantile, Query, Rate, Ratio, Rule, Unit
 
 #: How far a sample may lie ahead of our clock (design §5, "Fresh").
@@ -44,6 +46,9 @@ def observe(rule: Rule, answer: Answer | Failed, *, now: datetime) -> Value | No
 
     * Warnings from the source: `PARTIAL`. Several series in a part: `SEVERAL_SERIES`. NaN or ±Inf: `NOT_A_NUMBER`.
     * Ratio: `total` empty or 0 is `EMPTY`; `total` above 0 without `bad` is 0 bad; outside 0..1 is `OUT_OF_RANGE`.
+    * Ratio with an `slo`: the same of the shortest window. Other windows without events give no burn rate for their
+      level. The value is the burn rate that says most (`watchdog.core.burning.worst_of`), `events` and `bad` are its
+      long window's.
     * Query: no `value` is `EMPTY`. An empty answer to `events` is 0 events: nothing happened, so that the verdict is
       "too few events", which is never blindness.
     * Rate, gauge: no `value` is `EMPTY`; a rate of 0 is a value. A negative rate is `OUT_OF_RANGE`.
@@ -107,13 +112,43 @@ def _ratio(rule: Rule, answer: Answer, numbers: dict[str, float], now: datetime)
     sampled = _sampled(rule, answer, numbers, now)
     if isinstance(sampled, NoData):
         return sampled
-    bad = numbers.get("bad", 0.0)
+    counted = _counted(answer, total, numbers.get("bad", 0.0))
+    if isinstance(counted, Failed):
+        return counted
+    if rule.slo is not None:
+        return _burning(rule, rule.slo, answer, numbers, sampled, counted)
+    return _value(answer, sampled, counted.bad / counted.events, events=counted.events, bad=counted.bad)
+
+
+def _counted(answer: Answer, total: float, bad: float) -> Counted | Failed:
+    """The counts of one window that has events."""
     if total < 0 or bad < 0:
         return _out_of_range(answer, f"a count is negative: {bad:g} bad of {total:g}")
     if bad > total * (1 + _TOLERANCE):
         return _out_of_range(answer, f"{bad:g} bad of {total:g} in total is a share above 1")
-    bad = min(bad, total)
-    return _value(answer, sampled, bad / total, events=total, bad=bad)
+    return Counted(events=total, bad=min(bad, total))
+
+
+def _burning(
+    rule: Rule, slo: Slo, answer: Answer, numbers: dict[str, float], sampled: _Sampled, shortest: Counted
+) -> Value | NoData | Failed:
+    """The burn rates of an objective; `shortest` are the counts in the rule's own window."""
+    counts = {rule.window: shortest}
+    for window in rule.windows:
+        total = numbers.get(over("total", window))
+        if not total:
+            continue
+        counted = _counted(answer, total, numbers.get(over("bad", window), 0.0))
+        if isinstance(counted, Failed):
+            return counted
+        counts[window] = counted
+    burns = burns_of(slo, counts)
+    worst = worst_of(slo, burns)
+    if worst is None:
+        return _no_data(answer, NoDataReason.EMPTY, "no series for total in any of the long windows")
+    burn = worst.burn
+    value = _value(answer, sampled, burn.rate, events=burn.events, bad=burn.bad)
+    return msgspec.structs.replace(value, burns=burns)
 
 
 def _quantile(

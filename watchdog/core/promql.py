@@ -18,8 +18,19 @@ from watchdog.core.histogram import buckets_of
 from watchdog.core.rule import Gauge, MetricForm, Quantile, Query, Rate, Ratio
 
 
-def parts_of(form: MetricForm, window: timedelta, *, by: tuple[str, ...] = ()) -> dict[str, str]:
-    """The PromQL of every part of a form, by the part's name.
+def over(part: str, window: timedelta) -> str:
+    """The name of a ratio's part in another window than the rule's: `bad` over an hour is `bad_3600s`."""
+    return f"{part}_{_range(window)}"
+
+
+def parts_of(
+    form: MetricForm,
+    window: timedelta,
+    *,
+    by: tuple[str, ...] = (),
+    windows: tuple[timedelta, ...] = (),
+) -> dict[str, str]:
+    """The PromQL of every part of a form, by the part's name. A ratio is counted over all of `windows`, too.
 
     With `by`, every part keeps these labels and gives one series for each of their values; without it, one series at
     most. A `query` is what its author wrote: `by` changes nothing about it.
@@ -28,8 +39,13 @@ def parts_of(form: MetricForm, window: timedelta, *, by: tuple[str, ...] = ()) -
     match form:
         case Ratio():
             return {
-                "bad": f"{_grouped('sum', by)}(increase({form.bad}[{span}]))",
-                "total": f"{_grouped('sum', by)}(increase({form.total}[{span}]))",
+                "bad": _increases(form.bad, span, by),
+                "total": _increases(form.total, span, by),
+                **{
+                    over(part, longer): _increases(selector, _range(longer), by)
+                    for longer in windows
+                    for part, selector in (("bad", form.bad), ("total", form.total))
+                },
                 **_sampled(form.total, span, by),
             }
         case Quantile():
@@ -80,6 +96,10 @@ def with_matcher(selector: str, matcher: str) -> str:
         return f"{selector}{{{matcher}}}"
     inside = selector[:-1].rstrip()
     return f"{inside}{'' if inside[-1] in '{,' else ','}{matcher}}}"
+
+
+def _increases(selector: str, span: str, by: tuple[str, ...]) -> str:
+    return f"{_grouped('sum', by)}(increase({selector}[{span}]))"
 
 
 def _sampled(selector: str, span: str, by: tuple[str, ...]) -> dict[str, str]:

@@ -60,10 +60,15 @@ def _plain(number: float) -> str:
     return f"{number:.0f}" if number < 1e15 and number == int(number) else f"{number:.6g}"
 
 
+def _times(number: float) -> str:
+    return f"{number:.3g}x" if number < 1000 else f"{_plain(round(number))}x"
+
+
 _WRITERS: dict[Unit, Callable[[float], str]] = {
     Unit.RATIO: _percent,
     Unit.SECONDS: _seconds,
     Unit.BYTES: _bytes,
     Unit.COUNT: _plain,
+    Unit.TIMES: _times,
     Unit.NONE: _plain,
 }

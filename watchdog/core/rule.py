@@ -35,6 +35,7 @@ class Unit(StrEnum):
     SECONDS = "seconds"
     BYTES = "bytes"
     COUNT = "count"
+    TIMES = "times"
     NONE = "none"
 
 
@@ -274,7 +275,8 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """One compiled rule. Durations: `window` is the range of rates, `interval` the poll interval.
 
     A rule with a `baseline` has no `thresholds` of its own: every value gets them from what it is compared with
-    (`watchdog.core.baseline`). One with an `slo` is a ratio whose thresholds are burn rates.
+    (`watchdog.core.baseline`). One with an `slo` is a ratio whose thresholds are burn rates; its `window` is the
+    shortest of those that they are taken over (`windows`).
     """
 
     name: str
@@ -317,6 +319,11 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     def is_probe(self) -> bool:
         """Whether the rule is an active check."""
         return isinstance(self.form, ProbeForm)
+
+    @property
+    def windows(self) -> tuple[timedelta, ...]:
+        """The ranges over which a ratio is counted beside `window`, where burn rates are wanted."""
+        return () if self.slo is None else tuple(one for one in self.slo.windows if one != self.window)
 
     @property
     def can_roll_back(self) -> bool:

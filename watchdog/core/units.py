@@ -32,6 +32,7 @@ _SCALES: dict[Unit, dict[str, float]] = {
     Unit.SECONDS: {name: scale for name, scale in _SECONDS.items() if name != "w"},
     Unit.BYTES: {"": 1, **_SIZES, **{name + "B": size for name, size in _SIZES.items() if name != "B"}},
     Unit.COUNT: {"": 1, "k": 10**3, "M": 10**6},
+    Unit.TIMES: {"": 1, "x": 1},
     Unit.NONE: {"": 1},
 }
 _EXAMPLES = {
@@ -39,6 +40,7 @@ _EXAMPLES = {
     Unit.SECONDS: "2100ms or 10s",
     Unit.BYTES: "500Mi or 1000000",
     Unit.COUNT: "1000",
+    Unit.TIMES: "14.4x or 14.4",
     Unit.NONE: "0.5",
 }
 _COUNTED = re.compile(r"(\d{1,9})\s+(samples?|failures?)")

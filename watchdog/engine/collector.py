@@ -106,6 +106,7 @@ class Collector:
             window=one.rule.window,
             reference=one.asked and replace(one.asked, form=narrowed(one.rule, one.asked.form, some)),
             remember=reach(one.rule),
+            windows=one.rule.windows,
         )
 
         async def deal(source: Source) -> Dealt | Failed:
@@ -203,7 +204,13 @@ class Collector:
         asked = needed.asked if needed else None
 
         async def ask(source: Source) -> Answer | Failed:
-            question = Question(form=form, window=rule.window, reference=asked, remember=reach(rule))
+            question = Question(
+                form=form,
+                window=rule.window,
+                reference=asked,
+                remember=reach(rule),
+                windows=rule.windows,
+            )
             return await source.ask(question, now=self._now())
 
         return compared(rule, await self._at_source(rule, ask), needed, now=self._now())

@@ -21,13 +21,15 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
 
     `reference` is what the answer is to be compared with, asked at the same evaluation time: the parts `reference`,
     `reference_samples` and, of a median, `reference_points`. `remember` is how far back the same may be asked for
-    later; a source that collects by itself keeps that much.
+    later; a source that collects by itself keeps that much. A ratio is counted over all of `windows`, too (the parts
+    `watchdog.core.promql.over`): burn rates are of several at once.
     """
 
     form: MetricForm
     window: timedelta
     reference: Earlier | None = None
     remember: timedelta = timedelta()
+    windows: tuple[timedelta, ...] = ()
 
 
 class SourceReport(msgspec.Struct, frozen=True, kw_only=True):

@@ -256,7 +256,7 @@ class PrometheusSource:
 
 def _written(question: Question, by: tuple[str, ...], scalars: Iterable[str]) -> tuple[dict[str, str], str]:
     """The PromQL of every part by its name, and the whole text to send."""
-    parts = parts_of(question.form, question.window, by=by)
+    parts = parts_of(question.form, question.window, by=by, windows=question.windows)
     if question.reference is not None:
         parts |= reference_parts(question.reference, question.window, by=by)
     if isinstance(question.form, Query) and len(parts) == 1:

@@ -66,6 +66,7 @@ class _Prepared(msgspec.Struct, frozen=True, kw_only=True):
 
     form: Measurable
     window: timedelta
+    windows: tuple[timedelta, ...]
     reference: Earlier | None
     now: datetime
     selectors: tuple[Selector, ...]
@@ -83,7 +84,11 @@ class _Prepared(msgspec.Struct, frozen=True, kw_only=True):
         if troubled:
             concerned = concerned.union(*(memory.origins(selector) for selector in self.selectors))
         measured = measure(
-            memory, self.form, after=(self.now - self.window).timestamp(), until=self.now.timestamp()
+            memory,
+            self.form,
+            after=(self.now - self.window).timestamp(),
+            until=self.now.timestamp(),
+            windows=self.windows,
         )
         reference = self._reference(memory)
         recorded = [measured.record, reference] if self.reference else [measured.record]
@@ -181,16 +186,18 @@ class Recollection:
 
     def _prepared(self, question: Question, now: datetime) -> _Prepared | Failed:
         """What is the same for every answer to this question."""
-        form, window = question.form, question.window
+        form, window, windows = question.form, question.window, question.windows
         earlier = question.reference.form if question.reference else form
         if isinstance(form, Query) or isinstance(earlier, Query):
             return Failed(
                 reason=FailReason.QUERY_ERROR, detail="raw PromQL needs a source of kind prometheus"
             )
         asked = _described(form, window)
+        if windows:
+            asked += f", and over {', '.join(f'{one.total_seconds():g} s' for one in windows)}"
         if question.reference is not None:
             asked += f"; to compare with {_moment(question.reference)}: {_described(earlier, window)}"
-        if window > LONGEST_WINDOW:
+        if max((window, *windows)) > LONGEST_WINDOW:
             minutes = LONGEST_WINDOW.total_seconds() / 60
             detail = f"a {self._kind} source remembers {minutes:g} minutes, not more"
             return Failed(reason=FailReason.QUERY_ERROR, detail=detail, asked=asked)
@@ -199,7 +206,7 @@ class Recollection:
             reads = selectors if earlier is form else (*selectors, *selectors_of(earlier).values())
         except ValueError as error:
             return Failed(reason=FailReason.QUERY_ERROR, detail=str(error), asked=asked)
-        keep = max(window, question.remember).total_seconds()
+        keep = max(window, *windows, question.remember).total_seconds()
         for selector in selectors:
             self.memory.want(selector.name, window=keep, now=now.timestamp())
         failures = [origin.failed for origin in self._origins if origin.failed is not None]
@@ -210,6 +217,7 @@ class Recollection:
         return _Prepared(
             form=form,
             window=window,
+            windows=windows,
             reference=question.reference,
             now=now,
             selectors=selectors,
