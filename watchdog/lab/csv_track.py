@@ -77,11 +77,11 @@ def read_series(path: Path, *, name: str | None = None) -> Series:
         with path.open(encoding="utf-8-sig", newline="") as file:
             return _File(path, name or str(path)).read(file)
     except OSError as error:
-        raise InvalidSeries((_problem(path, 1, 1, error.strerror or str(error)),)) from error
+        raise InvalidSeries((problem_at(path, 1, 1, error.strerror or str(error)),)) from error
     except UnicodeDecodeError:
-        raise InvalidSeries((_problem(path, 1, 1, "is not UTF-8 text"),)) from None
+        raise InvalidSeries((problem_at(path, 1, 1, "is not UTF-8 text"),)) from None
     except csv.Error as error:
-        raise InvalidSeries((_problem(path, 1, 1, f"is not CSV: {error}"),)) from error
+        raise InvalidSeries((problem_at(path, 1, 1, f"is not CSV: {error}"),)) from error
 
 
 def read_folder(folder: Path) -> Folder:
@@ -105,7 +105,7 @@ def read_folder(folder: Path) -> Folder:
         raise InvalidSeries(in_order(problems))
     if not series:
         told = "".join(f"\n{reason}" for reason in skipped)
-        raise NoSeries((_problem(folder, 1, 1, f"there is no series (*.csv) below this folder{told}"),))
+        raise NoSeries((problem_at(folder, 1, 1, f"there is no series (*.csv) below this folder{told}"),))
     return Folder(series=tuple(series), skipped=tuple(skipped))
 
 
@@ -142,13 +142,13 @@ class _File:
             first = next(lines, "")
             self._above += 1
         if not first:
-            raise NoSeries((_problem(self._path, 1, 1, "is empty"),))
+            raise NoSeries((problem_at(self._path, 1, 1, "is empty"),))
         delimiter = max(_DELIMITERS, key=first.count)
         self._header(next(csv.reader([first], delimiter=delimiter)))
         self._rows(csv.reader(lines, delimiter=delimiter))
         self._refuse_if_wrong(delimiter)
         if self._times is None:
-            raise NoSeries((_problem(self._path, 1, 1, "has a header, but no sample"),))
+            raise NoSeries((problem_at(self._path, 1, 1, "has a header, but no sample"),))
         return self._series(self._times)
 
     def _header(self, names: list[str]) -> None:
@@ -182,7 +182,7 @@ class _File:
         wanted = f"no column {' and no column '.join(missing)}"
         words = f"{wanted}; the first line must name TimeStamp and Value, found {found}"
         if len(missing) == 2:
-            raise NoSeries((_problem(self._path, 1, 1, words),))
+            raise NoSeries((problem_at(self._path, 1, 1, words),))
         self._wrong.append((self._above, -1, words))
 
     def _rows(self, rows: Any) -> None:
@@ -230,7 +230,7 @@ class _File:
             line, index, words = told[-1]
             told[-1] = (line, index, f"{words} (and more: only the first {MAX_PROBLEMS} are told)")
         problems = [
-            _problem(self._path, line, column, words)
+            problem_at(self._path, line, column, words)
             for (line, _, words), column in zip(told, self._places(told, delimiter), strict=True)
         ]
         raise InvalidSeries(tuple(problems))
@@ -244,13 +244,13 @@ class _File:
                     lines[number] = text
                 if number >= told[-1][0]:
                     break
-        return [1 if index < 0 else _column(lines[line], index, delimiter) for line, index, _ in told]
+        return [1 if index < 0 else column_of(lines[line], index, delimiter) for line, index, _ in told]
 
     def _series(self, times: Reading) -> Series:
         try:
             seconds, notes = times.seconds()
         except ValueError as undecided:
-            problem = _problem(self._path, self._lines[0], 1, str(undecided))
+            problem = problem_at(self._path, self._lines[0], 1, str(undecided))
             raise InvalidSeries((problem,)) from undecided
         self._notes += notes
         values = _floats(self._numbers["value"])
@@ -308,7 +308,7 @@ class _File:
             )
             if conflicts > max(1.0, MAX_CONFLICTS * len(begins)):
                 raise InvalidSeries(
-                    (_problem(self._path, line, 1, f"{words}: are there several series in this file?"),)
+                    (problem_at(self._path, line, 1, f"{words}: are there several series in this file?"),)
                 )
             self._notes.append(f"{words}; the last value counts")
         if twins > conflicts:
@@ -352,7 +352,7 @@ def _label(text: str) -> int:
     return label
 
 
-def _column(line: str, index: int, delimiter: str) -> int:
+def column_of(line: str, index: int, delimiter: str) -> int:
     """Where the field of that index begins in a line, counted from 1."""
     quoted = False
     for at, character in enumerate(line):
@@ -373,5 +373,6 @@ def _samples(count: int) -> str:
     return "1 sample is" if count == 1 else f"{count} samples are"
 
 
-def _problem(path: Path, line: int, column: int, message: str) -> Problem:
+def problem_at(path: Path, line: int, column: int, message: str) -> Problem:
+    """A mistake at a place of a file."""
     return Problem(at=Position(file=path, line=line, column=column), message=message)

@@ -21,6 +21,8 @@ class Track(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     `times` are Unix seconds, strictly increasing. `values` are in the base unit of the rule, NaN where there is no
     data; `failed` is true where the question failed (an error, not no data). `events` and `bad` are counts in the
     window, where known, NaN like the value. `labels` is 1 where somebody marked the sample as anomalous.
+    `sampled` is when the newest raw sample behind a value was taken (Unix seconds): polls that saw the same one are one
+    sample. `None`: each at its own time. `more` is true where the true value is known only not to be below the one here.
     `step` is the usual distance of two samples (seconds). `name` says for people where it is from.
     """
 
@@ -32,6 +34,8 @@ class Track(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     bad: Floats | None = None
     failed: NDArray[np.bool_] | None = None
     labels: NDArray[np.int8] | None = None
+    sampled: Floats | None = None
+    more: NDArray[np.bool_] | None = None
 
     def __len__(self) -> int:
         """How many samples."""
@@ -41,7 +45,7 @@ class Track(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         """The samples from index `first` up to, not including, `end`."""
         changed: dict[str, Any] = {
             field: array[first:end]
-            for field in ("times", "values", "events", "bad", "failed", "labels")
+            for field in ("times", "values", "events", "bad", "failed", "labels", "sampled", "more")
             if (array := getattr(self, field)) is not None
         }
         return msgspec.structs.replace(self, **changed)
