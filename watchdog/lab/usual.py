@@ -19,7 +19,9 @@ from watchdog.core.baseline import (
     MEDIAN_OVER,
     SAMPLED_OVER,
     USUAL_FLOOR,
+    USUAL_OVER,
     USUAL_QUANTILE,
+    counts_good,
     usual_step,
 )
 from watchdog.core.referring import step_of
@@ -70,7 +72,13 @@ def references_of(
         return None
     match baseline.against:
         case Against.USUAL:
-            return usual(track, over=baseline.over or timedelta(), direction=rule.direction)
+            return usual(
+                track,
+                over=baseline.over or USUAL_OVER,
+                window=rule.window,
+                direction=rule.direction,
+                good=counts_good(rule),
+            )
         case Against.EARLIER:
             return _earlier(track, (baseline.ago or timedelta()).total_seconds(), rule.window.total_seconds())
         case Against.BEFORE_DEPLOYMENT:
@@ -85,24 +93,29 @@ def usual(
     track: Track,
     *,
     over: timedelta,
+    window: timedelta = timedelta(),
     direction: Direction = Direction.ABOVE,
+    good: bool = False,
     quantile: float = USUAL_QUANTILE,
     floor: float = USUAL_FLOOR,
 ) -> References:
     """The median of the time `over` before each sample, and one deviation from it on the bad side.
 
-    Time is cut into cells as long as `usual_step`, but never shorter than the track's own; each gives its newest
-    value, and a sample is compared with the cells before its own: the reference is renewed once a cell.
-    The deviation is `usual_spread`. `quantile` and `floor` are the daemon's, unless other choices are measured.
+    Time is cut into cells as long as `usual_step`, but never shorter than the rule's `window` or the track's own
+    step; each gives its newest value other than 0, and a sample is compared with the cells before its own: the
+    reference is renewed once a cell. The deviation is `usual_spread` (`good` is told there). `quantile` and `floor`
+    are the daemon's, unless other choices are measured.
     """
-    step = max(usual_step(over).total_seconds(), track.step)
+    step = max(usual_step(over).total_seconds(), window.total_seconds(), track.step)
     width = max(1, math.floor(over.total_seconds() / step + _ROUNDING))
     cell = np.floor(track.times / step + _ROUNDING).astype(np.int64)
-    cells, newest, of = _newest_of(cell, _known(track))
+    values = _known(track)
+    cells, newest, of = _newest_of(cell, np.where(values == 0, np.nan, values))
     outer = quantile if direction is Direction.ABOVE else 1 - quantile
     medians, outers, counts = _windows(cells, newest, width, outer)
     deviations = np.abs(outers - medians) / NormalDist().inv_cdf(quantile)
-    spreads = np.maximum(deviations, floor * np.abs(medians))
+    least = floor * np.abs(1 - medians if good else medians)
+    spreads = np.maximum(deviations, least)
     return References(values=medians[of], samples=counts[of], spreads=spreads[of])
 
 
