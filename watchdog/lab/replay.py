@@ -16,6 +16,7 @@ from watchdog.core.check import CheckState
 from watchdog.core.evaluate import Evaluated, evaluate
 from watchdog.core.rule import Level, Rule
 from watchdog.lab.replay_poll import Polls
+from watchdog.lab.replay_skip import Stretches
 from watchdog.lab.replay_tally import Blindness, Episode, Tally
 from watchdog.lab.track import Track
 from watchdog.lab.usual import References
@@ -47,7 +48,18 @@ def replay(rule: Rule, track: Track, *, references: References | None = None, fi
     `references` says for a rule with a baseline what each sample is compared with. Never raises for what is in a
     track; raises `ValueError` for a rule that cannot be replayed from one track (a probe, another version's values).
     """
-    return plain(rule, track, references=references, first=first)
+    polls = Polls(rule, track, references)
+    tally, stretches = Tally(polls), Stretches(polls, first)
+    state, index, count = CheckState(), first, len(track)
+    while index < count:
+        skip = stretches.skip(state, index)
+        if skip is not None:
+            tally.skipped(skip.known, known=True)
+            tally.skipped(skip.unknown, known=False)
+            state, index = skip.state, skip.end
+        state = _one(polls, tally, state, index, first).state
+        index += 1
+    return _replayed(polls, tally)
 
 
 def plain(rule: Rule, track: Track, *, references: References | None = None, first: int = 0) -> Replayed:

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 from msgspec.structs import replace
+from numpy.typing import NDArray
 
 from watchdog.core.observation import Failed, FailReason, NoData, NoDataReason, Observation, Reference, Value
 from watchdog.core.rule import Against, Rule
@@ -43,6 +44,8 @@ class Polls:
                 f"{rule.name} is judged without its evidence, for {track.name} {missing}: what is beyond counts",
             )
         self.rule = rule
+        #: Whether a share says by itself how many events are bad, where the track does not.
+        self.derives_bad = rule.evidence is not None and rule.evidence.bound
         #: Which samples could be judged by themselves: a number, from enough events.
         self.judged = np.isfinite(track.values)
         if track.failed is not None:
@@ -65,8 +68,8 @@ class Polls:
         at = self.at(index)
         events = _known(track.events, index)
         bad = _known(track.bad, index)
-        if bad is None and events is not None and self.rule.evidence is not None and self.rule.evidence.bound:
-            bad = value * events  # a share says how many of them
+        if bad is None and events is not None and self.derives_bad:
+            bad = value * events
         return Value(value=value, at=at, events=events, bad=bad, reference=self._reference(index, at))
 
     def missed(self, index: int) -> tuple[int, tuple[datetime, ...]]:
@@ -86,6 +89,13 @@ class Polls:
         count = max(1, round((after - before) / step) - 1)
         moments = dict.fromkeys((before + step, max(before + step, after - step)))
         return count, tuple(datetime.fromtimestamp(moment, UTC) for moment in moments)
+
+    def late(self) -> NDArray[np.bool_]:
+        """Before which samples polls were missed."""
+        late = np.zeros(len(self.track), dtype=np.bool_)
+        if self.track.step > 0:
+            late[1:] = np.diff(self.track.times) > _LATE * self.track.step
+        return late
 
     def nothing(self) -> Observation:
         """What a missed poll got."""
