@@ -98,7 +98,7 @@ class Planned(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Script(msgspec.Struct, frozen=True, kw_only=True):
-    """One test to play. `traffic` is every service's switch at the begin."""
+    """One test to play. `traffic` is every service's switch at the begin, `recheck` the interval of that name."""
 
     name: str
     begins: datetime
@@ -109,6 +109,7 @@ class Script(msgspec.Struct, frozen=True, kw_only=True):
     routes: tuple[Route, ...] = ()
     mutes: tuple[MuteWindow, ...] = ()
     limits: Limits = Limits()
+    recheck: timedelta = timedelta(seconds=5)
     feeds: tuple[Feed, ...] = ()
     events: tuple[Planned, ...] = ()
     seed: int = 0
