@@ -14,9 +14,10 @@ from structlog.testing import capture_logs
 from watchdog.channels.interface import Channel, Chart, Delivered, Delivery, Later, Refused, Unclear
 from watchdog.core.errors import StoreError
 from watchdog.core.message import Attempted, Message, MessageKind, Outgoing, OutgoingState, Thread
+from watchdog.core.patience import GIVE_UP_AFTER
 from watchdog.core.rule import Severity
 from watchdog.core.turn import Turn
-from watchdog.engine.dispatcher import GIVE_UP_AFTER, Dispatcher
+from watchdog.engine.dispatcher import Dispatcher
 from watchdog.engine.lane import IN_HAND
 from watchdog.store.codec import decode
 from watchdog.store.interface import Wanted

@@ -15,10 +15,11 @@ from tests.engine.test_dispatcher import DISK_FULL, Make, Rig, outgoing, passing
 from watchdog.channels.interface import Chart, Delivered, Delivery, Later, Refused, Unclear
 from watchdog.core.check import CheckId
 from watchdog.core.message import Attempted, Evidence, Message, MessageKind, Outgoing, OutgoingState, Thread
+from watchdog.core.patience import LATE_AFTER
 from watchdog.core.rule import Direction, Level, Severity, Unit
 from watchdog.core.turn import Resend, Turn
 from watchdog.engine.dispatcher import Dispatcher
-from watchdog.engine.lane import DOWN_AFTER, IN_HAND, LATE_AFTER
+from watchdog.engine.lane import DOWN_AFTER, IN_HAND
 from watchdog.engine.ledger import UNDER_WAY
 from watchdog.engine.sending import CHART_WITHIN
 from watchdog.testing.channels import FakeChannel

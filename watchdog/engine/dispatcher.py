@@ -19,6 +19,7 @@ from watchdog.aio.faultpoint import DUE, WAIT
 from watchdog.aio.supervise import finish, run_all
 from watchdog.channels.interface import Channel, Delivered, Delivery, Refused
 from watchdog.core.message import Message, Outgoing, OutgoingState
+from watchdog.core.patience import GIVE_UP_AFTER, pause_after
 from watchdog.engine.lane import IN_HAND, Lane
 from watchdog.engine.ledger import Ledger
 from watchdog.engine.outbox import Outbox, Questions, Verdict, clean, outcome, wish
@@ -26,12 +27,6 @@ from watchdog.engine.parcel import Parcel, parcels
 from watchdog.engine.sending import Charts, Sending, no_chart
 from watchdog.store.interface import Wanted
 
-#: First pause after a failed attempt; it doubles up to the longest. Jitter takes up to half of it away, so
-#: that messages that failed together do not come back together.
-FIRST_PAUSE = timedelta(seconds=1)
-LONGEST_PAUSE, LONGEST_URGENT_PAUSE = timedelta(minutes=5), timedelta(seconds=30)
-#: A message that nobody took this long after it was made is given up (after one more attempt).
-GIVE_UP_AFTER = timedelta(hours=24)
 #: The outbox is looked at this often even when nothing says that there is something.
 LOOK_INTERVAL = timedelta(seconds=30)
 #: So long what this process has in hand is no other's, and so often that is renewed.
@@ -368,14 +363,10 @@ class Dispatcher:
         if now - parcel.message.created_at >= GIVE_UP_AFTER:
             given_up = f"given up after {attempts} attempts; last: {reason}"
             return Verdict(state=OutgoingState.DEAD, due_at=now, attempts=attempts, last_error=given_up)
-        longest = LONGEST_URGENT_PAUSE if parcel.urgent else LONGEST_PAUSE
-        pause = max(self._pause(attempts, longest), wish(delivery) or timedelta())
+        share = self._rng.uniform(0.5, 1.0)
+        own = pause_after(attempts, urgent=parcel.urgent, share=share)
+        pause = max(own, wish(delivery) or timedelta())
         return Verdict(state=OutgoingState.PENDING, due_at=now + pause, attempts=attempts, last_error=reason)
-
-    def _pause(self, attempts: int, longest: timedelta) -> timedelta:
-        """1 s, 2 s, 4 s … 5 min, less up to half of it."""
-        full = min(FIRST_PAUSE * 2.0 ** min(attempts - 1, 20), longest)
-        return full * self._rng.uniform(0.5, 1.0)
 
     def _enter(self, parcel: Parcel, verdict: Verdict) -> None:
         lane = self._lanes.get(parcel.first.channel)

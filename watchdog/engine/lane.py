@@ -15,12 +15,11 @@ from watchdog.aio.clock import Clock
 from watchdog.aio.faultpoint import WAIT
 from watchdog.channels.interface import Channel
 from watchdog.core.message import MessageKind, Outgoing, Thread
+from watchdog.core.patience import LATE_AFTER
 from watchdog.engine.parcel import Parcel
 
 #: Parcels of each kind (urgent, and not) that a channel may have in memory; the others wait in the store.
 IN_HAND = 50
-#: A channel that has taken nothing for so long while something urgent waits is late: others must hear of it.
-LATE_AFTER = timedelta(seconds=60)
 #: After so many failures one after the other it is the channel that fails, not a message ...
 DOWN_AFTER = 20
 #: ... and one message is tried now and then; the pause doubles up to this. Nobody is told later than that.
