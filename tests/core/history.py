@@ -14,7 +14,7 @@ from watchdog.core.baseline import Earlier
 from watchdog.core.check import CheckId, Verdict
 from watchdog.core.checks import checks_of, rule_of
 from watchdog.core.comparing import compared, comparison
-from watchdog.core.observation import Answer
+from watchdog.core.observation import Answer, Failed, FailReason
 from watchdog.core.rule import Against, Aggregate, Baseline, Direction, Gauge, Query, Rule, Thresholds
 from watchdog.core.units import parse_duration
 
@@ -49,7 +49,10 @@ class History(Scenario):
         super().__init__(*rules, **policy)
         self.measured = measured
         self.samples = samples
+        self.failing = False
         self.asked: list[Earlier] = []
+        #: The median, a quantile on the bad side and how many values they are made of, where somebody asks.
+        self.usual: tuple[float, float, float] | None = None
 
     def poll(self, name: str = "", on: str = "") -> Verdict:
         """Poll one check now."""
@@ -96,9 +99,21 @@ class History(Scenario):
             self.asked.append(needed.asked)
             then = needed.asked.at or self.now - needed.asked.ago
             number = self._number(needed.asked.version, then)
-            parts |= {"reference": number, "reference_samples": (self.samples,) if number else ()}
+            parts |= (
+                {"reference": number, "reference_samples": (self.samples,) if number else ()}
+                if needed.asked.outer is None
+                else self._usual()
+            )
+        if self.failing:
+            self.sees(check, Failed(reason=FailReason.TIMEOUT, detail="no answer in time"))
+            return
         answer = Answer(parts=parts, evaluated_at=self.now)
         self.sees(check, compared(asked, answer, needed, now=self.now))
+
+    def _usual(self) -> dict[str, tuple[float, ...]]:
+        median, outer, points = self.usual or (None, None, None)
+        numbers = {"reference": median, "reference_outer": outer, "reference_points": points}
+        return {part: () if number is None else (number,) for part, number in numbers.items()}
 
     def _number(self, version: str, at: datetime) -> tuple[float, ...]:
         found = self.measured(version, at)

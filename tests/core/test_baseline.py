@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from datetime import timedelta
+from statistics import NormalDist
 from typing import Any
 
 import msgspec
@@ -13,6 +14,7 @@ from tests.core.series import ALWAYS_THE_SAME, T0, at, ratio_rule
 from watchdog.core.baseline import (
     LEAST_SAMPLES,
     USUAL_FLOOR,
+    USUAL_QUANTILE,
     counts_good,
     described,
     limits_of,
@@ -300,8 +302,12 @@ def test_the_limits_of_what_is_usual_lie_so_many_deviations_off(
 def test_a_deviation_is_that_of_normally_distributed_values_but_never_less_than_a_share_of_the_median() -> (
     None
 ):
-    assert usual_spread(0.0, 1.2815515655446004) == pytest.approx(1.0)  # the quantile 0.9 of N(0, 1)
-    assert usual_spread(10.0, 10.0 - 3 * 1.2815515655446004) == pytest.approx(3.0)  # below as above
+    normal = NormalDist(100.0, 40.0)
+    assert usual_spread(100.0, normal.inv_cdf(USUAL_QUANTILE)) == pytest.approx(max(40.0, USUAL_FLOOR * 100))
+    assert usual_spread(100.0, normal.inv_cdf(1 - USUAL_QUANTILE)) == usual_spread(
+        100.0, normal.inv_cdf(USUAL_QUANTILE)
+    )
+    assert usual_spread(0.0, NormalDist().inv_cdf(USUAL_QUANTILE)) == pytest.approx(1.0)
     assert usual_spread(10.0, 10.0) == USUAL_FLOOR * 10.0
     assert usual_spread(-10.0, -10.0) == USUAL_FLOOR * 10.0
     assert usual_spread(0.995, 0.995, good=True) == pytest.approx(USUAL_FLOOR * 0.005)
@@ -318,7 +324,7 @@ def test_only_shares_of_what_went_well_are_counted_as_such() -> None:
 @pytest.mark.parametrize(
     ("against", "why"),
     [
-        (usual(10.0, 2.0, samples=83), "has 83 values of the 84 it takes"),
+        (usual(10.0, 2.0, samples=83), "has 83 values other than 0 of the 84 it takes"),
         (usual(0.0, 0.0), "is 0 and hardly ever worse, so that nothing says how much worse would be much"),
         (usual(10.0, None), "is 10 and hardly ever worse, so that nothing says how much worse would be much"),
         (usual(float("nan"), 1.0), "does not exist"),

@@ -46,7 +46,8 @@ class Earlier(msgspec.Struct, frozen=True, kw_only=True):
 
     Its time is `at`, else `ago` before the evaluation. `median_over` makes it the median over so long up to then, of
     values `step` apart (that of `watchdog.core.referring.step_of` where there is none); `outer` asks for that quantile
-    of the same values, too. `version` is the one it is measured on, where the rule names any.
+    of the same values, too, and leaves out those that are 0. `version` is the one it is measured on, where the rule
+    names any.
     """
 
     form: MetricForm
@@ -113,7 +114,7 @@ def usual_step(over: timedelta) -> timedelta:
 
 
 def usual_least(over: timedelta, window: timedelta) -> int:
-    """How many values it takes to say what is usual: a quarter of those that the time `over` has."""
+    """How many values other than 0 it takes to say what is usual: a quarter of those that the time `over` has."""
     return max(LEAST_SAMPLES, math.ceil(over / max(usual_step(over), window) / 4))
 
 
@@ -123,7 +124,7 @@ def unusable(rule: Rule, reference: Reference) -> str:
     usual = rule.baseline is not None and rule.baseline.against is Against.USUAL
     least, of = LEAST_SAMPLES, "samples"
     if rule.baseline is not None and usual:
-        least, of = usual_least(rule.baseline.over or timedelta(), rule.window), "values"
+        least, of = usual_least(rule.baseline.over or timedelta(), rule.window), "values other than 0"
     if not reference.samples >= least:
         return f"{what} has {format_count(reference.samples)} {of} of the {least} it takes"
     if math.isnan(reference.value):

@@ -9,20 +9,38 @@ where the right one is missing.
 from __future__ import annotations
 
 import math
+import zlib
 from datetime import datetime, timedelta
 
 import msgspec
 from msgspec.structs import replace
 
-from watchdog.core.baseline import MEDIAN_OVER, SAMPLED_OVER, SETTLED_AFTER, Earlier, unusable
+from watchdog.core.baseline import (
+    MEDIAN_OVER,
+    SAMPLED_OVER,
+    SETTLED_AFTER,
+    USUAL_OVER,
+    USUAL_QUANTILE,
+    Earlier,
+    counts_good,
+    unusable,
+    usual_least,
+    usual_spread,
+    usual_step,
+)
 from watchdog.core.check import CheckId, CheckState, Reason
 from watchdog.core.checks import away, filled_form, values_for
+from watchdog.core.clockstep import ahead
 from watchdog.core.deployment import Deployment, DeploymentState, Origin
 from watchdog.core.observation import Answer, Failed, NoData, NoDataReason, Reference, Value
 from watchdog.core.observe import observe
 from watchdog.core.rollback import Rollback
-from watchdog.core.rule import Against, Level, MetricForm, ProbeForm, Rule
+from watchdog.core.rule import Against, Direction, Form, Level, MetricForm, ProbeForm, Rule
+from watchdog.core.widening import widened
 from watchdog.core.world import ServiceWorld
+
+#: What is usual is asked for again no more often than this.
+_MOST_OFTEN = timedelta(minutes=1)
 
 
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,7 +70,7 @@ def comparison(service: ServiceWorld, check: CheckId, rule: Rule, *, now: dateti
         case Against.EARLIER:
             return _earlier(service, check, rule, rule.baseline.ago or timedelta(), now)
         case Against.USUAL:
-            return Comparison(missing="what is usual is not asked for yet")
+            return _usual(service, check, rule, rule.baseline.over or USUAL_OVER, now)
 
 
 def compared(
@@ -68,33 +86,42 @@ def compared(
     seen = observe(rule, replace(answer, parts=parts), now=now)
     if not isinstance(seen, Value):
         return seen
-    reference = needed.known or _reference(answer, needed.asked, now)
+    reference = needed.known or _reference(rule, answer, needed.asked, now)
     if isinstance(reference, Reference):
         why = unusable(rule, reference)
-        if not why:
+        if not why or _remembered(rule, reference):
             return replace(seen, reference=reference)
     else:
         why = needed.missing or reference
     return NoData(reason=NoDataReason.NO_REFERENCE, detail=why, asked=answer.asked, answered=answer.answered)
 
 
-_PARTS = ("reference", "reference_samples", "reference_points")
+def _remembered(rule: Rule, reference: Reference) -> bool:
+    """Whether an unusable reference goes with the value, for evaluation to say so and keep it (it was dear)."""
+    usual = rule.baseline is not None and rule.baseline.against is Against.USUAL
+    return usual and math.isfinite(reference.value)
 
 
-def _reference(answer: Answer, asked: Earlier | None, now: datetime) -> Reference | str:
+_PARTS = ("reference", "reference_samples", "reference_points", "reference_outer")
+
+
+def _reference(rule: Rule, answer: Answer, asked: Earlier | None, now: datetime) -> Reference | str:
     """The reference in an answer, or why there is none; NaN for none. The fewest of what it is made of counts."""
     if asked is None:
         return ""
     values = answer.parts.get("reference", ())
     if len(values) > 1:
         return f"{len(values)} values where one was asked for"
-    counts = [answer.parts[part] for part in _PARTS[1:] if part in answer.parts]
+    counts = [answer.parts[part] for part in _PARTS[1:3] if part in answer.parts]
+    outer = answer.parts.get("reference_outer", ())
+    spread = usual_spread(values[0], outer[0], good=counts_good(rule)) if values and outer else None
     return Reference(
         value=values[0] if values else math.nan,
         samples=min((max(count, default=0.0) for count in counts), default=0.0),
         at=asked.at or answer.evaluated_at - asked.ago,
         learnt_at=min(answer.evaluated_at, now),
         version=asked.version,
+        spread=spread if spread is not None and math.isfinite(spread) else None,
     )
 
 
@@ -104,8 +131,9 @@ def references_of(service: ServiceWorld, rollback: Rollback) -> dict[str, Refere
     for rule in rollback.rules:
         check = away(rule, rollback) if rule.per_version else CheckId(service=service.name, rule=rule.name)
         state = service.checks.get(check)
-        if rule.baseline is not None and state is not None and state.reference is not None:
-            found[rule.name] = state.reference
+        known = state.reference if state is not None else None
+        if rule.baseline is not None and known is not None and not unusable(rule, known):
+            found[rule.name] = known
     return found
 
 
@@ -239,6 +267,52 @@ def _earlier(service: ServiceWorld, check: CheckId, rule: Rule, ago: timedelta, 
     version = serving.version if serving is not None and rule.per_version else ""
     asked = Earlier(form=_form(service, check, rule, serving), ago=ago, version=version)
     return Comparison(asked=asked, told_after=ago + SAMPLED_OVER)
+
+
+def _usual(service: ServiceWorld, check: CheckId, rule: Rule, over: timedelta, now: datetime) -> Comparison:
+    """What is usual of whatever versions there were. No value of that is made of a sample that the value now has.
+
+    It changes slowly and is dear to ask for: what is known is good for as long as one of its values stands for.
+    """
+    state = service.checks.get(check, CheckState())
+    step = usual_step(over)
+    known = state.reference
+    if known is not None and not ahead(known.learnt_at, now):
+        # A question that was too dear to be answered must not blind the check: what is known is good for longer then.
+        lasts = over / 4 if state.failures else max(_MOST_OFTEN, step) * _share_of_patience(check, rule)
+        if now - known.learnt_at < lasts:
+            return Comparison(known=known, told_after=_usual_after(rule, known, over))
+    form = filled_form(replace(rule, form=_anybody(rule)), values_for(service, check))
+    if isinstance(form, ProbeForm):
+        raise TypeError(f"rule {rule.name!r} is a probe and has nothing to compare with")
+    asked = Earlier(
+        form=form,
+        ago=rule.window,
+        median_over=over,
+        step=max(step, rule.window),
+        outer=USUAL_QUANTILE if rule.direction is Direction.ABOVE else round(1 - USUAL_QUANTILE, 9),
+    )
+    return Comparison(asked=asked, told_after=_usual_after(rule, known, over))
+
+
+def _anybody(rule: Rule) -> Form:
+    return rule.form if isinstance(rule.form, ProbeForm) else widened(rule.form)
+
+
+def _share_of_patience(check: CheckId, rule: Rule) -> float:
+    """From 0.75 to 1, always the same for one check: a thousand checks that learnt at a start must not ask at once.
+
+    Services that are asked for together stay together.
+    """
+    key = rule.name if rule.match is not None else str(check)
+    return 0.75 + 0.25 * (zlib.crc32(key.encode()) % 256) / 255
+
+
+def _usual_after(rule: Rule, known: Reference | None, over: timedelta) -> timedelta:
+    """A new service needs its time until anything is usual; a number that never moves will never have a scale."""
+    if known is not None and known.samples >= usual_least(over, rule.window):
+        return timedelta()
+    return over / 4 + max(_MOST_OFTEN, usual_step(over))
 
 
 def _form(service: ServiceWorld, check: CheckId, rule: Rule, deployment: Deployment | None) -> MetricForm:

@@ -150,7 +150,7 @@ def _value(rule: Rule, state: CheckState, value: Value, now: datetime, interval:
 
 
 def _uncompared(rule: Rule, state: CheckState, value: Value, now: datetime, interval: timedelta) -> Evaluated:
-    """There is nothing that the value can be compared with. What was answered is kept, not to be asked at every poll."""
+    """There is nothing to compare the value with. What was answered is kept, so that it is not asked again at once."""
     reference = value.reference
     known = state.reference if reference is None else reference
     answered = _replace(state, failures=quarantine.failures_after_answer(state), reference=known)

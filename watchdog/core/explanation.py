@@ -53,7 +53,8 @@ def of_sample(rule: Rule, value: Value, judgement: Judgement) -> str:
         text += _compared(rule, value, value.reference)
         side = "beyond the limit of"
     if judgement.reason is Reason.WITHIN:
-        return f"{text}, within {limit}"
+        none = ", beyond which no share can be" if _out_of_reach(rule, judgement.limit) else ""
+        return f"{text}, within {limit}{none}"
     # Rounding must not make a breach look like an equality, which is none.
     just = "just " if number == limit and not value.more else ""
     text = f"{text}, {just}{side} {limit}"
@@ -67,6 +68,8 @@ def of_sample(rule: Rule, value: Value, judgement: Judgement) -> str:
 def _compared(rule: Rule, value: Value, reference: Reference) -> str:
     """For example ` is 41% below 530, the median in the 30m before the deployment`. A share of a share is `times`."""
     link = "," if value.events is not None else " is"
+    if reference.spread is not None:
+        return f"{link} {_deviating(rule, value.value, reference, reference.spread)}"
     times = value.value / reference.value if reference.value > 0 else math.inf
     if not math.isfinite(times):
         return ""
@@ -78,6 +81,23 @@ def _compared(rule: Rule, value: Value, reference: Reference) -> str:
         share = format_quantity(abs(times - 1), Unit.RATIO)
         compared = f"{share} {'above' if times > 1 else 'below'} "
     return f"{link} {compared}{format_quantity(reference.value, rule.unit)}, {described(rule, reference)}"
+
+
+def _deviating(rule: Rule, value: float, reference: Reference, spread: float) -> str:
+    """For example `5.2 deviations of 0.1% above 0.3%, the usual value (the median of 14d)`."""
+    usual = f"{format_quantity(reference.value, rule.unit)}, {described(rule, reference)}"
+    off = (value - reference.value) / spread if spread > 0 else math.inf
+    if off == 0 or not math.isfinite(off):
+        return usual
+    many = f"{abs(off):.3g} deviation{'' if abs(off) == 1 else 's'} of {format_quantity(spread, rule.unit)}"
+    return f"{many} {'above' if off > 0 else 'below'} {usual}"
+
+
+def _out_of_reach(rule: Rule, limit: float) -> bool:
+    """Whether a limit that follows from a reference lies where no value of the rule can."""
+    if rule.baseline is None or rule.unit is not Unit.RATIO:
+        return False
+    return limit >= 1 if rule.direction is Direction.ABOVE else limit <= 0
 
 
 def of_beyond_buckets(rule: Rule, value: Value) -> str:

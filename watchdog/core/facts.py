@@ -9,8 +9,9 @@ from datetime import datetime, timedelta
 
 from msgspec.structs import replace
 
+from watchdog.core.arming import unproven
 from watchdog.core.census import Census, automatic_since, census_of
-from watchdog.core.check import CheckState
+from watchdog.core.check import CheckId, CheckState
 from watchdog.core.checks import check_on
 from watchdog.core.deployment import Deployment
 from watchdog.core.guards import BASELINE_WITHIN, GuardFacts
@@ -22,6 +23,9 @@ from watchdog.core.traffic import TrafficState, VariantState
 from watchdog.core.world import ServiceWorld, World
 
 DAY = timedelta(hours=24)
+
+#: What a baseline can compare with that says nothing of the time right before a deployment.
+_LONG_AGO = frozenset({Against.EARLIER, Against.USUAL})
 
 
 def gather(  # noqa: PLR0913 - the one question that everybody asks, each with what he knows
@@ -56,6 +60,7 @@ def gather(  # noqa: PLR0913 - the one question that everybody asks, each with w
         )
     known = _known_before(service, bad, rule) if bad is not None and rule is not None else None
     spot = state.variants.get(found.variant) if state and found else None
+    no_proof, why = _unproven(service, bad, rule, own, now)
     return GuardFacts(
         now=now,
         automatic=automatic,
@@ -96,6 +101,8 @@ def gather(  # noqa: PLR0913 - the one question that everybody asks, each with w
         confirming=_confirming(service, bad, now),
         managed_by=state.managed_by if state else None,
         gitops=service.service.gitops,
+        unproven=no_proof,
+        unproven_detail=why,
     )
 
 
@@ -141,10 +148,10 @@ def _known_before(service: ServiceWorld, bad: Deployment, rule: Rule) -> tuple[L
     """The rule's newest known verdict before the deployment, and when.
 
     A rule that compares with what was there before it, and nothing else is known of, was as good as itself then: its
-    verdict on the deployment is the proof that it had a value.
+    verdict on the deployment is the proof that it had a value. What was long ago, or is usual, proves nothing of then.
     """
     found = newest_before(known_of(service.known, rule), bad.started_at, within=BASELINE_WITHIN)
-    if found is None and rule.baseline is not None and rule.baseline.against is not Against.EARLIER:
+    if found is None and rule.baseline is not None and rule.baseline.against not in _LONG_AGO:
         return Level.OK, bad.started_at
     return found
 
@@ -207,6 +214,37 @@ def _equally_bad(service: ServiceWorld, bad: Deployment, rule: Rule) -> str:
     return ""
 
 
+def _unproven(
+    service: ServiceWorld, bad: Deployment | None, rule: Rule | None, own: Rollback | None, now: datetime
+) -> tuple[str, str]:
+    """Why `rule` may not decide by itself; nothing where another that asks for the same now may."""
+    proofs = service.service.proofs
+    if rule is None or proofs is None:
+        return "", ""
+    why = unproven(proofs, rule, now=now)
+    if not why[0] or bad is None:
+        return why
+    others = [one for one in own.rules if one.name != rule.name] if own is not None else []
+    if any(not unproven(proofs, one, now=now)[0] and _asks(service, bad, one, now) for one in others):
+        return "", ""
+    return why
+
+
+def _asks(service: ServiceWorld, bad: Deployment, rule: Rule, now: datetime) -> bool:
+    """Whether a rule asks for a rollback of `bad` itself, by an answer that is still worth something."""
+    check = CheckId(service=service.name, rule=rule.name)
+    if rule.per_version:
+        check = check_on(rule, service.name, version=bad.version, variant=bad.variant)
+    state = service.checks.get(check, CheckState())
+    if state.held is not Level.ROLLBACK or state.verdict is None:
+        return False
+    return state.verdict.level is Level.ROLLBACK and now - state.verdict.at <= _fresh_for(rule)
+
+
+def _fresh_for(rule: Rule) -> timedelta:
+    return max(rule.window, 3 * rule.interval)
+
+
 def _last_switch(service: ServiceWorld, own: Rollback | None) -> datetime | None:
     """When traffic was last moved, or may have been: half a switch is one, too."""
     moments = [
@@ -235,7 +273,6 @@ def _confirming(service: ServiceWorld, bad: Deployment | None, now: datetime) ->
             continue
         if check.variant and (bad is None or check.variant != bad.variant):
             continue
-        fresh_for = max(rule.window, 3 * rule.interval)
-        level = state.verdict.level if now - state.verdict.at <= fresh_for else Level.UNKNOWN
+        level = state.verdict.level if now - state.verdict.at <= _fresh_for(rule) else Level.UNKNOWN
         levels[check.rule] = max(levels.get(check.rule, Level.UNKNOWN), level, key=rank)
     return levels

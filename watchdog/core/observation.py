@@ -47,7 +47,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     events; `highest` the quantile 1 of the histogram that `value` is a quantile of;
     `newest` the time of the newest raw sample (Unix seconds); `samples` raw samples in the window of the best series.
     `reference` is the number to compare with, `reference_samples` and `reference_points` how many raw samples and how
-    many values of the rule it is made of.
+    many values of the rule it is made of, `reference_outer` a quantile of these values on the bad side.
     `evaluated_at` is the source's evaluation time; `since` the moment from which the source has data without a gap,
     when it knows; `asked` and `answered` are for the record.
     """

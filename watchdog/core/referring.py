@@ -17,8 +17,10 @@ _CLOSEST, _WIDEST = timedelta(seconds=15), timedelta(minutes=1)
 
 
 def reference_parts(asked: Earlier, window: timedelta, *, by: tuple[str, ...] = ()) -> dict[str, str]:
-    """The PromQL of `reference`, `reference_samples` and `reference_points`, as far as the form has them.
+    """The PromQL of `reference`, `reference_outer`, `reference_samples` and `reference_points`, as far as it has them.
 
+    What is usual (`outer`) is that of the values other than 0, and only they are counted: its raw samples are too many
+    to look at.
     `by` as for `watchdog.core.promql.parts_of`.
     """
     parts = parts_of(asked.form, window, by=by)
@@ -26,12 +28,17 @@ def reference_parts(asked: Earlier, window: timedelta, *, by: tuple[str, ...] = 
     moment = _moment(asked)
     counted = parts_of(asked.form, SAMPLED_OVER, by=by).get("samples")
     found = {"reference": f"last_over_time({value}[1s:1s]{moment})" if moment else value}
+    if asked.outer is not None:
+        value = f"({value} != 0)"  # see `watchdog.core.baseline.USUAL_POINTS`
     if asked.median_over is not None:
-        over = f"{value}[{_seconds(asked.median_over)}:{_seconds(step_of(window))}]{moment}"
+        step = step_of(window) if asked.step is None else asked.step
+        over = f"{value}[{_seconds(asked.median_over)}:{_seconds(step)}]{moment}"
         found = {
             "reference": f"quantile_over_time(0.5, {over})",
             "reference_points": f"count_over_time({over})",
         }
+        if asked.outer is not None:
+            return found | {"reference_outer": f"quantile_over_time({asked.outer:g}, {over})"}
     elif counted is None:
         over = f"{value}[{_seconds(SAMPLED_OVER)}:{_seconds(_WIDEST)}]{moment}"
         found["reference_samples"] = f"count_over_time({over})"
