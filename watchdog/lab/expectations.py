@@ -89,7 +89,9 @@ def _missed(one: Expectation, recording: Recording) -> Failed | None:
         return None
     expected = f"{one}, {_when(one)}"
     if len(found) > (one.times or 0):
-        return Failed(place=one.place, expected=expected, instead=f"came {_count(len(found))}: {_list(found)}")
+        return Failed(
+            place=one.place, expected=expected, instead=f"came {_count(len(found))}: {_list(found)}"
+        )
     nearest = _nearest(one, [it for it in recording.of(one.what) if not fits(one, it)])
     if found:
         nearest = f"came {_count(len(found))}: {_list(found)}; {nearest}"

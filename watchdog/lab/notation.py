@@ -1,8 +1,8 @@
 """Series as people write them in a rule test: `0.01 x5, 0.08 x4, none x2, error x1, 0.01+0.005 x10`.
 
-`xN` is exactly N samples; an item without it is one. `A+B xN` begins at A and adds B with every sample, `A-B xN` takes it
-away. `none` is a poll that got no data, `error` one that failed, `ok` and `fail` are a probe's answers, and `12/400` is
-12 bad events of 400. Numbers carry the rule's unit where they have one. This module must never know a rule.
+`xN` is exactly N samples; an item without it is one. `A+B xN` begins at A and adds B with every sample, `A-B xN` takes
+it away. `none` is no data, `error` a question that failed, `ok` and `fail` are a probe's answers, and `12/400` is 12 bad
+events of 400. Numbers carry the rule's unit where they have one. This module must never know a rule.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ from watchdog.settings.registry import nearest
 MOST_SAMPLES = 100_000
 _NOTHING, _ERROR = "none", "error"
 _ALIVE = {"ok": 1.0, "fail": 0.0}
-_TIMES = re.compile(r"(?P<item>.*?)(?:\s*\bx\s*(?P<times>[^\s,]*)|(?<=[\d%])x(?P<close>[^\s,]*))?\s*", re.DOTALL)
+_TIMES = re.compile(
+    r"(?P<item>.*?)(?:\s*\bx\s*(?P<times>[^\s,]*)|(?<=[\d%])x(?P<close>[^\s,]*))?\s*", re.DOTALL
+)
 _QUANTITY = r"\d+(?:\.\d+)?(?:[eE][+-]?\d+)?(?:%|[A-Za-wyz]{1,2})?"
 _NUMBER = re.compile(rf"(?P<first>[+-]?{_QUANTITY})(?:\s*(?P<sign>[+-])\s*(?P<step>{_QUANTITY}))?")
 _SHARE = re.compile(r"(?P<bad>\d+(?:\.\d+)?)\s*/\s*(?P<total>\d+(?:\.\d+)?)")
@@ -79,11 +81,10 @@ def _items(text: str) -> Iterator[tuple[int, str]]:
 def _repeated(item: str, offset: int) -> tuple[str, int]:
     """An item without its `xN`, and N."""
     match = _TIMES.fullmatch(item)
-    assert match is not None, "everything matches"
-    which = "times" if match["times"] is not None else "close"
-    written = match[which]
-    if written is None:
+    which = "times" if match is not None and match["times"] is not None else "close"
+    if match is None or match[which] is None:
         return item, 1
+    written = match[which]
     at = offset + match.start(which)
     if not match["item"]:
         raise NotationError(offset, f"a sample is missing before 'x{written}'")
