@@ -111,7 +111,8 @@ def burns_of(slo: Slo, track: Track, *, window: timedelta | None = None) -> Burn
 
     With `events` in the track, windows count them; its counts are of `window` each, by default of one step: longer ones
     overlap, and their events are counted that many times less. Where the track does not say what was bad, the share
-    does. Without `events` every sample weighs the same and counts as one event: there is no evidence to ask for.
+    does; what is no share is no data. Without `events` every sample weighs the same and counts as one event: there is
+    no evidence to ask for.
     """
     events, bad, known = _counts(track)
     overlap = 1.0 if window is None or not track.step > 0 else track.step / window.total_seconds()
@@ -167,7 +168,7 @@ def _counts(track: Track) -> tuple[Floats, Floats, NDArray[np.bool_]]:
     if track.failed is not None:
         known &= ~track.failed
     events = np.ones(len(track)) if track.events is None else track.events
-    known &= np.isfinite(events) & (events > 0)
+    known &= np.isfinite(events) & (events > 0) & (track.values >= 0) & (track.values <= 1)
     derived = track.values * events
     bad = derived if track.bad is None else np.where(np.isfinite(track.bad), track.bad, derived)
     return np.where(known, events, 0.0), np.where(known, bad, 0.0), known
