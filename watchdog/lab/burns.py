@@ -118,11 +118,9 @@ def burns_of(slo: Slo, track: Track, *, window: timedelta | None = None) -> Burn
     overlap = 1.0 if window is None or not track.step > 0 else track.step / window.total_seconds()
     return _burns(
         slo,
-        {
-            span: _added_up(track.times, span.total_seconds(), events * overlap, bad * overlap)
-            for span in slo.windows
-        },
+        {span: _added_up(track.times, span.total_seconds(), events, bad) for span in slo.windows},
         known,
+        overlap,
     )
 
 
@@ -144,8 +142,10 @@ def burns_from(rule: Rule, parts: Mapping[str, Floats]) -> Burns:
     return _burns(rule.slo, counts, known)
 
 
-def _burns(slo: Slo, counts: Mapping[timedelta, Counts], known: NDArray[np.bool_]) -> Burns:
-    """All levels, from the counts of every window; nothing where nothing is known."""
+def _burns(
+    slo: Slo, counts: Mapping[timedelta, Counts], known: NDArray[np.bool_], overlap: float = 1.0
+) -> Burns:
+    """All levels, from the counts of every window, each event in them `1 / overlap` times; nothing where unknown."""
     budget = slo.budget
     shares = {window: _share(counted, known) for window, counted in counts.items()}
     levels = {}
@@ -156,8 +156,8 @@ def _burns(slo: Slo, counts: Mapping[timedelta, Counts], known: NDArray[np.bool_
             limit=limit,
             long=np.where(both, long, np.nan),
             short=np.where(both, short, np.nan),
-            events=np.where(both, counts[limit.long][0], np.nan),
-            bad=np.where(both, counts[limit.long][1], np.nan),
+            events=np.where(both, counts[limit.long][0] * overlap, np.nan),
+            bad=np.where(both, counts[limit.long][1] * overlap, np.nan),
         )
     return Burns(levels=levels)
 
