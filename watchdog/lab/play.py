@@ -316,8 +316,9 @@ class Player:
 
     def _skipped(self, name: str, every: timedelta) -> timedelta:
         """The next look that may see anything new: the last one before hands are laid on any switch."""
-        due = _after(self._at, every)
-        if self._thorough or busy(self._world.services[name]):
+        due, service = _after(self._at, every), self._world.services[name]
+        hot = any(state.breached_at is not None for state in service.checks.values())
+        if self._thorough or hot or busy(service):  # how often is polled is planned anew with every look then
             return due
         index = bisect_right(self._touched, self._at)
         if index == len(self._touched):
