@@ -28,8 +28,9 @@ LEAST_SAMPLES = 10
 #: `usual` looks back so far unless the rule says otherwise: two of every weekday.
 USUAL_OVER = timedelta(days=14)
 #: What is usual is made of so many values, evenly spread over its time, and renewed as often as one of them is new.
-#: Only values other than 0 count: a service that had nothing to do says nothing of how long things usually take, and
-#: one that hardly ever fails nothing of how often it fails when it does (docs/score-card.md has the figures).
+#: It is that of the values other than 0 (`LEAST_SAMPLES` of them at least): a service that had nothing to do says
+#: nothing of how long things usually take, and one that hardly ever fails nothing of how much it fails when it does
+#: (docs/score-card.md has the figures).
 USUAL_POINTS = 336
 #: How far values usually lie from their median: up to this quantile on the bad side, written as normal deviations …
 USUAL_QUANTILE = 0.75

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from watchdog.core.baseline import SAMPLED_OVER, Earlier
+from watchdog.core.baseline import LEAST_SAMPLES, SAMPLED_OVER, Earlier
 from watchdog.core.promql import parts_of
 
 #: How far apart the values are of which a median is made: a window, but so that 10 of them fit in well.
@@ -19,8 +19,8 @@ _CLOSEST, _WIDEST = timedelta(seconds=15), timedelta(minutes=1)
 def reference_parts(asked: Earlier, window: timedelta, *, by: tuple[str, ...] = ()) -> dict[str, str]:
     """The PromQL of `reference`, `reference_outer`, `reference_samples` and `reference_points`, as far as it has them.
 
-    What is usual (`outer`) is that of the values other than 0, and only they are counted: its raw samples are too many
-    to look at.
+    What is usual (`outer`) is that of the values other than 0, of which it takes `LEAST_SAMPLES`; all are counted, but
+    not its raw samples, which are too many to look at.
     `by` as for `watchdog.core.promql.parts_of`.
     """
     parts = parts_of(asked.form, window, by=by)
@@ -28,17 +28,21 @@ def reference_parts(asked: Earlier, window: timedelta, *, by: tuple[str, ...] = 
     moment = _moment(asked)
     counted = parts_of(asked.form, SAMPLED_OVER, by=by).get("samples")
     found = {"reference": f"last_over_time({value}[1s:1s]{moment})" if moment else value}
-    if asked.outer is not None:
-        value = f"({value} != 0)"  # see `watchdog.core.baseline.USUAL_POINTS`
     if asked.median_over is not None:
         step = step_of(window) if asked.step is None else asked.step
-        over = f"{value}[{_seconds(asked.median_over)}:{_seconds(step)}]{moment}"
+        span = f"[{_seconds(asked.median_over)}:{_seconds(step)}]{moment}"
+        over = f"{value}{span}"
         found = {
             "reference": f"quantile_over_time(0.5, {over})",
             "reference_points": f"count_over_time({over})",
         }
         if asked.outer is not None:
-            return found | {"reference_outer": f"quantile_over_time({asked.outer:g}, {over})"}
+            busy = f"({value} != 0){span}"
+            median = f"quantile_over_time(0.5, {busy})"
+            return found | {
+                "reference": f"({median} and count_over_time({busy}) >= {LEAST_SAMPLES})",
+                "reference_outer": f"quantile_over_time({asked.outer:g}, {busy})",
+            }
     elif counted is None:
         over = f"{value}[{_seconds(SAMPLED_OVER)}:{_seconds(_WIDEST)}]{moment}"
         found["reference_samples"] = f"count_over_time({over})"

@@ -16,6 +16,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from watchdog.core.baseline import (
+    LEAST_SAMPLES,
     MEDIAN_OVER,
     SAMPLED_OVER,
     USUAL_FLOOR,
@@ -102,15 +103,14 @@ def usual(
     """The median of the time `over` before each sample, and one deviation from it on the bad side.
 
     Time is cut into cells as long as `usual_step`, but never shorter than the rule's `window` or the track's own
-    step; each gives its newest value other than 0, and a sample is compared with the cells before its own: the
-    reference is renewed once a cell. The deviation is `usual_spread` (`good` is told there). `quantile` and `floor`
-    are the daemon's, unless other choices are measured.
+    step; each gives its newest value, and a sample is compared with the cells before its own: the reference is
+    renewed once a cell. It is the median of the values other than 0 (`USUAL_POINTS`); all are counted. The deviation
+    is `usual_spread` (`good` is told there). `quantile` and `floor` are the daemon's, unless others are measured.
     """
     step = max(usual_step(over).total_seconds(), window.total_seconds(), track.step)
     width = max(1, math.floor(over.total_seconds() / step + _ROUNDING))
     cell = np.floor(track.times / step + _ROUNDING).astype(np.int64)
-    values = _known(track)
-    cells, newest, of = _newest_of(cell, np.where(values == 0, np.nan, values))
+    cells, newest, of = _newest_of(cell, _known(track))
     outer = quantile if direction is Direction.ABOVE else 1 - quantile
     medians, outers, counts = _windows(cells, newest, width, outer)
     deviations = np.abs(outers - medians) / NormalDist().inv_cdf(quantile)
@@ -137,7 +137,10 @@ def _newest_of(cell: Indexes, values: Floats) -> tuple[Indexes, Floats, Indexes]
 
 
 def _windows(cells: Indexes, values: Floats, width: int, outer: float) -> tuple[Floats, Floats, Floats]:
-    """For each cell of the `width` cells before it: the median, the outer quantile, and how many have a value."""
+    """For each cell of the `width` cells before it: the median, the outer quantile, and how many have a value.
+
+    Median and quantile are those of the values other than 0, NaN of fewer than `LEAST_SAMPLES`.
+    """
     padded = np.concatenate((np.full(width, np.nan), values[:-1]))
     numbers = np.concatenate((np.full(width, np.iinfo(np.int64).min), cells[:-1]))
     found = np.full((3, len(cells)), np.nan)
@@ -145,11 +148,13 @@ def _windows(cells: Indexes, values: Floats, width: int, outer: float) -> tuple[
         end = min(first + _ROWS, len(cells))
         part = sliding_window_view(padded[first : end + width - 1], width)
         near = sliding_window_view(numbers[first : end + width - 1], width)
-        ordered = np.sort(np.where(near >= cells[first:end, None] - width, part, np.nan), axis=1)
+        there = np.where(near >= cells[first:end, None] - width, part, np.nan)
+        found[2, first:end] = np.isfinite(there).sum(axis=1)
+        ordered = np.sort(np.where(there == 0, np.nan, there), axis=1)
         counts = np.isfinite(ordered).sum(axis=1)
+        ordered[counts < LEAST_SAMPLES] = np.nan
         found[0, first:end] = _quantile(ordered, counts, 0.5)
         found[1, first:end] = _quantile(ordered, counts, outer)
-        found[2, first:end] = counts
     return found[0], found[1], found[2]
 
 
