@@ -16,9 +16,10 @@ from msgspec.structs import replace
 from watchdog.core.events import Outcome, OutcomeKind
 from watchdog.core.guards import BEFORE_WRITE, GuardFacts, ask
 from watchdog.core.recovery import Next, next_move
-from watchdog.core.rollback import Rollback, Veto
+from watchdog.core.rollback import Rollback, RollbackState, Veto
 from watchdog.core.service import GitOps
 from watchdog.core.traffic import Change, TrafficState
+from watchdog.core.world import World
 
 #: Pauses between attempts: the first, and the longest, in seconds.
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0
@@ -175,6 +176,16 @@ class Attempt:
 def begin(rollback: Rollback, *, resumed: bool, now: datetime, boot: float) -> Attempt:
     """An intent is taken up. `resumed`: an earlier process may have written it already."""
     return Attempt(rollback=rollback, ours=resumed, begun=boot, ends=_end(rollback, now, boot))
+
+
+def handed_over(before: World, rollback: Rollback) -> bool:
+    """Whether the executor was given this intent already. It may be done with it, and nobody could write that down yet.
+
+    Given it once more it would read, find that somebody has moved traffic since, and move it a second time.
+    """
+    service = before.services.get(rollback.service)
+    known = service.rollbacks.get(rollback.id) if service is not None else None
+    return known is not None and known.state is RollbackState.INTENDED
 
 
 def _end(rollback: Rollback, now: datetime, boot: float) -> float | None:

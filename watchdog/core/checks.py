@@ -16,10 +16,13 @@ import msgspec
 from watchdog.core.check import CheckId
 from watchdog.core.evaluate import wants_recheck
 from watchdog.core.promql import with_selectors
-from watchdog.core.rollback import VERIFYING, Rollback
+from watchdog.core.rollback import VERIFYING, Rollback, RollbackState
 from watchdog.core.rule import MetricForm, ProbeForm, Rule
 from watchdog.core.variables import fill, fill_settings, quote_promql
 from watchdog.core.world import ServiceWorld
+
+#: A switch that was just written is read this often until the rollback has ended, at most.
+WATCH_CLOSELY = timedelta(seconds=1)
 
 
 def checks_of(service: ServiceWorld) -> tuple[CheckId, ...]:
@@ -149,6 +152,14 @@ def polls(service: ServiceWorld, *, recheck: timedelta, now: datetime) -> Polls:
         if check.rule in hot and often < rule.interval:
             shared[SharedPoll(rule=rule.name, pressing=True)] = often
     return Polls(alone=alone, shared=shared)
+
+
+def looks_every(service: ServiceWorld, usual: timedelta) -> timedelta:
+    """How often to read a service's switch: closely while it is being switched, or that is being proved."""
+    busy = any(
+        one.state in VERIFYING or one.state is RollbackState.INTENDED for one in service.rollbacks.values()
+    )
+    return min(usual, WATCH_CLOSELY) if busy else usual
 
 
 def plans_as_before(before: ServiceWorld, after: ServiceWorld) -> bool:

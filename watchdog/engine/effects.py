@@ -14,13 +14,14 @@ import structlog
 from watchdog.aio.clock import Clock
 from watchdog.aio.crew import Crew
 from watchdog.core import telling
-from watchdog.core.checks import Poll, SharedPoll, checks_of, plans_as_before, polls
+from watchdog.core.attempt import handed_over
+from watchdog.core.checks import Poll, SharedPoll, checks_of, looks_every, plans_as_before, polls
 from watchdog.core.errors import StoreError
 from watchdog.core.events import Asked, Event, Outcome, OutcomeKind, service_of
 from watchdog.core.message import Message
 from watchdog.core.reconfigure import Change
 from watchdog.core.request import Request, RequestKind
-from watchdog.core.rollback import VERIFYING, Rollback, RollbackState
+from watchdog.core.rollback import Rollback, RollbackState
 from watchdog.core.suspension import suspension
 from watchdog.core.turn import Turn
 from watchdog.core.world import ServiceWorld, World
@@ -31,8 +32,6 @@ from watchdog.telemetry.metrics import Metrics
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
-#: A switch that was just written is read this often until the rollback has ended, at most.
-WATCH_CLOSELY = timedelta(seconds=1)
 #: Records of what guards refused to a person.
 _REFUSED_TO_PEOPLE = frozenset({"rollback_request_refused", "approval_vetoed"})
 #: The scheduler's group of what is asked for all services at once; no service can be named like this.
@@ -106,7 +105,7 @@ class Effects:
     ) -> None:
         """Let go what a committed turn decided. `looks` are services whose traffic should be read at once."""
         for rollback in turn.rollbacks:
-            if rollback.state is RollbackState.INTENDED and not _handed_over(before, rollback):
+            if rollback.state is RollbackState.INTENDED and not handed_over(before, rollback):
                 self._executor.submit(rollback)
             self._count(before, rollback)
         self._count_refused(turn)
@@ -114,7 +113,7 @@ class Effects:
             self._dispatcher.wake()
         self._plan_changed(before, after, {service_of(event) for event in events})
         for name in {rollback.service for rollback in turn.rollbacks} & after.services.keys():
-            self._traffic.pace(name, self._look_every(after.services[name]))
+            self._traffic.pace(name, looks_every(after.services[name], self._look_interval))
         for event in events:
             if isinstance(event, Outcome):
                 self._measure(before, event)
@@ -199,15 +198,8 @@ class Effects:
         self._checks.plan(_SHARED, jobs)
 
     def _plan_traffic(self, world: World) -> None:
-        jobs = {name: self._look_every(service) for name, service in world.services.items()}
+        jobs = {name: looks_every(service, self._look_interval) for name, service in world.services.items()}
         self._traffic.plan("traffic", jobs)
-
-    def _look_every(self, service: ServiceWorld) -> timedelta:
-        busy = any(
-            one.state in VERIFYING or one.state is RollbackState.INTENDED
-            for one in service.rollbacks.values()
-        )
-        return min(self._look_interval, WATCH_CLOSELY) if busy else self._look_interval
 
     def _count(self, before: World, rollback: Rollback) -> None:
         """Count an end once, and a guard's no once until it says yes or the intent was written."""
@@ -252,13 +244,3 @@ class Effects:
     async def aclose(self) -> None:
         """End what is under way here."""
         await self._emergency.stop()
-
-
-def _handed_over(before: World, rollback: Rollback) -> bool:
-    """Whether the executor was given this intent already. It may be done with it, and nobody could write that down yet.
-
-    Given it once more it would read, find that somebody has moved traffic since, and move it a second time.
-    """
-    service = before.services.get(rollback.service)
-    known = service.rollbacks.get(rollback.id) if service is not None else None
-    return known is not None and known.state is RollbackState.INTENDED

@@ -18,45 +18,37 @@ from enum import IntEnum
 from typing import NamedTuple
 
 from watchdog.core.addressing import outgoing
-from watchdog.core.attempt import Attempt, begin
+from watchdog.core.attempt import Attempt, begin, handed_over
 from watchdog.core.check import CheckId
-from watchdog.core.checks import plans_as_before, polls, rule_of
-from watchdog.core.errors import SwitchConflict, SwitchError, SwitchRejected, SwitchUnreachable
+from watchdog.core.checks import looks_every, plans_as_before, polls, rule_of
+from watchdog.core.errors import SwitchError
 from watchdog.core.events import (
     Asked,
     Event,
     Observed,
-    Outcome,
     Ticked,
     TrafficSeen,
     TrafficUnseen,
     service_of,
 )
-from watchdog.core.facts import facts_before_write
 from watchdog.core.gathering import gather
 from watchdog.core.reach import SourcePlace
 from watchdog.core.reconfigure import busy
-from watchdog.core.recovery import Next
 from watchdog.core.request import Request, RequestKind
-from watchdog.core.rollback import Rollback, RollbackState
+from watchdog.core.rollback import RollbackState
 from watchdog.core.roster import concerned
 from watchdog.core.shifting import NOTICED
 from watchdog.core.step import Stepped, step
-from watchdog.core.traffic import TrafficState
 from watchdog.core.world import ServiceWorld, SourceWorld, World
 from watchdog.lab.play_feeds import Feeds
+from watchdog.lab.play_intents import Hand
 from watchdog.lab.play_outbox import PlayedOutbox
 from watchdog.lab.play_record import Recorder
 from watchdog.lab.play_requests import announced, request_of
 from watchdog.lab.play_switch import PlayedSwitch
+from watchdog.lab.play_ticks import TICK, Ticks
 from watchdog.lab.recording import Recording
 from watchdog.lab.script import ClockSet, Deployed, Down, Occurrence, Patched, Script, Wanted
-
-#: Time between ticks, and between looks at a switch that is being switched.
-TICK, WATCH_CLOSELY = timedelta(seconds=1), timedelta(seconds=1)
-_MINUTE = timedelta(minutes=1)
-#: Fields of the world in which a tick may put something that is no news: what is counted follows from the services.
-_RENEWED = frozenset({"services", "count"})
 
 
 def play(script: Script) -> Recording:
@@ -89,7 +81,6 @@ class Player:
         self._script = script
         self._thorough = thorough
         self._at = timedelta()
-        self._ticked = -1
         self._ahead = [(timedelta.min, timedelta())]
         self._numbers, self._requests = itertools.count(), itertools.count(1)
         self._heap: list[_Due] = []
@@ -104,7 +95,8 @@ class Player:
         self._touched = sorted(
             one.at for one in script.events if isinstance(one.what, Deployed | Patched | Down)
         )
-        self._muted = any(route.mutes for route in script.routes)
+        muted = any(route.mutes for route in script.routes)
+        self._ticks = Ticks(self._ticked_at, self._dated, muted=muted, thorough=thorough)
         self._world = _world_of(script)
 
     def play(self) -> Recording:
@@ -165,47 +157,13 @@ class Player:
         return moment - self._script.begins - self._ahead[-1][1]
 
     def _tick_before(self, end: timedelta) -> bool:
-        """Take in the first tick before a moment that changes anything; answers whether there was one.
-
-        What a tick finds to do stays to be done until a tick does it, so that one speaks for all before it. Only mute
-        windows come and go by themselves: with a minute of the day, so that none of those is skipped.
-        """
-        last = (end - timedelta.resolution) // TICK
-        while self._ticked < last:
-            upto = min(last, self._last_alike())
-            found = self._first_news(self._ticked + 1, upto)
-            if found is None:
-                self._ticked = upto
-                continue
-            self._ticked, stepped = found
-            self._settle(self._tick(), stepped)
-            return True
-        return False
-
-    def _last_alike(self) -> int:
-        """The last second up to which one tick speaks for all from now on."""
-        first = self._ticked + 1
-        if self._thorough:
-            return first
-        if not self._muted:
-            return first + 86_400
-        clock = self._dated(first * TICK)
-        left = _MINUTE - timedelta(seconds=clock.second, microseconds=clock.microsecond)
-        return first + (left - timedelta.resolution) // TICK
-
-    def _first_news(self, low: int, high: int) -> tuple[int, Stepped] | None:
-        stepped = self._ticked_at(high)
-        if _no_news(self._world, stepped):
-            return None
-        while low < high:
-            middle = (low + high) // 2
-            sooner = self._ticked_at(middle)
-            if _no_news(self._world, sooner):
-                low = middle + 1
-            else:
-                high, stepped = middle, sooner
-        self._at = high * TICK
-        return high, stepped
+        """Take in the first tick before a moment that changes anything; answers whether there was one."""
+        stepped = self._ticks.news_before(end, self._world)
+        if stepped is None:
+            return False
+        self._at = self._ticks.last * TICK
+        self._settle(self._tick(), stepped)
+        return True
 
     def _ticked_at(self, second: int) -> Stepped:
         self._at = second * TICK
@@ -236,7 +194,7 @@ class Player:
         self._outbox.put(rows, at=self._at, now=self._now)
         self._plan_outbox()
         for rollback in stepped.rollbacks:
-            if rollback.state is RollbackState.INTENDED and not _handed_over(before, rollback):
+            if rollback.state is RollbackState.INTENDED and not handed_over(before, rollback):
                 boot = self._at.total_seconds()
                 attempt = begin(rollback, resumed=False, now=self._now, boot=boot)
                 self._push(self._at, Order.INTENT, attempt)
@@ -302,7 +260,7 @@ class Player:
         service, edition = self._world.services[name], self._world.edition
         self._looks.pop(name, None)
         try:
-            state = self._read(name)
+            state = self._switches[name].read(self._at, self._now)
         except SwitchError as error:
             self._take(TrafficUnseen(service=name, error=str(error), edition=edition))
             quiet = False
@@ -332,51 +290,17 @@ class Player:
             self._push(at, Order.LOOK, name)
 
     def _look_every(self, name: str) -> timedelta:
-        every = self._world.recheck
-        return min(every, WATCH_CLOSELY) if busy(self._world.services[name]) else every
-
-    def _read(self, name: str) -> TrafficState:
-        return self._switches[name].read(self._at, self._now)
+        return looks_every(self._world.services[name], self._world.recheck)
 
     def _carry_out(self, attempt: Attempt) -> None:
-        outcome = self._try(attempt)
+        switch = self._switches[attempt.rollback.service]
+        hand = Hand(switch, self._world, at=self._at, now=self._now, switched=self._recorder.switched)
+        outcome = hand.carry_out(attempt)
         if outcome is None:
             self._push(self._at + timedelta(seconds=attempt.pause), Order.INTENT, attempt)
             attempt.rested()
         else:
             self._take(outcome)
-
-    def _try(self, attempt: Attempt) -> Outcome | None:
-        boot, now = self._at.total_seconds(), self._now
-        try:
-            state = self._read(attempt.rollback.service)
-            move = attempt.move(state, boot=boot)
-            if move in (Next.WRITE, Next.FINISH):
-                return self._write(attempt, state, halfway=move is Next.FINISH)
-            return attempt.settled(move, state, boot=boot, now=now)
-        except SwitchError as error:
-            return attempt.later(str(error), boot=boot, now=now)
-
-    def _write(self, attempt: Attempt, state: TrafficState, *, halfway: bool) -> Outcome | None:
-        now, world, rollback = self._now, self._world, attempt.rollback
-        over = attempt.worn_out(state, halfway=halfway, now=now)
-        if over is not None:
-            return over
-        facts = facts_before_write(world, rollback, state, now=now, paused_by_file=world.paused_by_file)
-        refused = attempt.refused(facts, state, halfway=halfway, now=now)
-        if refused is not None:
-            return refused
-        ours, change = attempt.ours, attempt.change(state, epoch=world.epoch)
-        try:
-            after = self._switches[rollback.service].apply(change, self._at, now)
-        except SwitchRejected as error:
-            attempt.ours = ours
-            return attempt.rejected(state, str(error), halfway=halfway, now=now)
-        except (SwitchConflict, SwitchUnreachable):
-            attempt.ours = ours
-            raise
-        self._recorder.switched(self._at, rollback)
-        return attempt.read_back(after, boot=self._at.total_seconds(), now=now)
 
     # -- what the script says
 
@@ -454,27 +378,3 @@ def _world_of(script: Script) -> World:
 def _after(at: timedelta, every: timedelta) -> timedelta:
     """The next multiple of an interval since the begin."""
     return (at // every + 1) * every
-
-
-def _no_news(world: World, stepped: Stepped) -> bool:
-    """Whether a tick changed nothing."""
-    if any(getattr(stepped, field) for field in Stepped.__struct_fields__ if field != "world"):
-        return False
-    after = stepped.world
-    if after is world:
-        return True
-    for field in World.__struct_fields__:
-        was, now = getattr(world, field), getattr(after, field)
-        if field not in _RENEWED and was is not now and was != now:
-            return False
-    return all(
-        one is world.services.get(name) or one == world.services.get(name)
-        for name, one in after.services.items()
-    )
-
-
-def _handed_over(before: World, rollback: Rollback) -> bool:
-    """Whether this intent is being carried out already."""
-    service = before.services.get(rollback.service)
-    known = service.rollbacks.get(rollback.id) if service is not None else None
-    return known is not None and known.state is RollbackState.INTENDED
