@@ -28,10 +28,11 @@ class Target:
     labels: Mapping[str, str] = field(default_factory=dict)
 
 
-def _import(history: str, file: Path, data: Path) -> None:
+def _import(history: str, file: Path, data: Path, *, blocks: str) -> None:
     file.write_text(f"{history.rstrip()}\n# EOF\n")
     promtool = require("promtool", package="prometheus")
-    argv = [promtool, "tsdb", "create-blocks-from", "openmetrics", str(file), str(data)]
+    longest = f"--max-block-duration={blocks}"
+    argv = [promtool, "tsdb", "create-blocks-from", "openmetrics", longest, str(file), str(data)]
     subprocess.run(argv, check=True, capture_output=True, timeout=30)
 
 
@@ -48,15 +49,19 @@ class Prometheus(Process):
         rules: Sequence[Mapping[str, Any]] = (),
         alertmanager_port: int | None = None,
         history: str = "",
+        blocks: str = "2h",
+        flags: Sequence[str] = (),
     ) -> None:
         """`rules` are the rules of one group, as in a rule file (`alert`, `expr` … or `record`, `expr`).
 
         `history` is OpenMetrics text with timestamps, without its end: what was scraped before the start.
+        `tests.servers.backfill` writes some; of days of it, `blocks` of `24h` are written in a tenth of the time.
+        `flags` are more of the command line (`--query.max-samples=50000`).
         """
         binary = require("prometheus")
         data = folder / "prometheus-data"
         if history:
-            _import(history, folder / "history.om", data)
+            _import(history, folder / "history.om", data, blocks=blocks)
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         config: dict[str, Any] = {
@@ -94,8 +99,9 @@ class Prometheus(Process):
                 f"--config.file={config_file}",
                 f"--storage.tsdb.path={data}",
                 f"--web.listen-address=127.0.0.1:{self.port}",
-                f"--storage.tsdb.retention.time={'3d' if history else '2h'}",
+                f"--storage.tsdb.retention.time={'30d' if history else '2h'}",
                 "--log.level=warn",
+                *flags,
             ],
             log=folder / "prometheus.log",
             ready=answers(self.port, "/-/ready"),

@@ -21,8 +21,8 @@ class Track(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     `times` are Unix seconds, strictly increasing. `values` are in the base unit of the rule, NaN where there is no
     data; `failed` is true where the question failed (an error, not no data). `events` and `bad` are counts in the
     window, where known, NaN like the value. `labels` is 1 where somebody marked the sample as anomalous.
-    `sampled` is when the newest raw sample behind a value was taken (Unix seconds): polls that saw the same one are one
-    sample. `None`: each at its own time. `more` is true where the true value is known only not to be below the one here.
+    `sampled` is when the newest raw sample behind a value was taken (Unix seconds): polls that saw the same one are
+    one sample. `None`: each at its own time. `more` is true where the value is the least that it can be.
     `step` is the usual distance of two samples (seconds). `name` says for people where it is from.
     """
 
