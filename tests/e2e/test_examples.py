@@ -95,6 +95,7 @@ async def test_every_example_in_the_help_does_what_it_says(stage: Stage, tmp_pat
     await _silences(script)
     await _outbox(script)
     await _schemas(script)
+    await _rules(script)
     await _rejected(script)
     await _approved(script)
     await _afterwards(script)
@@ -231,6 +232,16 @@ async def _schemas(script: Script) -> None:
     for example in sorted(examples()):
         if re.match(r"watchdog (schema|schemas) ", example):
             await script.plays(example)
+
+
+async def _rules(script: Script) -> None:
+    """Tests of rules need no daemon; the packs' stand in the repository."""
+    (script.folder / "rules").symlink_to(ROOT / "rules")
+    assert " 0 failed" in (await script.plays("watchdog rules test rules/web.test.yaml")).out
+    assert "never" in (await script.plays("watchdog rules test rules/*.test.yaml --coverage")).out
+    assert '"ok": true' in (await script.plays("watchdog rules test rules --filter blip --json")).out
+    await script.plays("watchdog rules test rules --junit report.xml")
+    assert "<testsuite " in (script.folder / "report.xml").read_text()
 
 
 async def _asked(script: Script) -> None:

@@ -80,6 +80,19 @@ def rules(ctx: typer.Context, incomplete: str) -> Offered:
     return _offer(ctx, incomplete, "rules", lambda one: (one["name"], one["summary"]))
 
 
+def rule_tests(incomplete: str) -> Offered:
+    """Files with tests of rules, and folders on the way to them."""
+    try:
+        folder, slash, name = incomplete.rpartition("/")
+        found = sorted(one.name for one in Path(folder + slash or ".").iterdir() if one.name.startswith(name))
+        seen = [one for one in found if name or not one.startswith(".")]
+        files = [one for one in seen if one.endswith((".test.yaml", ".test.yml"))]
+        folders = [f"{one}/" for one in seen if Path(folder + slash, one).is_dir()]
+        return [(f"{folder}{slash}{one}", "") for one in (*files, *folders)]
+    except OSError:
+        return []
+
+
 def labels(ctx: typer.Context, incomplete: str) -> Offered:
     """Labels that routes can match, and behind the `=` their values, as in the configuration that the line names."""
     try:

@@ -1,8 +1,8 @@
 """Series as people write them in a rule test: `0.01 x5, 0.08 x4, none x2, error x1, 0.01+0.005 x10`.
 
 `xN` is exactly N samples; an item without it is one. `A+B xN` begins at A and adds B with every sample, `A-B xN` takes
-it away. `none` is no data, `error` a question that failed, `ok` and `fail` are a probe's answers, and `12/400` is 12 bad
-events of 400. Numbers carry the rule's unit where they have one. This module must never know a rule.
+it away. `none` is no data, `error` a question that failed, `ok` and `fail` are a probe's answers, and `12/400` is 12
+bad events of 400. Numbers carry the rule's unit where they have one. This module must never know a rule.
 """
 
 from __future__ import annotations

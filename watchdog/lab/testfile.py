@@ -158,7 +158,7 @@ class _CaseReader:
             name=written.name,
             begins=self._begins(written),
             until=_until(feeds, events, expectations) if written.until is None else written.until,
-            services=tuple(services.values()),
+            services=_measured(services, feeds),
             rules=self._ground.rules,
             traffic=traffic,
             routes=self._ground.routes,
@@ -297,6 +297,15 @@ class _CaseReader:
             rules=self._ground.rules,
         )
         return () if place is None else expectations_of(place, names, self._problems)
+
+
+def _measured(services: Mapping[str, Service], feeds: tuple[Feed, ...]) -> tuple[Service, ...]:
+    """The services with those of their rules that have a series: what nothing is said of is not asked."""
+    asked = {(feed.service, feed.rule) for feed in feeds}
+    return tuple(
+        replace(one, rules=tuple(rule for rule in one.rules if (one.name, rule) in asked))
+        for one in services.values()
+    )
 
 
 def _live(spots: Mapping[str, VariantState]) -> str | None:
