@@ -101,8 +101,8 @@ class CheckState(msgspec.Struct, frozen=True, kw_only=True):
     excess)` of the last 15 windows. `failures` are consecutive failed polls, `probe_failures` consecutive dead probes.
     `blind_since` is when usable data was last missed, `quarantined_since` when the first of the quarantines began after
     which nothing was known yet, `sampled_at` the time of the last sample that counted,
-    `reference` what the last sample was compared with that could be, for a rule with a baseline, `recent` the newest
-    values, oldest first, for one that tests two samples.
+    `reference` what the last sample was compared with that could be, for a rule with a baseline, `recent` are
+    `(sample time, value)` of its newest values, for one that tests two samples (`watchdog.core.recent`).
     """
 
     streaks: dict[str, Streak] = {}
@@ -121,7 +121,7 @@ class CheckState(msgspec.Struct, frozen=True, kw_only=True):
     breached_at: datetime | None = None
     scrape_interval: timedelta | None = None
     reference: Reference | None = None
-    recent: tuple[float, ...] = ()
+    recent: tuple[tuple[datetime, float], ...] = ()
     verdict: Verdict | None = None
     known: Verdict | None = None
 

@@ -29,11 +29,12 @@ from watchdog.core.baseline import (
     usual_step,
 )
 from watchdog.core.check import CheckId, CheckState, Reason
-from watchdog.core.checks import away, filled_form, values_for
+from watchdog.core.checks import away, check_on, filled_form, values_for
 from watchdog.core.clockstep import ahead
 from watchdog.core.deployment import Deployment, DeploymentState, Origin
 from watchdog.core.observation import Answer, Failed, NoData, NoDataReason, Reference, Value
 from watchdog.core.observe import observe
+from watchdog.core.recent import newest, span, two_sample_of
 from watchdog.core.rollback import Rollback
 from watchdog.core.rule import Against, Direction, Form, Level, MetricForm, ProbeForm, Rule
 from watchdog.core.widening import widened
@@ -47,12 +48,14 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     """What a check's next value is compared with: `known`, or what was `asked` for, or nothing (`missing` says why).
 
     `told_after` is how long it may stay without a usable reference before that is worth telling; `None`: it may.
+    `sample` are the newest values of the other version, for a rule that tests them.
     """
 
     known: Reference | None = None
     asked: Earlier | None = None
     missing: str = ""
     told_after: timedelta | None = None
+    sample: tuple[float, ...] = ()
 
 
 def comparison(service: ServiceWorld, check: CheckId, rule: Rule, *, now: datetime) -> Comparison | None:
@@ -66,7 +69,7 @@ def comparison(service: ServiceWorld, check: CheckId, rule: Rule, *, now: dateti
         case Against.BEFORE_DEPLOYMENT:
             return _before_deployment(service, check, rule, by, now)
         case Against.PREVIOUS_VERSION:
-            return _previous_version(service, check, rule)
+            return _previous_version(service, check, rule, now)
         case Against.EARLIER:
             return _earlier(service, check, rule, rule.baseline.ago or timedelta(), now)
         case Against.USUAL:
@@ -90,9 +93,12 @@ def compared(
     if isinstance(reference, Reference):
         why = unusable(rule, reference)
         if not why or _remembered(rule, reference):
-            return replace(seen, reference=reference)
+            tested = reference if not needed.sample else replace(reference, sample=needed.sample)
+            return replace(seen, reference=tested)
     else:
         why = needed.missing or reference
+    if two_sample_of(rule) is not None:
+        return replace(seen, uncompared=why)  # the other version may be compared with it
     return NoData(reason=NoDataReason.NO_REFERENCE, detail=why, asked=answer.asked, answered=answer.answered)
 
 
@@ -226,22 +232,27 @@ def _replaced(service: ServiceWorld, deployment: Deployment) -> Deployment | Non
     return max(earlier, key=lambda entry: entry[:2], default=(None, None, None))[2]
 
 
-def _previous_version(service: ServiceWorld, check: CheckId, rule: Rule) -> Comparison:
+def _previous_version(service: ServiceWorld, check: CheckId, rule: Rule, now: datetime) -> Comparison:
     """Only the earlier one is a reference: the older version is not bad because the newer one is better."""
     own_since = _first_live(service, check.version)
-    earlier: list[tuple[datetime, Deployment]] = []
+    earlier: list[tuple[datetime, str, Deployment]] = []
     for variant in service.traffic.live if service.traffic else ():
         other = service.serving(variant)
         if other is None or other.version == check.version:
             continue
         since = _first_live(service, other.version)
         if since is not None and own_since is not None and since < own_since:
-            earlier.append((since, other))
+            earlier.append((since, variant, other))
     if not earlier:
         return Comparison(missing="no earlier version takes traffic beside it")
-    _, previous = max(earlier, key=lambda entry: entry[0])
+    _, variant, previous = max(earlier, key=lambda entry: entry[0])
     asked = Earlier(form=_form(service, check, rule, previous), version=previous.version)
-    return Comparison(asked=asked, told_after=SAMPLED_OVER)
+    test = two_sample_of(rule)
+    if test is None:
+        return Comparison(asked=asked, told_after=SAMPLED_OVER)
+    beside = service.checks.get(check_on(rule, service.name, version=previous.version, variant=variant))
+    sample = newest(rule, beside.recent, now=now) if beside is not None else ()
+    return Comparison(asked=asked, told_after=max(SAMPLED_OVER, 2 * span(rule, test)), sample=sample)
 
 
 def _first_live(service: ServiceWorld, version: str) -> datetime | None:

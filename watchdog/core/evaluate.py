@@ -23,6 +23,7 @@ from watchdog.core.evidence import Excess, with_excess_of
 from watchdog.core.hold import extended, held
 from watchdog.core.judge import judge
 from watchdog.core.observation import Failed, NoData, Observation, Pulse, Value
+from watchdog.core.recent import Recent, two_sample_of, with_value
 from watchdog.core.rule import BREACH_LEVELS, Level, Rule, rank, worst
 
 #: How long one breach may keep its checks at the recheck interval (design §5, "Recheck").
@@ -139,8 +140,9 @@ def _value(rule: Rule, state: CheckState, value: Value, now: datetime, interval:
     )
     if until is not None:
         return _unknown(rule, state, _quarantined(value, until, now), interval)
+    state = _replace(state, recent=with_value(rule, state.recent, value))
     excess = with_excess_of(rule, state.excess, value, previous=state.sampled_at, interval=interval)
-    verdict = _judged(rule, value, excess, now)
+    verdict = _judged(rule, value, excess, state.recent, now)
     if verdict.level is Level.UNKNOWN:
         return _unknown(rule, state, verdict, interval)
     state = _replace(_settled(rule, state, now, interval), excess=excess)
@@ -150,11 +152,21 @@ def _value(rule: Rule, state: CheckState, value: Value, now: datetime, interval:
 
 
 def _uncompared(rule: Rule, state: CheckState, value: Value, now: datetime, interval: timedelta) -> Evaluated:
-    """There is nothing to compare the value with. What was answered is kept, so that it is not asked again at once."""
+    """There is nothing to compare the value with. What was answered is kept, so that it is not asked again at once.
+
+    A rule that tests two samples keeps the value: other versions are compared with it.
+    """
     reference = value.reference
     known = state.reference if reference is None else reference
-    answered = _replace(state, failures=quarantine.failures_after_answer(state), reference=known)
-    why = "" if reference is None else unusable(rule, reference)
+    failures = quarantine.failures_after_answer(state)
+    answered = _replace(state, failures=failures, reference=known)
+    if two_sample_of(rule) is not None:
+        until = quarantine.until(state, value, window=rule.window, now=now)
+        since = value.since or state.source_since
+        answered = _replace(answered, failures=0, quarantine_until=until, source_since=since)
+        if until is None:
+            answered = _replace(answered, recent=with_value(rule, state.recent, value))
+    why = value.uncompared if reference is None else unusable(rule, reference)
     return _unknown(rule, answered, _no_data(Reason.NO_REFERENCE, why, now), interval)
 
 
@@ -163,7 +175,7 @@ def _repeated(rule: Rule, state: CheckState, value: Value, now: datetime) -> Eva
     if quarantine.was_away(state) or state.quarantine_until is not None:
         waiting = _replace(state, failures=quarantine.failures_after_answer(state))
         return Evaluated(state=waiting, verdict=_quarantined(value, state.quarantine_until, now, fresh=False))
-    verdict = _judged(rule, value, state.excess, now, fresh=False)
+    verdict = _judged(rule, value, state.excess, state.recent, now, fresh=False)
     return Evaluated(state=_replace(state, failures=0, blind_since=None), verdict=verdict)
 
 
@@ -311,7 +323,9 @@ def _events(value: Value) -> float | None:
     return max((burn.events for burn in value.burns.values()), default=value.events)
 
 
-def _judged(rule: Rule, value: Value, excess: Excess, now: datetime, *, fresh: bool = True) -> Verdict:
+def _judged(
+    rule: Rule, value: Value, excess: Excess, recent: Recent, now: datetime, *, fresh: bool = True
+) -> Verdict:
     """The verdict on a usable sample: too few events, or a level."""
     evidence, events = rule.evidence, _events(value)
     if evidence is not None and events is not None and events < evidence.min_events:
@@ -334,7 +348,7 @@ def _judged(rule: Rule, value: Value, excess: Excess, now: datetime, *, fresh: b
             events=value.events,
             explanation=explanation.of_beyond_buckets(rule, value),
         )
-    judgement = judge(rule, value, excess)
+    judgement = judge(rule, value, excess, recent)
     burnt = judgement.burnt
     return Verdict(
         level=judgement.level,

@@ -14,7 +14,7 @@ from watchdog.core.check import Reason
 from watchdog.core.judge import Judgement
 from watchdog.core.observation import Reference, Value
 from watchdog.core.quantity import format_count, format_quantity
-from watchdog.core.rule import Direction, Rate, Ratio, Rule, Unit
+from watchdog.core.rule import Direction, Level, Rate, Ratio, Rule, Unit
 from watchdog.core.units import format_duration
 
 #: From here on `12 times` reads better than `1100% above`.
@@ -60,6 +60,10 @@ def of_sample(rule: Rule, value: Value, judgement: Judgement) -> str:
     text = f"{text}, {just}{side} {limit}"
     if judgement.reason is Reason.NOT_SIGNIFICANT:
         return f"{text}, which is not significant: {judgement.lacking}"
+    if judgement.level is Level.UNKNOWN:
+        return f"{text}, which may be chance: {judgement.lacking}"
+    if judgement.shown:
+        text = f"{text}, and {judgement.shown}"
     if judgement.worse is not None:
         return f"{text}; {side} {format_quantity(judgement.worse, rule.unit)} too, but {judgement.lacking}"
     return text

@@ -81,7 +81,8 @@ class Value(msgspec.Struct, frozen=True, kw_only=True, tag="value"):
     """A number. `at` is the time of the newest raw sample behind it; `events`, `bad` are counts in the window.
 
     With `more` the true number is known only not to be below `value`: a quantile beyond the last finite bucket.
-    `reference` is what it is compared with, for a rule with a baseline; `burns` the burn rates by level, for one with
+    `reference` is what it is compared with, for a rule with a baseline, and `uncompared` why there is none where the
+    value is wanted all the same; `burns` the burn rates by level, for one with
     an `slo`.
     """
 
@@ -95,6 +96,7 @@ class Value(msgspec.Struct, frozen=True, kw_only=True, tag="value"):
     asked: str = ""
     answered: str = ""
     reference: Reference | None = None
+    uncompared: str = ""
     burns: dict[str, Burn] = {}
 
 
