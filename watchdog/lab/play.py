@@ -22,6 +22,7 @@ from watchdog.core.attempt import Attempt, begin, handed_over
 from watchdog.core.check import CheckId
 from watchdog.core.checks import looks_every, plans_as_before, polls, rule_of
 from watchdog.core.errors import SwitchError
+from watchdog.core.evaluate import RECHECK_FOR
 from watchdog.core.events import (
     Asked,
     Event,
@@ -275,13 +276,19 @@ class Player:
     def _skipped(self, name: str, every: timedelta) -> timedelta:
         """The next look that may see anything new: the last one before hands are laid on any switch."""
         due, service = _after(self._at, every), self._world.services[name]
-        hot = any(state.breached_at is not None for state in service.checks.values())
-        if self._thorough or hot or busy(service):  # how often is polled is planned anew with every look then
+        if self._thorough or busy(service) or self._hot(service, every):
             return due
         index = bisect_right(self._touched, self._at)
         if index == len(self._touched):
             return timedelta.max
         return max(due, _after(self._touched[index] - timedelta.resolution, every) - every)
+
+    def _hot(self, service: ServiceWorld, every: timedelta) -> bool:
+        """Whether the next look plans the polls anew, which are slower once a breach has lasted for long enough."""
+        since = self._now - RECHECK_FOR - every
+        return any(
+            state.breached_at is not None and state.breached_at >= since for state in service.checks.values()
+        )
 
     def _look_at(self, name: str, at: timedelta) -> None:
         """Look then, or before."""

@@ -93,9 +93,14 @@ class PlayedOutbox:
         self._plan_late(row.channel)
 
     def _again(self, one: _Waiting, at: timedelta) -> None:
-        one.attempts += 1
-        share = self._rng.uniform(0.5, 1.0)
-        one.due = at + pause_after(one.attempts, urgent=one.message.urgent, share=share)
+        """The next attempt that can come to anything."""
+        one.due = at
+        while one.due == at or (
+            self._is_down(one.row.channel, one.due) and one.due - one.since < GIVE_UP_AFTER
+        ):
+            one.attempts += 1
+            share = self._rng.uniform(0.5, 1.0)
+            one.due += pause_after(one.attempts, urgent=one.message.urgent, share=share)
 
     def _took(self, at: timedelta, channel: str, message: Message) -> None:
         self._told.pop(channel, None)
