@@ -366,7 +366,7 @@ clear: three
             "rules.yaml:13:11: 'web latency' is not a name: "
             "letters, digits, '_', '-' and '.', at most 100, none of '-.' first"
         ),
-        "rules.yaml:14:11: 'second' is not one of ratio, seconds, bytes, count, none; did you mean 'seconds'?",
+        "rules.yaml:14:11: 'second' is not one of ratio, seconds, bytes, count, times, none; did you mean 'seconds'?",
         "rules.yaml:15:12: 'max(latency{a=\"b\")': ')' closes nothing",
         "rules.yaml:16:15: unknown interval 'often' (known: critical, extended, normal), or a duration",
         "rules.yaml:17:21: '1 min' is neither a duration such as 1m nor a count such as 2 samples",

@@ -32,6 +32,9 @@ _SHAPES: Final[tuple[type[BaseModel], ...]] = (
     schema.ThresholdShape,
     schema.BaselineShape,
     schema.WorseByShape,
+    schema.SloShape,
+    schema.BurnShape,
+    schema.BurnRateShape,
     schema.TwoSampleShape,
     schema.EvidenceShape,
     serving.ServiceShape,
@@ -138,6 +141,7 @@ class _Maker:
             probe=self._provider("probe"),
             threshold=self._ref(schema.ThresholdShape),
             baseline=self._ref(schema.BaselineShape),
+            slo=self._ref(schema.SloShape),
             evidence={"anyOf": [self._ref(schema.EvidenceShape), {"const": "none"}]},
         )
         self._set(
@@ -145,11 +149,16 @@ class _Maker:
             worse_by=self._ref(schema.WorseByShape),
             test={"anyOf": [self._ref(schema.TwoSampleShape), {"const": "mann-whitney"}]},
         )
+        level = self._ref(schema.BurnRateShape)
+        share = {"type": "string", "pattern": r"^[^%]*%\s*$"}
+        self._set(schema.BurnShape, warning=level, critical=level, rollback={"anyOf": [level, share]})
+        self._set(schema.SloShape, burn=self._ref(schema.BurnShape))
+        self._part(schema.BurnShape)["minProperties"] = 1
         self._part(schema.ThresholdShape)["minProperties"] = 1
         self._part(schema.WorseByShape)["minProperties"] = 1
         self._part(rule)["allOf"] = [
             {"oneOf": [{"required": [form]} for form in FORMS]},
-            {"oneOf": [{"required": [limits]} for limits in ("threshold", "baseline")]},
+            {"oneOf": [{"required": [limits]} for limits in ("threshold", "baseline", "slo")]},
         ]
         self._set(schema.RulesFileShape, rules={"type": "array", "items": self._ref(rule)})
 

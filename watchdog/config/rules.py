@@ -10,24 +10,28 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 
+from msgspec.structs import replace
+
 from watchdog.config.baseline import baseline_of
 from watchdog.config.evidence import evidence_of
 from watchdog.config.forms import Forms
+from watchdog.config.holds import holds_of
 from watchdog.config.loaded import Position, Provider
 from watchdog.config.matching import match_of
 from watchdog.config.nodes import Node
 from watchdog.config.problems import Problems, quote, unknown
 from watchdog.config.promql import check_evaluable
 from watchdog.config.providers import Providers
-from watchdog.config.schema import HoldShape, RuleShape, ThresholdShape
+from watchdog.config.schema import RuleShape, ThresholdShape
 from watchdog.config.shape import shape
+from watchdog.config.slo import check_windows, slo_of, thresholds_of
 from watchdog.config.thresholds import metric_thresholds, probe_thresholds
 from watchdog.config.variables import labels_in
+from watchdog.core.burning import Slo
 from watchdog.core.rule import (
     Baseline,
     Form,
     Gauge,
-    Holds,
     Match,
     ProbeForm,
     Quantile,
@@ -170,6 +174,7 @@ class _Compiler:
                 probe=self._node.has("probe"), unit=Unit.RATIO if self._node.has("ratio") else written.unit
             )
             self._baseline(None)
+            self._slo(None)
             return None
         source = self._source(form)
         unit = self._unit(form)
@@ -177,22 +182,26 @@ class _Compiler:
         self._check_freshness(form)
         evidence = evidence_of(self._node, form, self._problems)
         blind_after = written.blind_after
-        baseline = self._baseline(form)
-        if thresholds is None and baseline is None:
+        baseline, slo = self._baseline(form), self._slo(form)
+        if thresholds is None and baseline is None and slo is None:
             return None
+        if slo is not None:
+            thresholds, unit = thresholds_of(slo), Unit.TIMES
+            evidence = evidence and replace(evidence, excess=0.0)  # its windows say how long it was bad
         return Rule(
             name=written.name,
             form=form,
             match=match_of(self._node, written, form, self._problems),
             thresholds=thresholds or Thresholds(),
             baseline=baseline,
+            slo=slo,
             unit=unit,
             summary=written.summary,
             source=source,
             interval=interval,
-            window=written.window,
+            window=written.window if slo is None else slo.windows[0],
             direction=written.direction,
-            hold=_holds(written.hold),
+            hold=holds_of(written.hold, slo),
             clear=written.clear,
             evidence=evidence,
             blind_after=max(_BLIND_AFTER, 3 * interval) if blind_after is None else blind_after,
@@ -232,7 +241,8 @@ class _Compiler:
 
     def _check_window(self, source: str) -> None:
         fault = self._around.windows.get(source)
-        if fault is not None and "window" not in self._broken and (words := fault(self._written.window)):
+        judged = "window" not in self._broken and not self._node.has("slo")
+        if fault is not None and judged and (words := fault(self._written.window)):
             self._problems.add(self._node.at_value("window"), words)
 
     def _check_without_promql(self, form: Form, name: str, source: str) -> None:
@@ -260,8 +270,8 @@ class _Compiler:
     def _levels(self, *, probe: bool, unit: Unit | None) -> Thresholds | None:
         node = self._node.get("threshold")
         if node is None or "threshold" in self._broken:
-            if node is None and not self._node.has("baseline"):
-                self._problems.add(self._node.at, "missing key 'threshold' (or 'baseline')")
+            if node is None and not (self._node.has("baseline") or self._node.has("slo")):
+                self._problems.add(self._node.at, "missing key 'threshold' (or 'baseline', or 'slo')")
             return None
         shaped, broken = shape(ThresholdShape, node, self._problems)
         written = {} if shaped is None else shaped.levels()
@@ -306,6 +316,19 @@ class _Compiler:
         if baseline is not None and fault is not None and (words := fault(baseline, window)):
             self._problems.add(place.at_value("against"), words)
         return baseline
+
+    def _slo(self, form: Form | None) -> Slo | None:
+        if "slo" in self._broken:
+            return None
+        direction = None if "direction" in self._broken else self._written.direction
+        slo = slo_of(self._node, form, direction=direction, problems=self._problems)
+        burn = self._node.get("slo", "burn")
+        if burn is not None and burn.entries is not None:
+            self._check_holds(burn)
+        fault = self._around.windows.get(self._written.source or self._around.only_source)
+        if slo is not None and fault is not None:
+            check_windows(self._node, slo, fault, self._problems)
+        return slo
 
     def _check_holds(self, threshold: Node) -> None:
         hold = self._node.get("hold")
@@ -356,15 +379,6 @@ def _selectors(form: Form) -> dict[tuple[str, ...], str]:
 def _word(form: Form) -> str:
     """The key under which a form is written."""
     return type(form).__name__.lower()
-
-
-def _holds(written: HoldShape) -> Holds:
-    default = Holds()
-    return Holds(
-        warning=default.warning if written.warning is None else written.warning,
-        critical=default.critical if written.critical is None else written.critical,
-        rollback=default.rollback if written.rollback is None else written.rollback,
-    )
 
 
 def _which_source(sources: dict[str, str]) -> str:

@@ -124,6 +124,37 @@ class BaselineShape(Settings):
     """What must be shown beside the margin; for `previous-version` only."""
 
 
+class BurnRateShape(Settings):
+    """One level of `slo.burn`; what is left out is as in the defaults of that level."""
+
+    rate: Written | None = None
+    """How many times faster than the budget allows both windows must burn."""
+    long: PositiveDuration | None = None
+    """The window that says that it matters."""
+    short: PositiveDuration | None = None
+    """The window that says that it still goes on; shorter."""
+
+
+class BurnShape(Settings):
+    """`slo.burn`: at least one level; one that is left out is never reached."""
+
+    warning: dict[str, Any] | None = None
+    """A rate and its windows."""
+    critical: dict[str, Any] | None = None
+    """A rate and its windows."""
+    rollback: Any = None
+    """A rate and its windows, or a percentage of critical's rate, over its windows."""
+
+
+class SloShape(Settings):
+    """`slo`: limits that follow from an objective."""
+
+    objective: Written
+    """Share of events that must be good."""
+    burn: dict[str, Any] | None = None
+    """Which burn rates are too fast, by level."""
+
+
 class HoldShape(Settings):
     """`hold`: durations, or counts of fresh samples."""
 
@@ -190,6 +221,8 @@ class RuleShape(Settings):
     """Asks once for all services: which label of a series says whose it is, `name` or `label.NAME`."""
     baseline: dict[str, Any] | None = None
     """Limits relative to what was before, instead of a threshold."""
+    slo: dict[str, Any] | None = None
+    """Limits of how fast an error budget is used up, instead of a threshold; for a ratio."""
     window: PositiveDuration = timedelta(minutes=1)
     """Range of rates."""
     direction: Direction = Direction.ABOVE

@@ -331,8 +331,12 @@ def _settle_incident(draft: Draft, rollback: Rollback) -> None:
     if incident is None:
         return
     names = {rule.name for rule in rollback.rules}
+    # What long windows of an objective remember is over, but not forgotten: it ends when they forget.
+    latched = {str(check) for check, state in draft.service.checks.items() if state.latched is not Level.OK}
     settled = {
-        key: breach if breach.over or breach.rule.name not in names else replace(breach, cleared_at=draft.now)
+        key: breach
+        if breach.over or breach.rule.name not in names or key in latched
+        else replace(breach, cleared_at=draft.now)
         for key, breach in incident.breaches.items()
     }
     draft.set_incident(replace(incident, breaches=settled))
