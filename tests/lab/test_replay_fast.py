@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from tests.lab.tracks import BEGIN, ERRORS, NAN, QUEUE, track
+from watchdog.core.burning import BurnLimit, Slo
 from watchdog.core.check import CheckState, Reason
 from watchdog.core.evaluate import evaluate
 from watchdog.core.rule import (
@@ -152,6 +153,11 @@ def _filled(
         bad=bad if counted and draw(st.booleans()) else None,
         failed=failed if draw(st.booleans()) else None,
     )
+    sampled = draw(st.sampled_from([0.0, 0.4, 2.0, 2.5]))
+    if sampled:  # so many steps from one raw sample to the next
+        made = replace(made, sampled=np.floor(times / (sampled * step)) * sampled * step)
+    if draw(st.booleans()):
+        made = replace(made, more=random.random(count) < 0.05)
     return made, _references(draw, rule, random, like, one)
 
 
@@ -171,7 +177,7 @@ def _references(
     return References(values=values, samples=samples, spreads=np.full(count, random.choice([one / 5, 0.0])))
 
 
-@settings(max_examples=150, derandomize=True, deadline=None)
+@settings(max_examples=120, derandomize=True, deadline=None)
 @given(st.data())
 def test_skipping_changes_nothing_that_is_told(data: st.DataObject) -> None:
     rule = data.draw(rules())
@@ -221,3 +227,29 @@ def _before(rule: Rule, made: Track, *, until: int) -> tuple[Stretches, CheckSta
     for index in range(until):
         state = evaluate(rule, state, polls.observation(index), now=polls.at(index)).state
     return Stretches(polls, 0), state
+
+
+@st.composite
+def objectives(draw: st.DrawFn) -> Rule:
+    def limit(factor: float) -> BurnLimit:
+        long = timedelta(minutes=draw(st.sampled_from([5, 30, 120])))
+        return BurnLimit(factor=factor, long=long, short=long / 5)
+
+    slo = Slo(
+        objective=0.99,
+        warning=draw(st.sampled_from([None, limit(0.8)])),
+        critical=limit(2.0),
+        rollback=draw(st.sampled_from([None, limit(3.0)])),
+    )
+    thresholds = Thresholds(**{name: one.factor for name, one in slo.limits.items()})
+    hold = Holds(warning=draw(holds()), critical=draw(holds()), rollback=draw(holds()))
+    clear = draw(st.integers(1, 4))
+    return replace(ERRORS, slo=slo, thresholds=thresholds, hold=hold, clear=clear)
+
+
+@settings(max_examples=60, derandomize=True, deadline=None)
+@given(st.data())
+def test_skipping_changes_nothing_that_is_told_of_burn_rates(data: st.DataObject) -> None:
+    rule = data.draw(objectives())
+    made, _ = data.draw(tracks(rule))
+    assert replay(rule, made) == plain(rule, made)

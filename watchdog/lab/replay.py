@@ -15,6 +15,7 @@ import msgspec
 from watchdog.core.check import CheckState
 from watchdog.core.evaluate import Evaluated, evaluate
 from watchdog.core.rule import Level, Rule
+from watchdog.lab.burns import Burns
 from watchdog.lab.replay_poll import Polls
 from watchdog.lab.replay_skip import Stretches
 from watchdog.lab.replay_tally import Blindness, Episode, Tally
@@ -42,13 +43,22 @@ class Replayed(msgspec.Struct, frozen=True, kw_only=True):
     notes: tuple[str, ...] = ()
 
 
-def replay(rule: Rule, track: Track, *, references: References | None = None, first: int = 0) -> Replayed:
+def replay(
+    rule: Rule,
+    track: Track,
+    *,
+    references: References | None = None,
+    burns: Burns | None = None,
+    first: int = 0,
+) -> Replayed:
     """Every sample of the track, from index `first` on, through `evaluate`, each at its own time as if just polled.
 
-    `references` says for a rule with a baseline what each sample is compared with. Never raises for what is in a
-    track; raises `ValueError` for a rule that cannot be replayed from one track (a probe, another version's values).
+    `references` says for a rule with a baseline what each sample is compared with, `burns` for one with an `slo` what
+    was burnt at each; left out, that follows from a track of shares (`watchdog.lab.burns.burns_of`).
+    Never raises for what is in a track; raises `ValueError` for a rule that cannot be replayed from one track (a probe,
+    another version's values).
     """
-    polls = Polls(rule, track, references)
+    polls = Polls(rule, track, references, burns)
     tally, stretches = Tally(polls), Stretches(polls, first)
     state, index, count = CheckState(), first, len(track)
     while index < count:
@@ -62,9 +72,16 @@ def replay(rule: Rule, track: Track, *, references: References | None = None, fi
     return _replayed(polls, tally)
 
 
-def plain(rule: Rule, track: Track, *, references: References | None = None, first: int = 0) -> Replayed:
+def plain(
+    rule: Rule,
+    track: Track,
+    *,
+    references: References | None = None,
+    burns: Burns | None = None,
+    first: int = 0,
+) -> Replayed:
     """The same, sample by sample: what the fast way must agree with, in full."""
-    polls = Polls(rule, track, references)
+    polls = Polls(rule, track, references, burns)
     tally = Tally(polls)
     for _ in _judged(polls, tally, first):
         pass
@@ -72,10 +89,14 @@ def plain(rule: Rule, track: Track, *, references: References | None = None, fir
 
 
 def verdicts(
-    rule: Rule, track: Track, *, references: References | None = None
+    rule: Rule,
+    track: Track,
+    *,
+    references: References | None = None,
+    burns: Burns | None = None,
 ) -> list[tuple[datetime, Level]]:
     """The level held at each sample, `unknown` where there is no verdict: the plain way, sample by sample."""
-    polls = Polls(rule, track, references)
+    polls = Polls(rule, track, references, burns)
     return [
         (one.verdict.at, one.state.held if one.counted else Level.UNKNOWN)
         for one in _judged(polls, Tally(polls), 0)

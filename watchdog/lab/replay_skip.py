@@ -20,7 +20,7 @@ from watchdog.core.observation import Value
 from watchdog.core.quarantine import AWAY_AFTER
 from watchdog.core.rule import Level, Rule
 from watchdog.lab.replay_poll import Polls
-from watchdog.lab.replay_sorting import LEVELS, REASONS, Kind, kinds_of
+from watchdog.lab.replay_sorting import LEVELS, REASONS, Flags, Kind, fresh_of, kinds_of
 
 #: Fewer samples are evaluated faster than skipped.
 _WORTH = 4
@@ -47,17 +47,22 @@ class Stretches:
         self._polls = polls
         self._kinds = kinds_of(polls)
         self._settles = max(polls.rule.window, 3 * polls.interval)
+        # What goes on is said by one sample; whether burning rests, by as many as make it clear.
+        self._settling = 1 if polls.rule.slo is None else polls.rule.clear + 1
         count = len(self._kinds)
         late = polls.late()
         late[: first + 1] = False
-        known = self._kinds >= Kind.THIN
+        fresh = fresh_of(polls, self._kinds)
+        known = (self._kinds >= Kind.THIN) & fresh
         self._known = np.flatnonzero(known)
-        self._known_times = polls.track.times[self._known]
+        self._known_times = polls.sample_times()[self._known]
         notable = late | (self._kinds == Kind.DOUBT) | (self._kinds > Kind.WITHIN)
-        notable[_silences(polls, self._kinds, known)] = True
+        notable |= _silences(polls, self._kinds, known)
         self._notable = np.append(np.flatnonzero(notable), count)
         changes = late
         changes[1:] |= self._kinds[1:] != self._kinds[:-1]
+        # What was seen before changes nothing by itself; only among others is it skipped.
+        changes |= ~fresh & (self._kinds >= Kind.TOO_FEW)
         self._changes = np.append(np.flatnonzero(changes), count)
 
     def skip(self, state: CheckState, index: int) -> Skip | None:
@@ -79,7 +84,7 @@ class Stretches:
     def _calmly(self, state: CheckState, index: int) -> Skip | None:
         """Up to the last sample with a verdict before the next that is notable: it ends what was unknown, too."""
         notable = self._notable[np.searchsorted(self._notable, index)]
-        place = int(np.searchsorted(self._known, notable)) - 1
+        place = int(np.searchsorted(self._known, notable)) - self._settling
         if place < 0 or self._known[place] - index < _WORTH:
             return None
         end = int(self._known[place])
@@ -97,6 +102,8 @@ class Stretches:
             or state.unknown_since is None
             or not state.verdict.at - state.unknown_since > self._settles
         ):
+            return None
+        if kind is Kind.TOO_FEW and state.failures:
             return None
         if kind is Kind.FAILED:
             state = replace(state, failures=state.failures + end - index)
@@ -118,19 +125,19 @@ class Stretches:
         """The memory with what the samples with a verdict from place `begin` up to `end` leave: time and excess."""
         if begin == end:
             return state
-        last = self._polls.at(int(self._known[end - 1]))
+        last = self._polls.sampled(int(self._known[end - 1]))
         return replace(state, sampled_at=last, excess=self._excess(state, begin, end))
 
     def _excess(self, state: CheckState, begin: int, end: int) -> Excess:
         """The excess after them, by the same function that evaluation adds to it with."""
         rule = self._polls.rule
-        if rule.evidence is None or not rule.evidence.bound or not rule.can_roll_back:
+        if rule.evidence is None or not rule.evidence.bound or not rule.can_roll_back or rule.slo is not None:
             return state.excess
         reach = (EXCESS_WINDOWS * rule.window).total_seconds() + _ROUNDING
         oldest = self._known_times[end - 1] - reach
         start = max(begin, int(np.searchsorted(self._known_times, oldest)))
         excess = state.excess if start == begin else ()
-        previous = state.sampled_at if start == begin else self._polls.at(int(self._known[start - 1]))
+        previous = state.sampled_at if start == begin else self._polls.sampled(int(self._known[start - 1]))
         for place in range(start, end):
             value = self._polls.observation(int(self._known[place]))
             against = resolved(rule, value) if isinstance(value, Value) else None
@@ -151,7 +158,7 @@ def _calm(rule: Rule, state: CheckState) -> bool:
     """Whether nothing is remembered that a sample within the limits, or a short silence, could change."""
     return (
         state.latched is Level.OK
-        and state.clears >= rule.clear
+        and (state.clears >= rule.clear or rule.slo is not None)
         and not state.streaks
         and state.unknown_since is None
         and state.blind_since is None
@@ -163,17 +170,16 @@ def _calm(rule: Rule, state: CheckState) -> bool:
     )
 
 
-def _silences(polls: Polls, kinds: NDArray[np.int8], known: NDArray[np.bool_]) -> NDArray[np.intp]:
-    """Where those stretches without a verdict begin of which something could come: blindness, or a quarantine."""
+def _silences(polls: Polls, kinds: NDArray[np.int8], known: Flags) -> Flags:
+    """The samples without data in stretches of which something could come: blindness, or a quarantine."""
+    silent: Flags = (kinds == Kind.FAILED) | (kinds == Kind.EMPTY)
     edges = np.diff(np.concatenate(([True], known, [True])).astype(np.int8))
     starts, ends = np.flatnonzero(edges == -1), np.flatnonzero(edges == 1)
     if not len(starts):
-        return starts
+        return silent
     failed = np.concatenate(([0], np.cumsum(kinds == Kind.FAILED)))
-    silent = failed + np.concatenate(([0], np.cumsum(kinds == Kind.EMPTY)))
     lasting = polls.track.times[ends - 1] - polls.track.times[starts]
-    long = lasting >= polls.rule.blind_after.total_seconds() - _ROUNDING
-    found: NDArray[np.intp] = starts[
-        ((silent[ends] > silent[starts]) & long) | (failed[ends] - failed[starts] >= AWAY_AFTER)
-    ]
-    return found
+    telling = lasting >= polls.rule.blind_after.total_seconds() - _ROUNDING
+    telling |= failed[ends] - failed[starts] >= AWAY_AFTER
+    silent[~known] &= np.repeat(telling, ends - starts)
+    return silent

@@ -19,6 +19,7 @@ from watchdog.core.check import Reason
 from watchdog.core.evidence import lower_bound
 from watchdog.core.observation import Reference
 from watchdog.core.rule import BREACH_LEVELS, Against, Direction, Evidence, Level, Rule, Thresholds
+from watchdog.lab.burns import Burns
 from watchdog.lab.replay_poll import Polls
 from watchdog.lab.track import Floats
 from watchdog.lab.usual import References
@@ -75,8 +76,10 @@ def kinds_of(polls: Polls) -> NDArray[np.int8]:
     """The kind of every sample."""
     track, evidence = polls.track, polls.rule.evidence
     kinds = np.full(len(track), Kind.DOUBT, dtype=np.int8)
-    if len(track) < 2 or not np.diff(track.times).min() >= _APART:
+    if len(track) < 2 or not _plain_times(polls):
         return kinds
+    if polls.burns is not None:
+        return _burning(polls, polls.burns, kinds)
     events, bad = _counts(polls)
     numbers = np.isfinite(track.values) & np.isfinite(events) & np.isfinite(bad)
     usable = numbers & _possible(evidence, track.values, events, bad)
@@ -97,8 +100,58 @@ def kinds_of(polls: Polls) -> NDArray[np.int8]:
     if evidence is not None and track.events is not None:
         nothing |= numbers & np.isnan(track.events)
     kinds[nothing] = Kind.EMPTY
+    if polls.few_without_any and track.events is not None:
+        kinds[np.isnan(track.values) & (track.events == 0)] = Kind.TOO_FEW
+    if track.more is not None:
+        kinds[track.more & (kinds >= Kind.THIN)] = Kind.DOUBT
     if track.failed is not None:
         kinds[track.failed] = Kind.FAILED
+    return kinds
+
+
+def fresh_of(polls: Polls, kinds: NDArray[np.int8]) -> Flags:
+    """Which samples are new: of a raw sample that did not count yet. Where that is a question, `kinds` become doubt."""
+    times = polls.sample_times()
+    newest = _newest(times, kinds >= Kind.THIN)
+    perhaps = _newest(times, (kinds >= Kind.THIN) | (kinds == Kind.DOUBT))
+    kinds[(times > newest) & ~(times > perhaps)] = Kind.DOUBT
+    fresh: Flags = times > newest
+    return fresh
+
+
+def _newest(times: Floats, which: Flags) -> Floats:
+    """The newest of `which` before each sample."""
+    before = np.maximum.accumulate(np.where(which, times, -np.inf))
+    return np.concatenate(([-np.inf], before[:-1]))
+
+
+def _plain_times(polls: Polls) -> bool:
+    """Whether the order of all times is beyond doubt, whatever is rounded, and none is of a clock that was set back."""
+    sampled = polls.sample_times()
+    steps = np.diff(sampled)
+    apart = np.diff(polls.track.times).min() >= _APART and bool(np.all((steps == 0) | (steps >= _APART)))
+    return apart and bool(np.all(sampled <= polls.track.times + _APART))
+
+
+def _burning(polls: Polls, burns: Burns, kinds: NDArray[np.int8]) -> NDArray[np.int8]:
+    """Only what burns no faster than any factor is sure; the rest depends on which windows were measured."""
+    slo, evidence, levels = polls.rule.slo, polls.rule.evidence, list(burns.levels.values())
+    if slo is None:
+        raise ValueError(f"{polls.rule.name} has burn rates and no objective")
+    numbers = np.stack([part for one in levels for part in (one.long, one.short, one.events, one.bad)])
+    kinds[np.isnan(numbers).all(axis=0)] = Kind.EMPTY
+    with np.errstate(invalid="ignore"):
+        sure = np.isfinite(numbers).all(axis=0) & (numbers >= 0).all(axis=0)
+        for one in levels:
+            sure &= (one.bad <= one.events) & (np.maximum(one.long, one.short) <= 1 / slo.budget)
+            sure &= one.rates <= one.limit.factor
+        few = np.max([one.events for one in levels], axis=0) < (
+            0 if evidence is None else evidence.min_events
+        )
+    kinds[sure & few] = Kind.TOO_FEW
+    kinds[sure & ~few] = Kind.WITHIN
+    if polls.track.failed is not None:
+        kinds[polls.track.failed] = Kind.FAILED
     return kinds
 
 

@@ -66,10 +66,9 @@ class Tally:
         self._heard(state, verdict, float(self._polls.track.times[index]))
         if evaluated.counted:
             self._streaks.update((name, index) for name, streak in state.streaks.items() if streak.count == 1)
-        if state.latched is not Level.OK:
-            self._raise(state, index)
-        elif self._open:
-            self._close(index, float(self._polls.track.times[index]))
+        if self._open:
+            self._close(index, float(self._polls.track.times[index]), above=state.latched)
+        self._raise(state, index)
 
     def missing(self, count: int, evaluated: Evaluated) -> None:
         """So many polls were missed; `evaluated` is what one of them meant."""
@@ -86,7 +85,7 @@ class Tally:
     def finish(self) -> None:
         """The track is at its end: what still lasts has no end."""
         times = self._polls.track.times
-        self._close(len(times), None)
+        self._close(len(times), None, above=Level.OK)
         if self._silent is not None:
             self._silence_ends(float(times[-1]))
 
@@ -119,9 +118,13 @@ class Tally:
                 worse = BREACH_LEVELS[rank(level) - 1 :]
                 self._open[level] = next(self._streaks[one] for one in worse if one in state.streaks), index
 
-    def _close(self, end: int, moment: float | None) -> None:
+    def _close(self, end: int, moment: float | None, *, above: Level) -> None:
+        """End what is worse than is latched now. Only long windows of an `slo` leave anything but nothing."""
         times = self._polls.track.times
-        for level, (breach, first) in self._open.items():
+        for level in BREACH_LEVELS[max(rank(above), 0) :]:
+            if level not in self._open:
+                continue
+            breach, first = self._open.pop(level)
             self.episodes[level].append(
                 Episode(
                     level=level,
@@ -133,10 +136,9 @@ class Tally:
                     peak=self._peak(breach, end),
                 )
             )
-        self._open.clear()
 
     def _peak(self, first: int, end: int) -> float:
         """The worst value that could be judged."""
-        values = self._polls.track.values[first:end]
+        values = self._polls.values[first:end]
         judged = values[self._polls.judged[first:end]]
         return float(judged.max() if self._polls.rule.direction is Direction.ABOVE else judged.min())
