@@ -56,6 +56,7 @@ _AGAIN_AFTER = (0.5, 2.0)
 #: How often a chunk is cut in two at most, by what makes it too much; a limit of points or samples may take all cuts.
 _CUTS = {Way.QUICKER: 5, Way.APART: 4, Way.LESS: 64}
 _REMARK = "PromQL info:"
+_NO_ANSWER = "not an answer of the range query API"
 
 
 class Expression(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,6 +97,7 @@ class PrometheusRange:
         self._own = threading.local()
         self._open: list[PrometheusConnect] = []
         self._stopped = threading.Event()
+        self._error: RangeError | None = None
         for secret in settings.secrets():
             register_secret(secret)
         self._identity = _identity(settings)
@@ -134,6 +136,7 @@ class PrometheusRange:
         """Threads to ask in. However it ends, nothing more is asked, and every connection is closed."""
         self._check_authorities()
         self._stopped.clear()
+        self._error = None
         pool = ThreadPoolExecutor(min(AT_ONCE, self._settings.concurrency), thread_name_prefix="range")
         try:
             yield pool
@@ -156,14 +159,21 @@ class PrometheusRange:
             ) from None
 
     def _chunk(self, one: Expression, chunk: Grid) -> Points:
-        """One chunk, from the cache or from the server."""
+        """One chunk, from the cache or from the server. The first one that cannot be answered ends all others."""
+        try:
+            return self._kept(one, chunk)
+        except RangeError as error:
+            self._error = self._error or error
+            self._stopped.set()
+            raise self._error from None
+
+    def _kept(self, one: Expression, chunk: Grid) -> Points:
         cache, key = self._cache, self._key(one, chunk)
         if cache is not None and (kept := cache.get(key)) is not None:
             points = unpacked(chunk, kept)
             if points is not None:
                 return points
-        pieces = chunk.chunks(self._most.get(one.text, POINTS))
-        points = joined([self._piece(one, piece, cuts=0) for piece in pieces])
+        points = self._piece(one, chunk, cuts=0)
         settled = chunk.last * chunk.step < self._now() - SETTLED_AFTER.total_seconds()
         # Where there is nothing at all, somebody may be about to find out why: that is asked again.
         if cache is not None and settled and points.whole and not points.nothing:
@@ -176,6 +186,9 @@ class PrometheusRange:
 
     def _piece(self, one: Expression, grid: Grid, *, cuts: int) -> Points:
         """One question, cut in two as often as it takes. Raises `RangeError`."""
+        most = self._most.get(one.text, POINTS)
+        if len(grid) > most:
+            return joined([self._piece(one, piece, cuts=cuts) for piece in grid.chunks(most)])
         try:
             return self._query(one, grid)
         except _Refused as refused:
@@ -193,7 +206,7 @@ class PrometheusRange:
         waits = iter(_AGAIN_AFTER)
         while True:
             if self._stopped.is_set():
-                raise RangeError("stopped")
+                raise self._error or RangeError("stopped")
             fault, points = self._exchange(one, grid)
             if points is not None:
                 return points
@@ -225,7 +238,7 @@ class PrometheusRange:
         except requests.RequestException as error:
             return self._of_error(error), None
         except (ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError):
-            return Fault(way=Way.NO, words="not an answer of the range query API"), None
+            return Fault(way=Way.NO, words=_NO_ANSWER), None
 
     def _connection(self) -> tuple[PrometheusConnect, Session, str]:
         """This thread's connection."""
@@ -257,6 +270,8 @@ class PrometheusRange:
                 return Fault(way=Way.QUICKER, words=f"no complete answer within {self._timeout} s")
             case requests.exceptions.SSLError():
                 return Fault(way=Way.NO, words="no TLS: the certificate is not trusted, or there is none")
+            case requests.exceptions.InvalidJSONError():
+                return Fault(way=Way.NO, words=_NO_ANSWER)
             case requests.exceptions.ChunkedEncodingError() | requests.exceptions.ContentDecodingError():
                 return Fault(way=Way.LATER, words="the answer was cut short")
             case requests.ConnectionError():
