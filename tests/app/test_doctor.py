@@ -231,6 +231,7 @@ async def test_a_healthy_installation_has_nothing_but_good_findings(clinic: Clin
         "environment",
         "clock",
         "configuration",
+        "back-tests",
         "rights",
         "store",
         "disk",

@@ -49,6 +49,7 @@ FREE = GuardFacts(
     services=10,
     max_share=0.3,
     max_share_at_least=5,
+    unproven_detail="errors has not proved itself",
 )
 
 
@@ -63,7 +64,7 @@ def policy(**changes: Any) -> RollbackPolicy:
     return RollbackPolicy(**changes)
 
 
-def test_the_guards_are_those_of_the_design_in_its_order() -> None:
+def test_the_guards_are_those_of_the_design_and_the_one_of_back_tests_in_order() -> None:
     assert list(GUARDS) == [
         "mode",
         "paused",
@@ -77,6 +78,7 @@ def test_the_guards_are_those_of_the_design_in_its_order() -> None:
         "max_per_day",
         "breaker",
         "confirmed",
+        "backtested",
         "unmanaged",
     ]
 
@@ -102,6 +104,7 @@ def test_a_person_skips_what_only_protects_from_automation() -> None:
         "breaker",
         "confirmed",
         "not_already_bad",
+        "backtested",
     }
     assert not SKIPPED_FOR_PEOPLE & {"paused", "leader", "still_live", "target_ready"}
 
@@ -124,6 +127,7 @@ def test_every_guard_that_says_no_is_heard_in_order() -> None:
         "rollbacks_today": 2,
         "recent_rollbacks": 3,
         "policy": policy(confirm=("latency",)),
+        "unproven": "never_backtested",
         "managed_by": "Argo CD",
     }
 

@@ -115,6 +115,11 @@ def said(guard: str, **facts: Any) -> str:
             "no confirming rule warns: slow is ok, busy is unknown",
         ),
         (
+            "backtested",
+            {"unproven": "never_backtested", "unproven_detail": "errors was never back-tested"},
+            "errors was never back-tested",
+        ),
+        (
             "unmanaged",
             {"managed_by": "Argo CD"},
             "Argo CD manages the target and would revert it; set gitops: pause or ignore",

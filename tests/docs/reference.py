@@ -20,7 +20,7 @@ from tests.docs.words import DEFAULTS, KINDS, written
 from watchdog.api.routes import ROUTES, Route
 from watchdog.channels.registry import KINDS as CHANNELS
 from watchdog.cluster.settings import ClusterSettings
-from watchdog.config import schema, serving, telling
+from watchdog.config import backtests, schema, serving, telling
 from watchdog.config.discovered import DiscoverShape
 from watchdog.core.check import CheckId, Reason, Verdict
 from watchdog.core.rule import Level
@@ -51,6 +51,7 @@ _SHAPES: dict[str, type[BaseModel]] = {
     "kubernetes": ClusterSettings,
     "limits": schema.LimitsShape,
     "limits.max_breaching": schema.BreakerShape,
+    "backtest": backtests.BacktestShape,
     "route": telling.RouteShape,
     "gather": telling.GatherShape,
     "escalation": telling.PolicyShape,

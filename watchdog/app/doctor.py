@@ -22,6 +22,7 @@ from watchdog.app.build import build_channels, build_probes, build_sources, buil
 from watchdog.app.deadman import heartbeat
 from watchdog.app.finding import Finding, Health, worst
 from watchdog.app.keepers import keepers
+from watchdog.app.proving import backtests
 from watchdog.app.rights import manifest, needed, rights
 from watchdog.app.samples import collecting, data_of, world_of
 from watchdog.app.shared import Shared
@@ -182,6 +183,7 @@ async def examine_parts(
         machine.environment(),
         machine.clock(kernel),
         *_configuration(configuration),
+        *backtests(configuration, clock.now()),
         *holdings.rights(configuration, configuration.trail.secrets()),
         *store,
         *await holdings.pause(configuration),

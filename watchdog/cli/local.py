@@ -35,11 +35,12 @@ def run(config: ConfigFile) -> None:
 def check(config: ConfigFile, json: Json = False) -> None:
     """Validate a configuration and its rules. Every mistake is a line FILE:LINE:COL: message."""
     import os
+    from datetime import UTC, datetime
 
     from watchdog.cli.output import note, say, say_json
     from watchdog.config.check import check as check_configuration
 
-    checked = check_configuration(config, os.environ)
+    checked = check_configuration(config, os.environ, now=datetime.now(UTC))
     if json:
         say_json(_checked(checked))
         raise typer.Exit(0 if checked.ok else 1)

@@ -1,15 +1,21 @@
 """Back-test records: what a rule would have done on history, and whether that is enough to let it act.
 
-The file is written by `watchdog backtest` (`watchdog.lab.record`) and meant to be committed beside the rules; here it
-is read. This module must never write it, and never judge a sample.
+The file is written by `watchdog backtest` (`watchdog.lab.record`) and meant to be committed beside the rules; it is
+read by `watchdog.config.backtest_file`. This module must never open it, and never judge a sample.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Annotated
 
 import msgspec
+
+from watchdog.config.fields import Count, Rate
+from watchdog.settings.model import PositiveDuration, Settings
 
 #: The name of the file beside the configuration, where `backtest.record` does not say another.
 RECORD_FILE = "backtests.json"
@@ -62,6 +68,37 @@ class RecordFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     version: Annotated[int, msgspec.Meta(ge=1, le=1)] = 1
     backtests: tuple[BackTest, ...] = ()
+
+
+class BacktestShape(Settings):
+    """`backtest`: what a back-test must have shown before a rule may roll back by itself."""
+
+    record: Path = Path(RECORD_FILE)
+    """The file of back-test records, relative to this file."""
+    max_rollbacks: Count | None = None
+    """Most rollbacks that the rule would have asked for in the whole back-test."""
+    max_noise: Rate | None = None
+    """Most incidents of any level, such as `2 per 1w`."""
+    max_age: PositiveDuration | None = None
+    """How long ago the end of the back-tested time may be."""
+    min_span: PositiveDuration | None = None
+    """Least time that must have been back-tested."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackTests:
+    """The records of `file` by service and rule, and what is asked of them. `configured`: the section is written.
+
+    `max_noise` is in incidents a week.
+    """
+
+    file: Path = Path(RECORD_FILE)
+    configured: bool = False
+    max_rollbacks: int | None = None
+    max_noise: float | None = None
+    max_age: timedelta | None = None
+    min_span: timedelta | None = None
+    records: Mapping[tuple[str, str], BackTest] = field(default_factory=dict)
 
 
 def decode(content: bytes) -> RecordFile:

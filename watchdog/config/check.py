@@ -7,10 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
+from watchdog.config.arming import remarks
 from watchdog.config.load import InvalidConfiguration, Registries, load
 from watchdog.config.loaded import Configuration, Problem
+from watchdog.config.problems import in_order
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,13 +43,23 @@ class Checked:
         return not self.problems
 
 
-def check(path: Path, environ: Mapping[str, str], *, registries: Registries | None = None) -> Checked:
-    """Load the configuration at `path` and say what was found. Never raises for a user's mistake."""
+def check(
+    path: Path,
+    environ: Mapping[str, str],
+    *,
+    registries: Registries | None = None,
+    now: datetime | None = None,
+) -> Checked:
+    """Load the configuration at `path` and say what was found. Never raises for a user's mistake.
+
+    Without `now`, no record of a back-test is too old.
+    """
     try:
         configuration = load(path, environ=environ, registries=registries)
     except InvalidConfiguration as invalid:
         return Checked(problems=invalid.problems, notes=invalid.notes)
-    return Checked(notes=configuration.notes, summary=_summary(configuration))
+    notes = in_order([*configuration.notes, *remarks(configuration, now)])
+    return Checked(notes=notes, summary=_summary(configuration))
 
 
 def _summary(configuration: Configuration) -> Summary:

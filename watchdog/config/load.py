@@ -11,6 +11,9 @@ from pathlib import Path
 
 from watchdog.cluster.pod import own_pod
 from watchdog.cluster.wanted import Defaults
+from watchdog.config.arming import gaps, silent, tell
+from watchdog.config.backtest_file import backtests_of
+from watchdog.config.backtests import BackTests
 from watchdog.config.discovered import Discovered
 from watchdog.config.document import read
 from watchdog.config.fields import NAME
@@ -124,7 +127,8 @@ class _Loader:
         sources = self._family("source", "sources")
         around = Surroundings.of(intervals, sources, self._providers, known="sources" not in self._broken)
         rules = self._rules(around)
-        services = self._services(rules, found)
+        tests = backtests_of(root, written.backtest, self._base, problems, self._trail)
+        services = self._services(rules, found, tests)
         told = Telling(root, written, self._broken, self._providers, problems).read(
             self._family("channel", "channels"), services
         )
@@ -157,6 +161,7 @@ class _Loader:
                 root.get("templates"), written.templates, self._base, problems, self._trail
             ),
             heartbeat=self._heartbeat(),
+            backtest=tests,
             self_check=self._self_check(),
             discovery=self._discovery(),
             kubernetes=self._providers.check_files(self._root.get("kubernetes"), written.kubernetes),
@@ -237,9 +242,15 @@ class _Loader:
         self._rules_whole = self._rules_whole and whole
         return files
 
-    def _services(self, rules: dict[str, Known], found: Discovered) -> Services:
+    def _services(self, rules: dict[str, Known], found: Discovered, tests: BackTests) -> Services:
         services = Services(
-            rules, self._profiles(), self._providers, self._problems, rules_whole=self._rules_whole
+            rules,
+            self._profiles(),
+            self._providers,
+            self._problems,
+            rules_whole=self._rules_whole,
+            backtests=tests,
+            require_backtest=self._written.require_backtest,
         )
         before = len(self._problems)
         place = self._root.get("services")
@@ -260,7 +271,14 @@ class _Loader:
         if whole:
             self._tell_unused_rules([known for name, known in rules.items() if name not in services.used])
         self._tell_unused_profiles(services)
+        self._tell_gaps(services, rules, tests)
         return services
+
+    def _tell_gaps(self, services: Services, rules: dict[str, Known], tests: BackTests) -> None:
+        compiled = {name: known.rule for name, known in rules.items() if known.rule is not None}
+        found = gaps(services.entries, compiled, tests, now=None)
+        if not silent(found, tests):
+            tell(found, {name: known.at for name, known in rules.items()}, self._problems)
 
     def _discovery(self) -> Discovery | None:
         written = self._written.discover

@@ -13,6 +13,7 @@ from pydantic import SecretStr
 
 from watchdog.cluster.settings import ClusterSettings
 from watchdog.cluster.wanted import Defaults
+from watchdog.config.backtests import BackTests
 from watchdog.config.telling import HeartbeatSettings
 from watchdog.config.trail import Trail
 from watchdog.core.ladder import Policy
@@ -134,6 +135,7 @@ class Configuration:
     escalations: dict[str, Policy] = field(default_factory=dict)
     templates: dict[str, str] = field(default_factory=dict)
     heartbeat: HeartbeatSettings | None = None
+    backtest: BackTests = field(default_factory=BackTests)
     route_places: tuple[Position, ...] = field(default=(), compare=False, repr=False)
     notes: tuple[Problem, ...] = field(default=(), compare=False)
     trail: Trail = field(default_factory=Trail, compare=False, repr=False)

@@ -118,7 +118,8 @@ def _margin(text: str, direction: Direction) -> Decimal:
     try:
         margin = Decimal(str(parse_number(text, Unit.RATIO)))
     except ValueError:
-        raise ValueError(f"{quote(text)} is not a margin; write for example 30% or 0.3") from None
+        usual = "; deviations are those from what is `usual`" if _DEVIATIONS.fullmatch(text.strip()) else ""
+        raise ValueError(f"{quote(text)} is not a margin; write for example 30% or 0.3{usual}") from None
     hint = "" if is_percentage(text) else f"; did you mean {margin.normalize():f}%?"
     if margin <= 0:
         raise ValueError(f"{quote(text)}: a margin must be above 0%")

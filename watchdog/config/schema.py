@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from watchdog.cluster.settings import ClusterSettings
+from watchdog.config.backtests import BacktestShape
 from watchdog.config.discovered import DiscoverShape
 from watchdog.config.fields import (
     Confidence,
@@ -353,6 +354,10 @@ class MainShape(Settings):
     """Profiles of services."""
     limits: LimitsShape = LimitsShape()
     """Blast radius."""
+    backtest: BacktestShape = BacktestShape()
+    """What back-tests must have shown."""
+    require_backtest: bool = False
+    """Whether only rules that were back-tested, as they are and within `backtest`, may roll back by themselves."""
     self_check: tuple[Any, ...] = ()
     """Probes of what should always answer, asked while many targets fail: when none does, it is the watchdog's own
     network, and no target is called dead."""

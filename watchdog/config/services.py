@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from collections.abc import Hashable, Mapping
 
+from watchdog.config.arming import proofs_of
+from watchdog.config.backtests import BackTests
 from watchdog.config.loaded import Position, Provider, ServiceEntry
 from watchdog.config.matching import Claims
 from watchdog.config.nodes import Node
@@ -18,6 +20,7 @@ from watchdog.config.rules import Known
 from watchdog.config.serving import ServiceShape, TagShape
 from watchdog.config.shape import shape
 from watchdog.config.variables import ADDRESS
+from watchdog.core.arming import Proof
 from watchdog.core.service import GitOps, Mode, Service
 from watchdog.core.variables import NAMES, names_in
 
@@ -37,10 +40,14 @@ class Services:
         problems: Problems,
         *,
         rules_whole: bool = True,
+        backtests: BackTests | None = None,
+        require_backtest: bool = False,
     ) -> None:
         """Not `rules_whole`: some could not be read, so that only names that are surely misspelt are unknown."""
         self._rules = rules
         self._rules_whole = rules_whole
+        self._backtests = backtests or BackTests()
+        self._require_backtest = require_backtest
         self._profiles = profiles
         self._providers = providers
         self._problems = problems
@@ -86,8 +93,18 @@ class Services:
             mode=mode,
             gitops=written.gitops or profile.shape.gitops or GitOps.VETO,
             rollback=policy,
+            proofs=self._proofs(written, profile, rules),
         )
         self.entries[service.name] = ServiceEntry(service=service, traffic=traffic, ready=ready)
+
+    def _proofs(
+        self, written: ServiceShape, profile: Profile, names: tuple[str, ...]
+    ) -> dict[str, Proof] | None:
+        asked = (written.require_backtest, profile.shape.require_backtest, self._require_backtest)
+        if not next(one for one in asked if one is not None):
+            return None
+        rules = [rule for name in names if (rule := self._rules[name].rule) is not None]
+        return proofs_of(written.name, rules, self._backtests)
 
     def _name(self, node: Node, name: str) -> None:
         if not node.has("name"):

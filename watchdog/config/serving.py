@@ -56,6 +56,8 @@ class ServiceShape(Settings):
     """What the watchdog may do; `enforce` by default."""
     gitops: GitOps | None = None
     """What to do about a target that a GitOps controller would revert; `veto` by default."""
+    require_backtest: bool | None = None
+    """Whether a rule must have been back-tested, as it is and within `backtest`, to roll back by itself."""
     traffic: dict[str, Any] | None = None
     """The traffic switch: `kind`, its settings, and `ready`."""
     rollback: RollbackShape = RollbackShape()
@@ -68,6 +70,8 @@ class ProfileShape(Settings):
     mode: Mode | None = None
     """As in a service."""
     gitops: GitOps | None = None
+    """As in a service."""
+    require_backtest: bool | None = None
     """As in a service."""
     rollback: RollbackShape = RollbackShape()
     """As in a service."""

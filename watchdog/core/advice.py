@@ -57,6 +57,10 @@ _LIFTED = {
     "unmanaged": "Change it where it is managed, or say in the service's configuration what to do: gitops.",
 }
 _FORBIDDEN = "The deployment was recorded with rollback: forbidden. Move traffic by hand if that is safe."
+_PROVE = (
+    "Decide yourself: watchdog rollback {named} --reason TEXT. So that next time nobody need, back-test the rule as it "
+    "is: watchdog backtest."
+)
 _DECIDE = "Decide yourself: watchdog rollback {named} --reason TEXT."
 
 
@@ -93,6 +97,9 @@ def when_blocked(service: Service, rollback: Rollback) -> str:
         if veto.guard in _LIFTED:
             step = _FORBIDDEN if veto.reason == "forbidden" else _LIFTED[veto.guard]
             break
+    else:
+        if any(veto.guard == "backtested" for veto in rollback.vetoes):
+            step = _PROVE
     closing = f" If it shall stay as it is: {_CLOSE}" if rollback.incident else ""
     return _filled(step + closing, service, rollback)
 

@@ -64,6 +64,8 @@ class GuardFacts(msgspec.Struct, frozen=True, kw_only=True):
     confirming: dict[str, Level] = {}
     managed_by: str | None = None
     gitops: GitOps = GitOps.VETO
+    unproven: str = ""
+    unproven_detail: str = ""
 
 
 Guard = Callable[[GuardFacts], Veto | None]
@@ -253,6 +255,13 @@ def confirmed(facts: GuardFacts) -> Veto | None:
     return Veto(guard="confirmed", reason="not_confirmed", detail=f"no confirming rule warns: {shown}")
 
 
+def backtested(facts: GuardFacts) -> Veto | None:
+    """A rule that asks for it proved itself on history, where the service wants that; a person's yes is enough, too."""
+    if facts.mode is Mode.APPROVE or facts.approved or not facts.unproven:
+        return None
+    return Veto(guard="backtested", reason=facts.unproven, detail=facts.unproven_detail)
+
+
 def unmanaged(facts: GuardFacts) -> Veto | None:
     """No controller would undo the switch, or the service says what to do about it."""
     if facts.managed_by and facts.gitops is GitOps.VETO:
@@ -278,13 +287,14 @@ GUARDS: dict[str, Guard] = {
     "max_per_day": max_per_day,
     "breaker": breaker,
     "confirmed": confirmed,
+    "backtested": backtested,
     "unmanaged": unmanaged,
 }
 #: Asked again immediately before every write.
 BEFORE_WRITE = ("mode", "paused", "leader", "known_good_target", "target_ready", "still_live", "unmanaged")
 #: Not asked when a person wants the rollback.
 SKIPPED_FOR_PEOPLE = frozenset(
-    {"mode", "armed", "cooldown", "max_per_day", "breaker", "confirmed", "not_already_bad"}
+    {"mode", "armed", "cooldown", "max_per_day", "breaker", "confirmed", "not_already_bad", "backtested"}
 )
 #: What `watchdog_rollback_ready` asks in daylight.
 READINESS = ("paused", "leader", "known_good_target", "target_ready", "unmanaged")

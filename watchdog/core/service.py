@@ -10,6 +10,8 @@ from enum import StrEnum
 
 import msgspec
 
+from watchdog.core.arming import Proof
+
 
 class Mode(StrEnum):
     """What the watchdog may do: only look, ask first, or act."""
@@ -44,7 +46,10 @@ class RollbackPolicy(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Service(msgspec.Struct, frozen=True, kw_only=True):
-    """One protected service; `rules` are names, already resolved from tags."""
+    """One protected service; `rules` are names, already resolved from tags.
+
+    `proofs` says by rule what back-tests showed, where the service asks for that (`None`: it does not).
+    """
 
     name: str
     environment: str = "production"
@@ -53,6 +58,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     mode: Mode = Mode.ENFORCE
     gitops: GitOps = GitOps.VETO
     rollback: RollbackPolicy = RollbackPolicy()
+    proofs: dict[str, Proof] | None = None
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
