@@ -1,4 +1,4 @@
-"""`watchdog schema`: JSON Schemas of the two kinds of file that people write, for their editors."""
+"""`watchdog schema`: JSON Schemas of the three kinds of file that people write, for their editors."""
 
 from __future__ import annotations
 
@@ -30,3 +30,12 @@ def rules() -> None:
     from watchdog.config.json_schema import rules_schema, written
 
     typer.echo(written(rules_schema()), nl=False)
+
+
+@schema.command(epilog=epilog("watchdog schema rule-tests > rule-tests.schema.json", done="printed"))
+def rule_tests() -> None:
+    """Print the JSON Schema of files with tests of rules."""
+    from watchdog.config.json_schema import written
+    from watchdog.lab.testfile_schema import tests_schema
+
+    typer.echo(written(tests_schema()), nl=False)

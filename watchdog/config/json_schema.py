@@ -69,7 +69,7 @@ def written(document: Json) -> str:
     return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
 
 
-class _Untitled(GenerateJsonSchema):
+class Untitled(GenerateJsonSchema):
     """Titles that only repeat the name of a key help nobody."""
 
     def field_title_should_be_set(self, schema: Any) -> bool:
@@ -85,12 +85,12 @@ class _Maker:
         settings = [model for kinds in self._kinds.values() for model in kinds.values() if model is not None]
         models = list(dict.fromkeys([*_SHAPES, *settings]))
         names, parts = models_json_schema(
-            [(model, "validation") for model in models], schema_generator=_Untitled
+            [(model, "validation") for model in models], schema_generator=Untitled
         )
         self._names = {model: names[model, "validation"]["$ref"].rpartition("/")[2] for model in models}
         self._parts: dict[str, Json] = parts["$defs"]
         for part in self._parts.values():
-            _tidy(part)
+            tidy(part)
         for model, keys in _REQUIRED.items():
             self._part(model)["required"] = list(keys)
         self._rules()
@@ -248,7 +248,7 @@ def _settings(family: str, kinds: Mapping[str, str]) -> dict[str, type[BaseModel
     return found
 
 
-def _tidy(part: Json) -> None:
+def tidy(part: Json) -> None:
     """Nothing may be written as nothing: a key is left out instead. Texts in one line each."""
     part.pop("title", None)
     for one in (part, *part.get("properties", {}).values()):

@@ -61,7 +61,7 @@ def drawn(text: str, form: Form, *, most: int = MOST_SAMPLES) -> tuple[Drawn, ..
     for offset, item in _items(text):
         words, times = _repeated(item, offset)
         if len(samples) + times > most:
-            raise NotationError(offset, f"more than {most} samples; no test may have more")
+            raise NotationError(offset, f"too many samples: a test may have {MOST_SAMPLES} in all its series")
         samples.extend(_samples(words, times, form, offset))
     return tuple(samples)
 

@@ -68,6 +68,8 @@ def read_suite(path: Path, *, environ: Mapping[str, str]) -> Suite:
     """
     problems = Problems()
     root = read(path, problems, secrets=None)
+    if root is not None:
+        _refuse_rules(root)
     written, broken = (None, frozenset[str]()) if root is None else shape(RuleTestsShape, root, problems)
     if root is None or written is None:
         problems.raise_if_any()
@@ -90,6 +92,18 @@ def read_suite(path: Path, *, environ: Mapping[str, str]) -> Suite:
     return Suite(
         path=path, cases=tuple(cases), rules={name: rule for name, rule in rules.items() if name in used}
     )
+
+
+def _refuse_rules(root: Node) -> None:
+    """A file of rules is no file of tests, and one sentence says it better than a mistake for each of its keys."""
+    rules = root.get("rules")
+    if rules is not None and not root.has("tests") and any(one.entries for one in rules.items or ()):
+        only = Problems()
+        words = (
+            "these are rules; tests of them stand beside them, in a file NAME.test.yaml that names this one"
+        )
+        only.add(root.at_key("rules"), words)
+        only.raise_if_any()
 
 
 def _ground(

@@ -62,7 +62,8 @@ def _values(enum: type[StrEnum]) -> tuple[str, ...]:
 
 
 _LEVELS = _values(Level)
-_WORDS: Mapping[tuple[What, str], Collection[str]] = {
+#: Every word that a field can be, where there are only so many.
+WORDS: Mapping[tuple[What, str], Collection[str]] = {
     (What.VERDICT, "level"): _LEVELS,
     (What.VERDICT, "held"): _LEVELS,
     (What.VERDICT, "reason"): _values(Reason),
@@ -80,8 +81,9 @@ _WORDS: Mapping[tuple[What, str], Collection[str]] = {
     (What.ESCALATION, "severity"): _values(Severity),
     (What.REPLY, "request"): _values(RequestKind),
 }
-_FLAGS = frozenset({"fresh", "automatic", "repeat"})
-_NUMBERS = frozenset({"value", "step", "status"})
+#: Fields that are true or false, and those that are numbers; others are texts.
+FLAGS = frozenset({"fresh", "automatic", "repeat"})
+NUMBERS = frozenset({"value", "step", "status"})
 _NOTHING = timedelta()
 
 
@@ -111,7 +113,7 @@ class Names:
             case "channel":
                 return self.channels
             case _:
-                return _WORDS.get((what, field))
+                return WORDS.get((what, field))
 
 
 def expectations_of(place: Node, names: Names, problems: Problems) -> tuple[Expectation, ...]:
@@ -203,12 +205,12 @@ class _Reader:
         if item.entries is not None or item.items is not None or item.tag:
             self._problems.add(item.at, f"expected a value of {name!r}, found {item.describe()}")
             return None
-        if name in _FLAGS:
+        if name in FLAGS:
             if not isinstance(item.value, bool):
                 self._problems.add(item.at, f"{name!r} is true or false, found {item.describe()}")
                 return None
             return item.value
-        if name in _NUMBERS:
+        if name in NUMBERS:
             return self._number(name, item, next(iter(about.values()), None))
         if isinstance(item.value, bool):
             self._problems.add(item.at, f"expected text, found {item.describe()}")
