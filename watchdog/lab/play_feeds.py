@@ -6,6 +6,7 @@ impossible ends as it does in the daemon. This module must never look at a later
 
 from __future__ import annotations
 
+import itertools
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
@@ -13,7 +14,8 @@ from statistics import median
 
 from msgspec.structs import replace
 
-from watchdog.core.baseline import SAMPLED_OVER, Earlier
+from watchdog.core import promql
+from watchdog.core.baseline import LEAST_SAMPLES, SAMPLED_OVER, Earlier
 from watchdog.core.check import CheckId
 from watchdog.core.comparing import compared, comparison
 from watchdog.core.observation import Answer, Failed, FailReason, Observation, Pulse, Value
@@ -41,6 +43,12 @@ class Line:
         steps = [later - earlier for earlier, later in zip(self.times, self.times[1:], strict=False)]
         self.spacing = min((step for step in steps if step), default=spacing)
         self._events = EVENTS if feed.events is None else feed.events
+        happened = [
+            (0.0, 0.0) if one.value is None else (self.events(one), self.events(one) * one.value)
+            for one in self.samples
+        ]
+        self._total = [0.0, *itertools.accumulate(events for events, _ in happened)]
+        self._bad = [0.0, *itertools.accumulate(bad for _, bad in happened)]
 
     def current(self, at: timedelta) -> Sample | None:
         """The newest sample at that moment; `None` before the first, and after the feed has ended."""
@@ -53,11 +61,11 @@ class Line:
         """How many events are behind a sample."""
         return self._events if sample.events is None else sample.events
 
-    def values(self, until: timedelta, over: timedelta, step: timedelta) -> list[float]:
-        """The values at moments `step` apart in a stretch of time that ends with `until`."""
-        moments = (until - index * step for index in range(int(over / step)))
-        found = (self.current(moment) for moment in moments)
-        return [one.value for one in found if one is not None and one.value is not None]
+    def counts(self, at: timedelta, over: timedelta, window: timedelta) -> tuple[float, float]:
+        """Events, and bad ones, in a stretch of time: a sample tells those of a window, and stands for a spacing."""
+        first, end = bisect_right(self.times, at - over), bisect_right(self.times, at)
+        share = self.spacing / window
+        return (self._total[end] - self._total[first]) * share, (self._bad[end] - self._bad[first]) * share
 
     def nearest(self, due: timedelta, *, after: timedelta) -> timedelta:
         """When to ask instead: when the sample nearest to that moment is there, if one is near."""
@@ -111,6 +119,8 @@ class Feeds:
         parts: Parts = {}
         if line is not None and sample is not None and sample.value is not None:
             parts = _parts(rule, sample.value, line.events(sample))
+            if rule.slo is not None:
+                parts |= _burned(rule, line, at)
             if not _always_fresh(rule):
                 newest = self._dated(sample.at).timestamp()
                 parts["newest"] = (newest,)
@@ -119,24 +129,52 @@ class Feeds:
         if needed is not None and needed.asked is not None:
             parts |= self._reference(check, rule, needed.asked, at=at)
         seen = compared(rule, Answer(parts=parts, evaluated_at=now), needed, now=now)
-        if isinstance(seen, Value) and sample is not None and sample.value is not None:
+        if isinstance(seen, Value) and rule.slo is None and sample is not None and sample.value is not None:
             return replace(seen, value=sample.value)  # not what division makes of it
         return seen
 
     def _reference(self, check: CheckId, rule: Rule, asked: Earlier, *, at: timedelta) -> Parts:
-        """The parts of an answer that a value is compared with, made of a feed's own history."""
-        line = self.line(check.service, check.rule, asked.version)
-        if line is None:
-            return {}
+        """The parts of an answer that a value is compared with, made of the feeds' own history."""
+        lines = self._lines_of(check, asked)
         until = at - asked.ago if asked.at is None else self._moment(asked.at)
-        if asked.median_over is not None:
-            values = line.values(until, asked.median_over, step_of(rule.window))
-            found = (median(values),) if values else ()
-            return {"reference": found, "reference_points": (float(len(values)),)}
-        sample = line.current(until)
-        found = () if sample is None or sample.value is None else (sample.value,)
-        counted = len(line.values(until, SAMPLED_OVER, _COUNTED_EVERY))
-        return {"reference": found, "reference_samples": (float(counted),)}
+        if asked.median_over is None:
+            now = _values(lines, until, timedelta(seconds=1), timedelta(seconds=1))
+            counted = len(_values(lines, until, SAMPLED_OVER, _COUNTED_EVERY))
+            return {"reference": tuple(now), "reference_samples": (float(counted),)}
+        values = _values(lines, until, asked.median_over, asked.step or step_of(rule.window))
+        parts: Parts = {"reference_points": (float(len(values)),)} if values else {}
+        if asked.outer is None:
+            return parts | ({"reference": (median(values),)} if values else {})
+        busy = [value for value in values if value]
+        if len(busy) < LEAST_SAMPLES:
+            return parts
+        return parts | {"reference": (median(busy),), "reference_outer": (_quantile(busy, asked.outer),)}
+
+    def _lines_of(self, check: CheckId, asked: Earlier) -> list[Line]:
+        """The feed of the version that is asked for; of no version in particular, all of them."""
+        line = self.line(check.service, check.rule, asked.version)
+        if line is not None or asked.version:
+            return [line] if line is not None else []
+        return [one for key, one in self._lines.items() if key[:2] == (check.service, check.rule)]
+
+
+def _values(lines: list[Line], until: timedelta, over: timedelta, step: timedelta) -> list[float]:
+    """The values at moments `step` apart in a stretch of time that ends with `until`, of whichever has one then."""
+    moments = (until - index * step for index in range(int(over / step)))
+    found = ((line.current(moment) for line in lines) for moment in moments)
+    values = (
+        next((one.value for one in some if one is not None and one.value is not None), None) for some in found
+    )
+    return [value for value in values if value is not None]
+
+
+def _quantile(values: list[float], share: float) -> float:
+    """As Prometheus counts it: between the two nearest values, in proportion."""
+    ordered = sorted(values)
+    rank = share * (len(ordered) - 1)
+    low = int(rank)
+    high = min(low + 1, len(ordered) - 1)
+    return ordered[low] + (ordered[high] - ordered[low]) * (rank - low)
 
 
 def _always_fresh(rule: Rule) -> bool:
@@ -154,6 +192,20 @@ def _parts(rule: Rule, value: float, events: float) -> Parts:
             return {"value": (value,), "events": (events,)}
         case _:
             return {"value": (value,)}
+
+
+def _burned(rule: Rule, line: Line, at: timedelta) -> Parts:
+    """The counts of every window of an objective."""
+    parts: Parts = {}
+    for window in (rule.window, *rule.windows):
+        total, bad = line.counts(at, window, rule.window)
+        names = (
+            ("total", "bad")
+            if window == rule.window
+            else (promql.over("total", window), promql.over("bad", window))
+        )
+        parts |= {names[0]: (total,), names[1]: (bad,)}
+    return parts
 
 
 def _samples(rule: Rule, spacing: timedelta, *, age: float) -> float:
