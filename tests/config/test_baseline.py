@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from tests.config.tiny_providers import TINY
 from watchdog.config.load import Registries, load
 from watchdog.config.loaded import Configuration
-from watchdog.config.margins import margins_of
+from watchdog.config.margins import margins_of, usual_margins
 from watchdog.config.problems import InvalidConfiguration
 from watchdog.core.rule import Against, Baseline, Direction, Rule, Thresholds
+from watchdog.core.two_samples import TwoSample
 
 ABOVE, BELOW = Direction.ABOVE, Direction.BELOW
 
@@ -64,6 +65,81 @@ def test_a_duration_and_another_version_can_be_compared_with(tmp_path: Path) -> 
         assert baseline == Baseline(against=against, ago=ago, margins=Thresholds(rollback=2.0))
 
 
+def test_what_is_usual_is_that_of_two_weeks_and_is_counted_in_deviations(tmp_path: Path) -> None:
+    written = "worse_by: {warning: 4 deviations, critical: 5 deviations, rollback: 150%}"
+    more = "match: {service: name}"
+    margins = Thresholds(warning=4.0, critical=5.0, rollback=7.5)
+    for over, days in (("", 14.0), ("over: 3d12h, ", 3.5)):
+        rule = f"rate: http_requests_total\nbaseline: {{against: usual, {over}{written}}}\n{more}"
+        loaded = _loaded(tmp_path, rule, source=PROMETHEUS, registries=TINY).rules["it"]
+        assert loaded.baseline == Baseline(against=Against.USUAL, margins=margins, over=timedelta(days=days))
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        "ratio: {bad: 'x{version=\"$version\"}', total: 'y{version=\"$version\"}'}",
+        "quantile: {of: 'x{version=\"$version\"}', q: 0.95}",
+        "gauge: {of: 'x{pod=~\"web-$variant-.*\"}', by: max}",
+    ],
+)
+def test_what_is_usual_of_any_version_is_known_where_it_is_no_sum_of_them(tmp_path: Path, form: str) -> None:
+    written = "baseline: {against: usual, worse_by: {rollback: 6 deviations}}"
+    rule = _loaded(tmp_path, f"{form}\n{written}", source=PROMETHEUS, registries=TINY).rules["it"]
+    assert rule.per_version
+    assert rule.can_roll_back
+
+
+def test_the_test_of_two_samples_has_defaults_and_takes_others(tmp_path: Path) -> None:
+    for written, test in (
+        ("mann-whitney", TwoSample()),
+        ("{}", TwoSample()),
+        (
+            "{confidence: 95%, effect: 64%, samples: 12}",
+            TwoSample(confidence=0.95, effect=0.64, samples=12),
+        ),
+    ):
+        rule = _rule(tmp_path, f"{{against: previous-version, test: {written}, worse_by: {{rollback: 0.5}}}}")
+        assert rule.baseline is not None
+        assert rule.baseline.test == test
+
+
+def test_where_less_is_worse_only_as_many_deviations_as_can_be_reached_are_taken() -> None:
+    (mistake,) = usual_margins({"critical": "4 deviations"}, most=4.0)[1]
+    assert mistake.message == (
+        "'4 deviations' can never be reached: with `direction: below` a deviation is at least 25% of what is usual; "
+        "write fewer than 4"
+    )
+    assert usual_margins({"critical": "3.99 deviations"}, most=4.0)[1] == []
+    assert usual_margins({"critical": "4 deviations"}, most=None)[1] == []
+
+
+@pytest.mark.parametrize(
+    ("more", "refused"),
+    [
+        ("rate: x\ndirection: below", True),
+        ("rate: x\ndirection: above", False),
+        ("query: x\ndirection: below\nevidence: none", False),
+        ("ratio: {bad: x, total: y}\ndirection: below", False),
+    ],
+)
+def test_what_cannot_be_negative_is_never_so_many_deviations_below(
+    tmp_path: Path, more: str, *, refused: bool
+) -> None:
+    rule = f"{more}\nbaseline: {{against: usual, worse_by: {{rollback: 9 deviations}}}}"
+    if not refused:
+        assert _loaded(tmp_path, rule, source=PROMETHEUS, registries=TINY).rules["it"].can_roll_back
+        return
+    with pytest.raises(InvalidConfiguration) as caught:
+        _loaded(tmp_path, rule, source=PROMETHEUS, registries=TINY)
+    assert "can never be reached" in caught.value.problems[0].message
+
+
+@given(st.text(max_size=12), st.sampled_from([None, 3.0]))
+def test_no_text_of_deviations_is_a_traceback(text: str, most: float | None) -> None:
+    usual_margins({"warning": text, "critical": text + " deviations", "rollback": text + "%"}, most=most)
+
+
 def test_a_rule_without_a_margin_for_rollback_never_rolls_back(tmp_path: Path) -> None:
     armed = 'rate: x{version="$version"}\nbaseline: {against: 24h, worse_by: {critical: 50%}}'
     with pytest.raises(InvalidConfiguration) as caught:
@@ -82,6 +158,10 @@ def test_a_rule_without_a_margin_for_rollback_never_rolls_back(tmp_path: Path) -
             "1d ago, and the samples before that, is more than a scrape source remembers",
         ),
         ("{against: 31m, worse_by: {rollback: 0.75}}", "; write at most 30m"),
+        (
+            "{against: usual, over: 1h, worse_by: {rollback: 3 deviations}}",
+            "what is usual in 1h is more than a scrape source remembers (1h); ask a source of kind prometheus",
+        ),
         (
             "{against: before-deployment, worse_by: {rollback: 0.75}}\nwindow: 30m",
             "; write a window of at most",

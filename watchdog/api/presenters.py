@@ -13,13 +13,13 @@ from watchdog import __version__
 from watchdog.api import shapes
 from watchdog.api.climb import present_climb
 from watchdog.api.lateness import present_heartbeat, present_late
+from watchdog.api.limits import present_baseline, present_limits
 from watchdog.core.audit import AuditRecord
 from watchdog.core.deployment import Deployment
 from watchdog.core.incident import Breach, Incident
 from watchdog.core.rollback import Rollback, Veto
 from watchdog.core.rule import (
     BREACH_LEVELS,
-    Baseline,
     Evidence,
     Form,
     Gauge,
@@ -32,7 +32,6 @@ from watchdog.core.rule import (
     Ratio,
     Rule,
     Samples,
-    Thresholds,
 )
 from watchdog.core.service import RollbackPolicy
 from watchdog.core.silence import Silence
@@ -299,8 +298,8 @@ def present_rule(rule: Rule, services: tuple[str, ...]) -> shapes.Rule:
         direction=rule.direction,
         interval_seconds=rule.interval.total_seconds(),
         window_seconds=rule.window.total_seconds(),
-        thresholds=_limits(rule.thresholds),
-        baseline=_baseline(rule.baseline) if rule.baseline else None,
+        thresholds=present_limits(rule.thresholds),
+        baseline=present_baseline(rule.baseline) if rule.baseline else None,
         hold={} if rule.is_probe else {level.value: _hold(rule.hold.of(level)) for level in BREACH_LEVELS},
         clear_samples=rule.clear,
         evidence=_evidence(rule.evidence) if rule.evidence else None,
@@ -310,19 +309,6 @@ def present_rule(rule: Rule, services: tuple[str, ...]) -> shapes.Rule:
         tags=rule.tags,
         runbook=rule.runbook,
         services=services,
-    )
-
-
-def _limits(limits: Thresholds) -> dict[str, float]:
-    found = {level.value: limits.of(level) for level in BREACH_LEVELS}
-    return {level: limit for level, limit in found.items() if limit is not None}
-
-
-def _baseline(baseline: Baseline) -> shapes.Baseline:
-    return shapes.Baseline(
-        against=baseline.against,
-        ago_seconds=_seconds(baseline.ago),
-        worse_by=_limits(baseline.margins),
     )
 
 

@@ -351,12 +351,15 @@ class Evidence(Shape, frozen=True, kw_only=True):
 class Baseline(Shape, frozen=True, kw_only=True):
     """What a rule compares with, and by how much it may be worse (`worse_by`: shares of the reference).
 
-    `against` is `before-deployment`, `previous-version` or `earlier`, which is `ago_seconds` before.
+    `against` is `before-deployment`, `previous-version` (where two samples may be tested, too), `earlier`, which is
+    `ago_seconds` before, or `usual`, the median of `over_seconds`: then `worse_by` counts deviations.
     """
 
     against: Against
     ago_seconds: float | None
+    over_seconds: float | None
     worse_by: dict[str, float]
+    test: dict[str, float] | None
 
 
 class Rule(Shape, frozen=True, kw_only=True):

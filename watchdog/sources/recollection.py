@@ -19,7 +19,7 @@ from watchdog.core.dealing import Dealt, Key
 from watchdog.core.measure import Measurable, measure, selectors_of
 from watchdog.core.observation import Answer, Failed, FailReason
 from watchdog.core.recalling import recalled
-from watchdog.core.rule import Baseline, Gauge, Quantile, Query, Rate, Ratio
+from watchdog.core.rule import Against, Baseline, Gauge, Quantile, Query, Rate, Ratio
 from watchdog.core.selector import Selector
 from watchdog.core.series import Memory, Scraped
 from watchdog.core.units import format_duration
@@ -250,6 +250,12 @@ def baseline_fault(kind: str, baseline: Baseline, window: timedelta) -> str:
     if beyond <= timedelta():
         return ""
     longest = format_duration(LONGEST_WINDOW)
+    if baseline.against is Against.USUAL:
+        over = format_duration(baseline.over or timedelta())
+        return (
+            f"what is usual in {over} is more than a {kind} source remembers ({longest}); ask a source of kind "
+            "prometheus, or compare with `before-deployment`"
+        )
     if baseline.ago is not None:
         most = baseline.ago - beyond
         advice = f"; write at most {format_duration(most)}" if most > window else ""
