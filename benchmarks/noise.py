@@ -1,6 +1,6 @@
 """`python -m benchmarks.noise`: how often a healthy service would be rolled back, and how soon a fault is believed.
 
-Prints what `tests.core.noise` simulates, for weeks; nothing is judged here. Seeded: the same figures every time.
+Prints what `watchdog.lab.simulate` simulates, for weeks; nothing is judged here. Seeded: the same figures every time.
 """
 
 from __future__ import annotations
@@ -16,24 +16,16 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.figures import percentile
-from tests.core.noise import (
-    BARE,
-    DAY,
-    DEFAULT,
-    FAULTS,
-    JUDGES,
-    NOISES,
-    RATES,
-    WEEK,
-    delay,
-    episodes,
-    interval,
-)
+from watchdog.lab.noise import DAY, NOISES, RATES, WEEK
+from watchdog.lab.score_figures import poisson_interval
+from watchdog.lab.simulate import BARE, DEFAULT, JUDGES, Judge, delay, episodes
+
+FAULTS = (1.0, 0.5, 0.2, 0.1, 0.05)
 
 
 def per_week(count: int, weeks: float) -> str:
     """A rate with its interval."""
-    low, high = interval(count)
+    low, high = poisson_interval(count)
     return f"{count / weeks:.3g} ({low / weeks:.3g}–{high / weeks:.3g})"
 
 
@@ -64,7 +56,7 @@ def _false_rollbacks(pool: ProcessPoolExecutor, days: int) -> Table:
     )
     jobs = {
         (noise, judge.name): [
-            pool.submit(episodes, judge, noise, rate, slots=slots, seed=seed)
+            pool.submit(episodes, judge, NOISES[noise], rate, slots=slots, seed=f"{noise}/{rate}/{seed}")
             for rate in RATES
             for seed in range(runs[judge.name])
         ]
@@ -89,11 +81,15 @@ def _delays(pool: ProcessPoolExecutor, faults: int, rate: float) -> Table:
     for share in FAULTS:
         cells = []
         for judge in JUDGES:
-            found = pool.map(partial(delay, judge, share, rate), range(faults), chunksize=20)
+            found = pool.map(partial(_delay, judge, share, rate), range(faults), chunksize=20)
             taken = [math.inf if one is None else one for one in found]
             cells.append(f"{median(taken):g}, {percentile(taken, 0.95):g}")
         table.add_row(f"{share:.0%}", *cells)
     return table
+
+
+def _delay(judge: Judge, share: float, rate: float, number: int) -> float | None:
+    return delay(judge, share, rate, seed=f"fault/{share}/{rate}/{number}")
 
 
 if __name__ == "__main__":

@@ -8,22 +8,24 @@ from __future__ import annotations
 
 import pytest
 
-from tests.core.noise import (
-    BARE,
-    DAY,
-    DEFAULT,
-    FOR_3,
-    NO_EVIDENCE,
-    NOISES,
-    RATES,
-    Judge,
-    delay,
-    episodes,
-    interval,
-)
 from tests.soak import Counted
+from watchdog.lab.noise import DAY, NOISES, RATES, WEEK
+from watchdog.lab.score_figures import poisson_interval
+from watchdog.lab.simulate import BARE, DEFAULT, FOR_3, NO_EVIDENCE, Judge
+from watchdog.lab.simulate import delay as delayed
+from watchdog.lab.simulate import episodes as counted_episodes
 
 INDEPENDENT, BURSTY, SIXTY, THREE_MINUTES = NOISES
+
+
+def episodes(judge: Judge, noise: str, rate: float, *, slots: int = WEEK, seed: int) -> int:
+    """How often a healthy service would be rolled back."""
+    return counted_episodes(judge, NOISES[noise], rate, slots=slots, seed=f"{noise}/{rate}/{seed}")
+
+
+def delay(judge: Judge, share: float, rate: float, seed: int) -> float | None:
+    """Seconds until a fault is believed."""
+    return delayed(judge, share, rate, seed=f"fault/{share}/{rate}/{seed}")
 
 
 @pytest.mark.timeout(120)
@@ -64,7 +66,7 @@ def test_weeks_of_noise_have_fewer_false_rollbacks_than_allowed(
     }
     counted(weeks * len(RATES), f"service-weeks of noise: {noise}")
     counted(sum(found.values()), f"false rollbacks in noise: {noise}")
-    _, at_most = interval(sum(found.values()))
+    _, at_most = poisson_interval(sum(found.values()))
     assert at_most / (weeks * len(RATES)) <= allowed, found
 
 
@@ -84,6 +86,6 @@ def test_a_service_with_too_few_requests_is_never_rolled_back_on_a_ratio() -> No
 @pytest.mark.parametrize(("count", "low", "high"), [(0, 0.0, 3.689), (10, 4.795, 18.39), (100, 81.36, 121.6)])
 def test_the_interval_of_a_count_is_that_of_the_tables(count: int, low: float, high: float) -> None:
     """Garwood's exact limits."""
-    found = interval(count)
-    assert found[0] == pytest.approx(low, rel=0.01)
-    assert found[1] == pytest.approx(high, rel=0.01)
+    found = poisson_interval(count)
+    assert found[0] == pytest.approx(low, rel=0.001)
+    assert found[1] == pytest.approx(high, rel=0.001)

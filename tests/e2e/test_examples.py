@@ -96,6 +96,7 @@ async def test_every_example_in_the_help_does_what_it_says(stage: Stage, tmp_pat
     await _outbox(script)
     await _schemas(script)
     await _rules(script)
+    await _lab(script)
     await _rejected(script)
     await _approved(script)
     await _afterwards(script)
@@ -242,6 +243,21 @@ async def _rules(script: Script) -> None:
     assert '"ok": true' in (await script.plays("watchdog rules test rules --filter blip --json")).out
     await script.plays("watchdog rules test rules --junit report.xml")
     assert "<testsuite " in (script.folder / "report.xml").read_text()
+
+
+async def _lab(script: Script) -> None:
+    plays = script.plays
+    (script.folder / "docs").symlink_to(ROOT / "docs")
+    assert "3 series, 5 events" in (await plays("watchdog lab score docs/samples/series")).out
+    await plays("watchdog lab score docs/samples/series --json")
+    await plays("watchdog lab score docs/samples/series --rules docs/samples/crashes.yaml --rule crashes")
+    await plays("watchdog lab simulate --weeks 1 --faults 20")
+    await plays(
+        "watchdog lab simulate --weeks 1 --faults 20 --blips 2 --blip-length 3m --blip-share 5% --json"
+    )
+    await plays(
+        "watchdog lab simulate rules/web.yaml --rule error-rate --rate 10 --fault 20% --weeks 1 --faults 20"
+    )
 
 
 async def _asked(script: Script) -> None:

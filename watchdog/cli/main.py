@@ -16,6 +16,7 @@ from watchdog.cli.deploy import deploy
 from watchdog.cli.failure import PoliteGroup
 from watchdog.cli.gitops import gitops
 from watchdog.cli.help import CONFIG, epilog
+from watchdog.cli.lab import lab
 from watchdog.cli.link import Link, linked
 from watchdog.cli.outbox import outbox
 from watchdog.cli.routes import routes
@@ -189,5 +190,6 @@ app.add_typer(
 )
 app.add_typer(routes, name="routes")
 app.add_typer(rules, name="rules")
+app.add_typer(lab, name="lab")
 app.add_typer(audit, name="audit")
 app.add_typer(schemas.schema, name="schema")

@@ -22,6 +22,8 @@ from watchdog.core.observation import NoData, NoDataReason, Observation, Value
 SLOT = 5  #: seconds: between two scrapes, and between two polls where a recheck is wanted
 DAY = 24 * 3600 // SLOT
 WEEK = 7 * DAY
+#: Requests a second, from a handful a minute to a busy service.
+RATES = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
 #: For so many slots the error share of a bursty service is the same: half a minute.
 _BURST = 30 // SLOT
 _START = datetime(2026, 1, 5, tzinfo=UTC)
@@ -41,6 +43,26 @@ class Noise(msgspec.Struct, frozen=True, kw_only=True):
     blips_a_day: float = 0.0
     blip_slots: int = 180 // SLOT
     blip_share: float = 0.05
+
+    @property
+    def plain(self) -> dict[str, float]:
+        """As JSON types, in seconds."""
+        return {
+            "base": self.healthy,
+            "burst": self.burst,
+            "blips_a_day": self.blips_a_day,
+            "blip_seconds": float(self.blip_slots * SLOT),
+            "blip_share": self.blip_share,
+        }
+
+
+#: Healthy services in the noises that figures are published for.
+NOISES = {
+    "independent": Noise(),
+    "bursty (gamma, CV 1)": Noise(burst=1.0),
+    "six blips of 60 s a day": Noise(blips_a_day=6, blip_slots=60 // SLOT),
+    "two blips of 3 min a day": Noise(blips_a_day=2),
+}
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True):

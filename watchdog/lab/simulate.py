@@ -21,8 +21,6 @@ from watchdog.core.evidence import EXCESS_WINDOWS, deviations
 from watchdog.core.rule import Direction, Evidence, Holds, Level, Ratio, Rule, Samples, Thresholds, Unit
 from watchdog.lab.noise import SLOT, WEEK, Counts, Fault, Noise, counts, moment
 
-#: Requests a second: what is simulated unless others are named.
-RATES = (1.0, 10.0, 100.0)
 #: Episodes that are closer together are one.
 APART = 600 // SLOT
 #: A fault that is not believed within so long is left to people; before it there is health for so long.

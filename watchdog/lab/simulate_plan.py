@@ -14,10 +14,12 @@ import msgspec
 
 from watchdog.lab.noise import WEEK, Noise
 from watchdog.lab.score_figures import poisson_interval, quantile
-from watchdog.lab.simulate import DEFAULT, RATES, Judge, delay, episodes
+from watchdog.lab.simulate import DEFAULT, Judge, delay, episodes
 
 Key = TypeVar("Key")
 
+#: Requests a second: what is simulated unless others are named.
+SOME_RATES = (1.0, 10.0, 100.0)
 #: So many faults are simulated at a time.
 _BATCH = 10
 
@@ -27,7 +29,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
     judge: Judge = DEFAULT
     noise: Noise = Noise()
-    rates: tuple[float, ...] = RATES
+    rates: tuple[float, ...] = SOME_RATES
     weeks: int = 4
     shares: tuple[float, ...] = (1.0, 0.2)
     faults: int = 100
