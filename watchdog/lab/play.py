@@ -255,7 +255,7 @@ class Player:
         observation = self._feeds.observation(service, check, rule, at=self._at, now=now)
         edition = self._world.edition
         self._take(Observed(check=check, observation=observation, arrived_at=now, edition=edition))
-        self._recorder.judged(self._at, self._world, check)
+        self._recorder.judged(self._at, self._world, check, now=now)
 
     def _look(self, name: str) -> None:
         service, edition = self._world.services[name], self._world.edition

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from watchdog.core.audit import AuditDraft
 from watchdog.core.check import CheckId
@@ -49,8 +49,8 @@ class Recorder:
             if draft.kind in _REFUSED_TO_PEOPLE:
                 self._refused(at, before, draft)
 
-    def judged(self, at: timedelta, world: World, check: CheckId) -> None:
-        """A poll was taken in: what the check says now."""
+    def judged(self, at: timedelta, world: World, check: CheckId, *, now: datetime) -> None:
+        """A poll was taken in: what the check says now, which is what it said before where there was nothing new."""
         service = world.services.get(check.service)
         state = service.checks.get(check) if service is not None else None
         if state is None or state.verdict is None:
@@ -66,7 +66,7 @@ class Recorder:
             held=str(state.held),
             reason=str(verdict.reason),
             value=verdict.value,
-            fresh=verdict.fresh,
+            fresh=verdict.fresh and verdict.at == now,
             because=verdict.explanation,
         )
 
