@@ -74,7 +74,8 @@ class Cache:
         path = self._path(key)
         aside = ""
         try:
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            path.parent.mkdir(mode=0o700, exist_ok=True)
             descriptor, aside = tempfile.mkstemp(dir=path.parent, suffix=_ASIDE)
             with os.fdopen(descriptor, "wb") as file:
                 file.write(_whole(key, body))

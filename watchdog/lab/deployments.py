@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import csv
 import io
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,7 +19,7 @@ import msgspec
 from watchdog.config.document import read
 from watchdog.config.loaded import Configuration, Position
 from watchdog.config.nodes import Node
-from watchdog.config.problems import Problems, meant, quote, unknown
+from watchdog.config.problems import InvalidConfiguration, Problems, meant, quote, unknown
 from watchdog.core.deployment import Deployment, DeploymentState
 from watchdog.core.errors import StoreError
 from watchdog.lab.csv_track import column_of
@@ -28,6 +29,7 @@ from watchdog.store.registry import make_reader
 
 _WANTED = ("service", "version", "variant", "started_at")
 _KNOWN = (*_WANTED, "ended_at")
+_DATE = re.compile(r"[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}")
 #: Largest file of deployments (bytes).
 LARGEST = 64 * 2**20
 #: How long the store may take (seconds), and how many of its records are read at once.
@@ -213,7 +215,7 @@ class _File:
 
 
 def _of_document(path: Path, problems: Problems) -> Iterator[_Entry]:
-    root = read(path, problems, secrets=None)
+    root = _document(path, problems)
     if root is None:
         return
     listed = root.get("deployments") or root.get("items") or root
@@ -223,6 +225,21 @@ def _of_document(path: Path, problems: Problems) -> Iterator[_Entry]:
         return
     for item in listed.items:
         yield from _of_node(item, problems)
+
+
+def _document(path: Path, problems: Problems) -> Node | None:
+    """The document. A time needs no quotes here, and `null` is allowed: the API answers so."""
+    found = Problems()
+    root = read(path, found, secrets=None)
+    leaves = () if root is None else root.leaves()
+    excused = {leaf.at for leaf in leaves if leaf.is_nothing or _DATE.match(leaf.written)}
+    try:
+        found.raise_if_any()
+    except InvalidConfiguration as invalid:
+        for problem in invalid.problems:
+            if problem.at not in excused:
+                problems.add(problem.at, problem.message)
+    return root
 
 
 def _of_node(item: Node, problems: Problems) -> Iterator[_Entry]:
@@ -236,8 +253,10 @@ def _of_node(item: Node, problems: Problems) -> Iterator[_Entry]:
                 problems.add(found.at, f"unknown key {quote(key)}; did you mean {guess!r}?")
         elif found.node.items is not None or found.node.entries is not None:
             problems.add(found.node.at, f"expected text, found {found.node.describe()}")
-        elif not found.node.reported and found.node.written:
-            entry[key] = (found.node.at, found.node.written)
+        elif not found.node.is_nothing and found.node.written.strip():
+            entry[key] = (found.node.at, found.node.written.strip())
+        elif key in _WANTED:
+            problems.add(found.node.at, f"no {key}")
     for name in _WANTED:
         if name not in item.entries:
             problems.add(item.at, f"missing key {name!r}")
