@@ -43,6 +43,8 @@ COMMANDS = [
     ["outbox", "retry"],
     ["gitops", "resume"],
     ["routes", "test"],
+    ["lab", "score"],
+    ["lab", "simulate"],
     ["audit", "verify"],
     ["audit", "export"],
     ["schema", "config"],
