@@ -82,7 +82,7 @@ def test_a_value_is_seen_as_it_is_written_and_the_same_scrape_counts_once() -> N
         ("2:00", "critical", "0.2", "True"),
     ]
     assert ("2:05", "critical", "0.2", "False") in found
-    assert ("2:30", "rollback", "0.2", "True") in found
+    assert ("2:30", "critical", "0.2", "True") in found
 
 
 def test_events_are_generous_unless_somebody_says_otherwise() -> None:
