@@ -15,6 +15,7 @@ _RULES: tuple[tuple[str, str], ...] = (
     (_DURATION + r"(?= ago)", "DURATION"),
     (r"(?<=after )" + _DURATION, "DURATION"),
     (r"[-+]\d+\.\d{3} s", "SECONDS"),
+    (r"(?<=, )\d+\.\d\d s$", "SECONDS"),
     (r"(?<=_seconds\": )[\d.]+", "SECONDS"),
     # What was measured; the thresholds and windows beside it stay.
     (r"\d+(?:\.\d+)?% of \d+ events", "SHARE of COUNT events"),

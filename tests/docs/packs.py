@@ -16,7 +16,7 @@ _ORIGIN = re.compile(r"# origin: (runbook|convention|to be set by you)\b")
 
 def packs() -> list[str]:
     """The names of all packs."""
-    return sorted(file.stem for file in _FOLDER.glob("*.yaml"))
+    return sorted(file.stem for file in _FOLDER.glob("*.yaml") if not is_test(file.name))
 
 
 def rows(pack: str) -> Iterator[tuple[str, ...]]:

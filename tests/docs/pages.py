@@ -1,6 +1,7 @@
 """The pages people read, cut into fenced blocks. What a block is for stands behind its language in the fence.
 
     yaml file=NAME      written into the page's folder before the commands after it
+    yaml tests file=NAME    tests of rules, played by the commands after it
     yaml rules          rules, put under `rules:` and loaded
     yaml sections       top-level keys of a configuration, put over a complete one and loaded
     yaml pipeline       jobs of a CI service; their `watchdog` commands are parsed

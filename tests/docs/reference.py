@@ -15,7 +15,7 @@ from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from tests.docs import messages, packs
+from tests.docs import messages, packs, rule_tests
 from tests.docs.words import DEFAULTS, KINDS, written
 from watchdog.api.routes import ROUTES, Route
 from watchdog.channels.registry import KINDS as CHANNELS
@@ -81,6 +81,7 @@ _SHAPES: dict[str, type[BaseModel]] = {
     "expect.header": Matching,
     "expect.body": ExpectedBody,
     "expect of a connection": ExpectedConnection,
+    **rule_tests.SHAPES,
 }
 #: What the validators of `watchdog.config.fields` and `watchdog.settings` make of a text.
 _VALIDATED = {
@@ -114,7 +115,7 @@ def tables() -> list[str]:
     kinds = [(family, kind) for family, known in FAMILIES.items() for kind in known]
     providers = [f"{family} {kind}" for family, kind in kinds if kind != ALONE]  # which has no keys
     rules = [f"pack {name}" for name in packs.packs()]
-    return [*_SHAPES, *providers, *rules, "endpoints", "metrics", "template names"]
+    return [*_SHAPES, *providers, *rules, "endpoints", "metrics", "template names", "happenings"]
 
 
 def table(name: str) -> str:
@@ -124,6 +125,8 @@ def table(name: str) -> str:
             return _markdown(("", "path", "answers", "role"), (_endpoint(route) for route in ROUTES))
         case "template names":
             return _markdown(("name", "holds"), iter(messages.names()))
+        case "happenings":
+            return _markdown(rule_tests.HEAD, rule_tests.rows())
         case "metrics":
             return _markdown(("metric", "labels", "meaning"), _metrics())
         case _ if name.startswith("pack "):

@@ -22,10 +22,12 @@ from tests.docs.reference import table
 from tests.docs.webhook import with_body
 from tests.servers.kubernetes import Kubernetes
 from watchdog.config.json_schema import config_schema, rules_schema, written
+from watchdog.lab.testfile_schema import tests_schema
 
 
 def main() -> None:
-    for name, schema in (("watchdog", config_schema()), ("rules", rules_schema())):
+    schemas = {"watchdog": config_schema(), "rules": rules_schema(), "rule-tests": tests_schema()}
+    for name, schema in schemas.items():
         (ROOT / f"docs/schema/{name}.schema.json").write_text(written(schema))
     with ExitStack() as stack:
 

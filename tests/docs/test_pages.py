@@ -42,6 +42,7 @@ KINDS = {
     *("yaml", "yaml rules", "yaml sections", "haproxy", "python receiver", "json webhook"),
     *messages.KINDS,
     *("console kubernetes", "yaml kubernetes", "text escalation"),
+    "yaml tests",
     *("nginx", "text", "console shell", "python", "bash", "yaml pipeline", "yaml prometheus"),
 }
 SECRETS = {
@@ -104,7 +105,7 @@ def test_every_key_of_the_configuration_stands_in_a_table() -> None:
 
 
 def test_every_model_that_reads_a_configuration_has_a_table() -> None:
-    others = {"endpoints", "metrics", "template names"}
+    others = {"endpoints", "metrics", "template names", "happenings"}
     known = {model_of(name) for name in tables() if not name.startswith("pack ") and name not in others}
     known_names = {**vars(schema), **vars(serving)}
     shapes = {it for it in known_names.values() if isinstance(it, type) and issubclass(it, BaseModel)}

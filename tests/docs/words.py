@@ -8,12 +8,14 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+from tests.docs import rule_tests
 from watchdog.config.schema import RuleShape
 from watchdog.core.rule import Evidence, Holds, Lasting, Samples
 from watchdog.core.service import RollbackPolicy
 from watchdog.core.units import format_duration
 
 KINDS = {
+    **rule_tests.KINDS,
     ("main", "version"): "`1`",
     ("main", "rules"): "list of patterns",
     ("main", "sources"): "mapping: name to source",
@@ -136,6 +138,7 @@ _CLEAR: int = RuleShape.model_fields["clear"].get_default()
 _POLICY, _EVIDENCE, _HOLDS = RollbackPolicy(), Evidence(), Holds()
 
 DEFAULTS = {
+    **rule_tests.DEFAULTS,
     ("probe kubernetes", "when"): "all",
     ("discover", "kinds"): "both",
     **{("rollback", name): written(getattr(_POLICY, name)) for name in RollbackPolicy.__struct_fields__},

@@ -201,7 +201,7 @@ class DeployShape(Settings):
     version: Version
     """What is deployed."""
     variant: Name | None = None
-    """Where; by default the first variant without traffic."""
+    """Where; by default the first variant but the one that was live or deployed to last."""
     announced: bool = True
     """Whether `watchdog deploy` told of it; else it is only seen, with the version that the switch shows."""
     rollback: Literal["allowed", "forbidden"] = "allowed"

@@ -24,6 +24,12 @@ Line = list[Span]
 
 #: Rows of a chart, columns beside it, and how many series are drawn.
 _HEIGHT, _LEFT, _RIGHT, _CHARTS = 6, 9, 24, 4
+#: At most so many times stand beneath a chart, so far apart.
+_TICKS = 5
+_APART = tuple(
+    timedelta(seconds=one)
+    for one in (1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200, 21600, 43200, 86400, 172800, 604800)
+)
 #: So many lines of happenings are shown.
 _LINES = 40
 _STYLES = {Level.WARNING: "yellow", Level.CRITICAL: "red", Level.ROLLBACK: "bold red"}
@@ -192,13 +198,12 @@ def _axis(script: Script, width: int, strokes: Strokes) -> Iterator[Line]:
             marks[min(int(planned.at / whole * count), count - 1)] = strokes.event
     if any(mark != " " for mark in marks):
         yield [(" " * _LEFT + strokes.edge, "dim"), ("".join(marks).rstrip(), "cyan")]
+    apart = next((one for one in _APART if whole <= one * _TICKS), whole)
     ticks = [" "] * (count + _RIGHT)
-    for quarter in range(4):
-        at = timedelta(seconds=round(whole.total_seconds() * quarter / 4))
-        for offset, letter in enumerate(format_duration(at)):
-            ticks[int(count * quarter / 4) + offset] = letter
-    last = format_duration(script.until)
-    ticks[count : count + len(last)] = last[:_RIGHT]
+    for number in range(int(whole / apart) + 1):
+        label = format_duration(number * apart)
+        column = int(number * apart / whole * count)
+        ticks[column : column + len(label)] = label
     yield [(" " * (_LEFT + 1) + "".join(ticks).rstrip(), "dim")]
 
 

@@ -6,6 +6,7 @@ This module must never print.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from textwrap import wrap
 from typing import assert_never
 
 from watchdog.core.units import format_duration
@@ -15,6 +16,8 @@ from watchdog.lab.script import ClockSet, Deployed, Down, Occurrence, Patched, S
 
 #: Narrower than this nothing can be drawn.
 NARROWEST = 60
+#: Columns for the times.
+_TIMES = 10
 _STYLES = {
     "ok": "green",
     "warning": "yellow",
@@ -40,10 +43,11 @@ def happened(script: Script, recording: Recording, width: int) -> Iterator[list[
         if one.what is What.ESCALATION or _granted(one):
             continue
         lines.append((one.at, told(one), _style(one)))
-    many = len(script.services) > 1
     for at, words, style in sorted(lines, key=lambda line: line[0]):
-        text = f"{format_duration(at):>10}  {words}"
-        yield [(text if len(text) <= width or many else text[: width - 1] + "…", style)]
+        first = f"{format_duration(at):>{_TIMES}}  "
+        rest = " " * (_TIMES + 4)
+        for line in wrap(words, width=width, initial_indent=first, subsequent_indent=rest):
+            yield [(line, style)]
 
 
 def occurs(what: Occurrence) -> str:
