@@ -37,8 +37,11 @@ def configured(
     sources: Mapping[str, Any] | None = None,
     services: Mapping[str, Mapping[str, str]] | None = None,
 ) -> Configuration:
-    """A configuration with the rules on every service, `services` by name with their labels: `trips` alone."""
-    rules = rules or (QUEUE,)
+    """A configuration with the rules and `queue` on every service, `services` by name with their labels: `trips` alone.
+
+    `queue` is armed, without which no configuration loads.
+    """
+    rules = rules if any(rule["name"] == "queue" for rule in rules) else (*rules, QUEUE)
     switch = {"kind": "command", "read": ["true"], "apply": ["true", "{variant}"]}
     main = {
         "version": 1,
