@@ -9,6 +9,8 @@ from typing import Any
 
 import yaml
 
+from watchdog.config.rule_files import is_test
+
 _FOLDER = Path(__file__).parents[2] / "rules"
 _LEVELS = ("warning", "critical", "rollback")
 _ORIGIN = re.compile(r"# origin: (runbook|convention|to be set by you)\b")
