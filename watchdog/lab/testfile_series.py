@@ -11,7 +11,7 @@ from watchdog.config.loaded import Position
 from watchdog.config.nodes import Node
 from watchdog.config.problems import Problems, quote, unknown
 from watchdog.config.shape import shape
-from watchdog.core.rule import Ratio, Rule
+from watchdog.core.rule import Ratio, Rule, Unit
 from watchdog.core.service import Service
 from watchdog.lab.notation import MOST_SAMPLES, Drawn, Form, NotationError, drawn
 from watchdog.lab.script import Feed, Sample
@@ -123,7 +123,8 @@ def _drawn(place: Node, rule: Rule, most: int, problems: Problems) -> tuple[Draw
         words = f"expected samples such as 0.01 x5, none x2, found {place.describe()}"
         problems.add(place.at, words)
         return None
-    form = Form(unit=rule.unit, probe=rule.is_probe, ratio=isinstance(rule.form, Ratio))
+    ratio = isinstance(rule.form, Ratio)  # of an objective, too: burn rates are made of shares
+    form = Form(unit=Unit.RATIO if ratio else rule.unit, probe=rule.is_probe, ratio=ratio)
     try:
         return drawn(place.written, form, most=most)
     except NotationError as fault:
