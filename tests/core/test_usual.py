@@ -11,8 +11,9 @@ import pytest
 from tests.core.history import History, Measured
 from tests.core.scenario import rule
 from watchdog.core.baseline import USUAL_FLOOR, USUAL_QUANTILE, Earlier
-from watchdog.core.check import Reason
+from watchdog.core.check import CheckState, Reason
 from watchdog.core.comparing import compared, comparison
+from watchdog.core.evaluate import evaluate
 from watchdog.core.events import OutcomeKind
 from watchdog.core.incident import IncidentKind
 from watchdog.core.message import MessageKind
@@ -202,6 +203,20 @@ def test_a_number_that_never_moves_from_0_is_not_judged_and_people_are_told_soon
     assert (incident.kind, incident.severity) == (IncidentKind.BLIND, Severity.LOW)
 
 
+def test_a_number_that_is_always_0_has_no_median_and_is_remembered_as_one_without_a_scale() -> None:
+    story = stable_blue()
+    needed = comparison(story.service, story.check(), story.rules[0], now=story.now + DAY)
+    answer = Answer(
+        parts={"value": (0.0,), "reference": (), "reference_outer": (), "reference_points": (336.0,)},
+        evaluated_at=story.now,
+    )
+    found = compared(story.rules[0], answer, needed, now=story.now)
+    assert isinstance(found, Value)
+    assert found.reference is not None
+    assert (found.reference.value, found.reference.spread) == (0.0, None)
+    assert evaluate(story.rules[0], CheckState(), found, now=story.now).state.reference == found.reference
+
+
 @pytest.mark.parametrize("known", [None, (10.0, 20.0, 83.0)])
 def test_a_service_that_is_too_young_has_its_time_before_people_are_told(
     known: tuple[float, float, float] | None,
@@ -210,7 +225,7 @@ def test_a_service_that_is_too_young_has_its_time_before_people_are_told(
     story.live_for("3h", every="5m")
     verdict = story.poll(on="blue")
     assert verdict.reason is Reason.NO_REFERENCE
-    assert "values other than 0 of the 84 it takes" in verdict.explanation
+    assert "values of the 84 it takes" in verdict.explanation
     assert MessageKind.INCIDENT_OPENED not in story.told
     assert not story.service.incidents
     story.live_for("84h", every="1h")

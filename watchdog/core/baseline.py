@@ -115,7 +115,7 @@ def usual_step(over: timedelta) -> timedelta:
 
 
 def usual_least(over: timedelta, window: timedelta) -> int:
-    """How many values other than 0 it takes to say what is usual: a quarter of those that the time `over` has."""
+    """How many values, 0 or not, it takes to say what is usual: a quarter of those that the time `over` has."""
     return max(LEAST_SAMPLES, math.ceil(over / max(usual_step(over), window) / 4))
 
 
@@ -125,7 +125,7 @@ def unusable(rule: Rule, reference: Reference) -> str:
     usual = rule.baseline is not None and rule.baseline.against is Against.USUAL
     least, of = LEAST_SAMPLES, "samples"
     if rule.baseline is not None and usual:
-        least, of = usual_least(rule.baseline.over or timedelta(), rule.window), "values other than 0"
+        least, of = usual_least(rule.baseline.over or timedelta(), rule.window), "values"
     if not reference.samples >= least:
         return f"{what} has {format_count(reference.samples)} {of} of the {least} it takes"
     if math.isnan(reference.value):

@@ -121,9 +121,11 @@ def _reference(rule: Rule, answer: Answer, asked: Earlier | None, now: datetime)
     counts = [answer.parts[part] for part in _PARTS[1:3] if part in answer.parts]
     outer = answer.parts.get("reference_outer", ())
     spread = usual_spread(values[0], outer[0], good=counts_good(rule)) if values and outer else None
+    samples = min((max(count, default=0.0) for count in counts), default=0.0)
+    nothing = 0.0 if asked.outer is not None and samples else math.nan  # all values but a few were 0
     return Reference(
-        value=values[0] if values else math.nan,
-        samples=min((max(count, default=0.0) for count in counts), default=0.0),
+        value=values[0] if values else nothing,
+        samples=samples,
         at=asked.at or answer.evaluated_at - asked.ago,
         learnt_at=min(answer.evaluated_at, now),
         version=asked.version,
