@@ -110,19 +110,19 @@ def score_of(track: Track, *, rule: Rule | None, direction: Direction) -> tuple[
     """The score of one series, and what to know about it. Without labels there are no events."""
     first = calibrating(track)
     labels = np.zeros(len(track), dtype=np.int8) if track.labels is None else track.labels
-    course = _Course(track, first, events_of(labels, first=first))
+    course = Course(track, first, events_of(labels, first=first))
     judged = rule or learnt_rule(track, direction)
     replayed = replay(judged, track, references=references_of(judged, track), first=first)
     levels = {
-        level.value: course.counted(_alerts(replayed, level), replayed.known) for level in BREACH_LEVELS
+        level.value: course.counted(alerts_of(replayed, level), replayed.known) for level in BREACH_LEVELS
     }
     baselines = dict(course.beside(direction))
     scored = Scored(series=1, events=len(course.events), levels=levels, baselines=baselines)
     return scored, replayed.notes
 
 
-class _Course:
-    """The scored part of one series, with its events."""
+class Course:
+    """The scored part of one series, from sample `first` on, with its events."""
 
     def __init__(self, track: Track, first: int, events: tuple[Event, ...]) -> None:
         self.track, self.first, self.events = track, first, events
@@ -155,7 +155,7 @@ class _Course:
                 yield name, self.counted((), 0)
             else:
                 replayed = replay(rule, self.track, first=self.first)
-                yield name, self.counted(_alerts(replayed, Level.CRITICAL), replayed.known)
+                yield name, self.counted(alerts_of(replayed, Level.CRITICAL), replayed.known)
         slo = burn_slo(self.track, direction)
         if slo is not None:
             burns = burns_of(slo, self.track)
@@ -164,7 +164,7 @@ class _Course:
             yield "burn_rate", self.counted(alerts, int(np.count_nonzero(known[self.first :])))
 
 
-def _alerts(replayed: Replayed, level: Level) -> tuple[Alert, ...]:
+def alerts_of(replayed: Replayed, level: Level) -> tuple[Alert, ...]:
     """An alert lasts until its check is clear, as a page does."""
     return tuple(Alert(first=one.first, last=max(one.first, one.end - 1)) for one in replayed.episodes[level])
 
