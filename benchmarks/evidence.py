@@ -49,9 +49,7 @@ def main() -> None:
     parser.add_argument("--faults", type=int, default=100, help="faults of each share and rate")
     given = parser.parse_args()
     names = [*NOISES, *(f"{share:.0%} fail, {rate:g}/s" for rate, share in FAULTS)]
-    table = Table(
-        "evidence", *names, title="false rollbacks a service-week (95 %); seconds, median of all faults"
-    )
+    table = Table("evidence", *names, box=MARKDOWN)
     with ProcessPoolExecutor(os.cpu_count()) as pool:
         rows = {
             name: _row(pool, evidence, given.weeks, given.faults) for name, evidence in VARIATIONS.items()
