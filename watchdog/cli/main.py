@@ -12,6 +12,7 @@ import typer
 from watchdog import __version__
 from watchdog.cli import asking, completing, local, looking, schemas, silences
 from watchdog.cli.audit import audit
+from watchdog.cli.backtest import backtest
 from watchdog.cli.deploy import deploy
 from watchdog.cli.failure import PoliteGroup
 from watchdog.cli.gitops import gitops
@@ -188,6 +189,15 @@ app.add_typer(
     name="gitops",
     epilog=epilog('watchdog gitops resume trips --reason "v1.4.2 is reverted in Git"', done="resumed"),
 )
+app.command(
+    epilog=epilog(
+        f"watchdog backtest -c {CONFIG} --last 30d",
+        f"watchdog backtest -c {CONFIG} --from 2026-10-01 --to 2026-11-01 --html report.html",
+        f"watchdog backtest -c {CONFIG} --rule error-rate --csv errors.csv --max-rollbacks 0 --max-noise 2 --json",
+        done="replayed, and within the budget where there is one",
+        codes={1: "a rule is beyond the budget, or there is nothing to replay"},
+    )
+)(backtest)
 app.add_typer(routes, name="routes")
 app.add_typer(rules, name="rules")
 app.add_typer(lab, name="lab")

@@ -31,7 +31,7 @@ class Replayed(msgspec.Struct, frozen=True, kw_only=True):
     `episodes` by level, oldest first: those of `warning` include what became worse. `known` and `unknown` are numbers
     of samples with and without a verdict; `reasons` how many verdicts had which reason. `missed` are polls at which
     the track has no sample at all (a gap): they are judged as no data, and in no other number. `notes` say in words
-    what was judged otherwise than the daemon would.
+    what was judged otherwise than the daemon would; `without_evidence`: every sample that is beyond counts.
     """
 
     episodes: Mapping[Level, tuple[Episode, ...]]
@@ -41,6 +41,7 @@ class Replayed(msgspec.Struct, frozen=True, kw_only=True):
     reasons: Mapping[str, int]
     missed: int = 0
     notes: tuple[str, ...] = ()
+    without_evidence: bool = False
 
 
 def replay(
@@ -135,4 +136,5 @@ def _replayed(polls: Polls, tally: Tally) -> Replayed:
         reasons=dict(tally.reasons),
         missed=tally.missed,
         notes=polls.notes,
+        without_evidence=bool(polls.notes),
     )
