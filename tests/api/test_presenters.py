@@ -5,7 +5,8 @@ from datetime import timedelta
 import msgspec
 
 from watchdog.api.presenters import present_rule
-from watchdog.core.rule import Against, Baseline, Rate, Rule, Thresholds
+from watchdog.core.burning import Slo
+from watchdog.core.rule import Against, Baseline, Rate, Ratio, Rule, Thresholds, Unit
 from watchdog.core.two_samples import TwoSample
 
 
@@ -29,3 +30,21 @@ def test_a_rule_with_a_baseline_shows_what_it_compares_with_and_no_thresholds() 
     assert shown["baseline"]["test"] == {"confidence": 0.99, "effect": 0.71, "samples": 20}
     plain = msgspec.structs.replace(rule, baseline=None, thresholds=margins)
     assert msgspec.to_builtins(present_rule(plain, ()))["baseline"] is None
+
+
+def test_a_rule_with_an_objective_shows_its_burn_rates_and_windows() -> None:
+    slo = Slo(objective=0.999, warning=None, critical=None)
+    rule = Rule(
+        name="error-budget",
+        form=Ratio(bad="bad", total="total"),
+        slo=slo,
+        thresholds=Thresholds(rollback=14.4),
+        unit=Unit.TIMES,
+        window=timedelta(minutes=5),
+    )
+    shown = msgspec.to_builtins(present_rule(rule, ("trips",)))
+
+    burn = {"rate": 14.4, "long_seconds": 3600.0, "short_seconds": 300.0}
+    assert shown["slo"] == {"objective": 0.999, "burn": {"rollback": burn}}
+    assert (shown["unit"], shown["thresholds"]) == ("times", {"rollback": 14.4})
+    assert msgspec.to_builtins(present_rule(msgspec.structs.replace(rule, slo=None), ()))["slo"] is None

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from watchdog import __version__
 from watchdog.api import shapes
+from watchdog.api.burning import present_slo
 from watchdog.api.climb import present_climb
 from watchdog.api.lateness import present_heartbeat, present_late
 from watchdog.api.limits import present_baseline, present_limits
@@ -300,6 +301,7 @@ def present_rule(rule: Rule, services: tuple[str, ...]) -> shapes.Rule:
         window_seconds=rule.window.total_seconds(),
         thresholds=present_limits(rule.thresholds),
         baseline=present_baseline(rule.baseline) if rule.baseline else None,
+        slo=present_slo(rule.slo) if rule.slo else None,
         hold={} if rule.is_probe else {level.value: _hold(rule.hold.of(level)) for level in BREACH_LEVELS},
         clear_samples=rule.clear,
         evidence=_evidence(rule.evidence) if rule.evidence else None,

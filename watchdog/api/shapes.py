@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from watchdog.api.burning import Slo
 from watchdog.api.climb import Climb
 from watchdog.api.lateness import Heartbeat, Late
 from watchdog.core.check import Reason
@@ -351,8 +352,7 @@ class Evidence(Shape, frozen=True, kw_only=True):
 class Baseline(Shape, frozen=True, kw_only=True):
     """What a rule compares with, and by how much it may be worse (`worse_by`: shares of the reference).
 
-    `against` is `before-deployment`, `previous-version` (where two samples may be tested, too), `earlier`, which is
-    `ago_seconds` before, or `usual`, the median of `over_seconds`: then `worse_by` counts deviations.
+    `earlier` is `ago_seconds` before, `usual` the median of `over_seconds`, of which `worse_by` counts deviations.
     """
 
     against: Against
@@ -376,6 +376,7 @@ class Rule(Shape, frozen=True, kw_only=True):
     window_seconds: float
     thresholds: dict[str, float]
     baseline: Baseline | None
+    slo: Slo | None
     hold: dict[str, Hold]
     clear_samples: int
     evidence: Evidence | None

@@ -29,8 +29,8 @@ class Mark(msgspec.Struct, frozen=True, kw_only=True):
 class Picture(msgspec.Struct, frozen=True, kw_only=True):
     """One chart: `points` are (time, value) in the rule's unit, oldest first; a `None` value is a gap.
 
-    `unit` is ratio, seconds, bytes, count or none; a threshold that is `None` is not drawn. `direction` says which side
-    of a threshold is the bad one.
+    `unit` is that of the rule; a threshold that is `None` is not drawn. `direction` says which side of a threshold is
+    the bad one.
     """
 
     title: str
