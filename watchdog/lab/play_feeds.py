@@ -125,6 +125,7 @@ class Feeds:
                 newest = self._dated(sample.at).timestamp()
                 parts["newest"] = (newest,)
                 parts["samples"] = (_samples(rule, line.spacing, age=now.timestamp() - newest),)
+                rule = _patient(rule, line.spacing)
         needed = comparison(service, check, rule, now=now)
         if needed is not None and needed.asked is not None:
             parts |= self._reference(check, rule, needed.asked, at=at)
@@ -206,6 +207,13 @@ def _burned(rule: Rule, line: Line, at: timedelta) -> Parts:
         )
         parts |= {names[0]: (total,), names[1]: (bad,)}
     return parts
+
+
+def _patient(rule: Rule, spacing: timedelta) -> Rule:
+    """The rule as it would be where a window holds no two samples: how far they are apart cannot be learnt then."""
+    if rule.max_age is not None or spacing <= rule.window:
+        return rule
+    return replace(rule, max_age=ENDS_AFTER * spacing)
 
 
 def _samples(rule: Rule, spacing: timedelta, *, age: float) -> float:
