@@ -43,6 +43,7 @@ COMMANDS = [
     ["outbox", "retry"],
     ["gitops", "resume"],
     ["routes", "test"],
+    ["rules", "suggest"],
     ["lab", "score"],
     ["lab", "simulate"],
     ["audit", "verify"],

@@ -243,11 +243,18 @@ async def _rules(script: Script) -> None:
     assert '"ok": true' in (await script.plays("watchdog rules test rules --filter blip --json")).out
     await script.plays("watchdog rules test rules --junit report.xml")
     assert "<testsuite " in (script.folder / "report.xml").read_text()
+    (script.folder / "docs").symlink_to(ROOT / "docs")
+    series = "watchdog rules suggest --csv docs/samples/series"
+    said = await script.plays(f"{series}/latency/api.csv --unit none --direction above")
+    assert "\nthreshold:\n  warning: " in said.out
+    said = await script.plays(f"{series}/crashes --unit count --direction above --json")
+    assert '"per_week"' in said.out
+    asked = f"watchdog rules suggest -c {CONFIG} --rule error-rate --service trips --last 14d"
+    assert "keeps no history" in (await script.plays(asked, code=1)).err  # the stage has no Prometheus
 
 
 async def _lab(script: Script) -> None:
     plays = script.plays
-    (script.folder / "docs").symlink_to(ROOT / "docs")
     assert "3 series, 5 events" in (await plays("watchdog lab score docs/samples/series")).out
     await plays("watchdog lab score docs/samples/series --json")
     await plays("watchdog lab score docs/samples/series --rules docs/samples/crashes.yaml --rule crashes")

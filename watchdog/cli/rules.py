@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from watchdog.cli import completing
+from watchdog.cli import completing, suggest
 from watchdog.cli.failure import Failure
 from watchdog.cli.help import epilog
 from watchdog.cli.options import Json
@@ -85,6 +85,9 @@ def play(
             tested.show_covered(reached)
         say(tested.summary(ran))
     raise typer.Exit(0 if all(one.ok for one in ran) else 1)
+
+
+rules.command(name="suggest", epilog=suggest.EPILOG)(suggest.suggest)
 
 
 def _files(named: Sequence[Path]) -> list[Path]:
