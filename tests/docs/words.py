@@ -65,7 +65,10 @@ KINDS = {
     ("baseline", "test"): "`mann-whitney`, or a mapping",
     ("two_samples", "effect"): "number such as `0.71`, or percentage",
     ("baseline", "worse_by"): "mapping",
-    **{("worse_by", level): "percentage, a number such as `0.3`, or `4 deviations`" for level in ("warning", "critical")},
+    **{
+        ("worse_by", level): "percentage, a number such as `0.3`, or `4 deviations`"
+        for level in ("warning", "critical")
+    },
     ("worse_by", "rollback"): "percentage of critical's, a number such as `0.75`, or `6 deviations`",
     ("rule", "slo"): "mapping",
     ("slo", "objective"): "percentage such as `99.9%`, or a number such as `0.999`",
