@@ -30,6 +30,10 @@ _CLOCK = re.compile(
     r"\s*(?P<half>[AP]\.?M\.?)?",
     re.IGNORECASE,
 )
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_EPOCH_UNZONED = _EPOCH.replace(tzinfo=None)
+#: Times of day that are remembered while a file is read.
+_CLOCKS = 100_000
 _FORMATS = "2018-06-17T00:00:00Z, 2018-06-17 00:00:00, 6/17/2018 0:00, or Unix seconds or milliseconds"
 
 
@@ -65,7 +69,7 @@ class _Numbers:
         self._least = math.inf
 
     def take(self, text: str) -> None:
-        if not _NUMBER.fullmatch(text):
+        if not (text.isascii() and text.isdigit()) and not _NUMBER.fullmatch(text):
             raise ValueError(f"{quote(text)} is not a Unix time, as the others in this file are")
         number = float(text)
         if not self._taken:
@@ -100,7 +104,7 @@ class _YearFirst:
             if self._zoned is not None:
                 raise ValueError(f"{quote(text)} {_zone_words(zoned)}")
             self._zoned = zoned
-        self._taken.append((moment if zoned else moment.replace(tzinfo=UTC)).timestamp())
+        self._taken.append((moment - (_EPOCH if zoned else _EPOCH_UNZONED)).total_seconds())
 
     def seconds(self) -> tuple[Floats, tuple[str, ...]]:
         return np.frombuffer(self._taken, dtype=np.float64).copy(), ()
@@ -113,10 +117,22 @@ class _YearLast:
         self._month_first, self._day_first = array("d"), array("d")
         self._separator = ""
         self._zoned: bool | None = None
-        self._days: dict[tuple[str, str, str], tuple[float, float]] = {}
         self._shown: dict[str, str] = {}  #: the first time that only one order can read, by that order
+        #: What was read before: both midnights by the date, seconds by the time of day.
+        self._dates: dict[str, tuple[float, float]] = {}
+        self._clocks: dict[str, float] = {}
 
     def take(self, text: str) -> None:
+        day, _, clock = text.partition(" ")
+        midnights, within = self._dates.get(day), self._clocks.get(clock)
+        if midnights is None or within is None:
+            midnights, within = self._read(text)
+            if clock and len(self._clocks) < _CLOCKS:
+                self._dates[day], self._clocks[clock] = midnights, within
+        self._month_first.append(midnights[0] + within)
+        self._day_first.append(midnights[1] + within)
+
+    def _read(self, text: str) -> tuple[tuple[float, float], float]:
         found = _YEAR_LAST.match(text)
         if found is None:
             raise ValueError(f"{quote(text)} is not a time such as {_example(self._separator)}")
@@ -125,7 +141,10 @@ class _YearLast:
             raise ValueError(
                 f"{quote(text)}: the first time of this file has {self._separator!r} in its date"
             )
-        month_first, day_first = self._midnights(text, one, other, year, dotted=separator == ".")
+        month_first = math.nan if separator == "." else _midnight(year, one, other)
+        day_first = _midnight(year, other, one)
+        if math.isnan(month_first) and math.isnan(day_first):
+            raise ValueError(f"{quote(text)}: there is no such day")
         clock, zone = _split_zone(text[found.end() :])
         if self._zoned is not None and self._zoned is not (zone is not None):
             raise ValueError(f"{quote(text)} {_zone_words(zone is not None)}")
@@ -138,19 +157,7 @@ class _YearLast:
         if only:
             self._shown.setdefault(only, text)
         self._separator, self._zoned = separator, zone is not None
-        self._month_first.append(month_first + within)
-        self._day_first.append(day_first + within)
-
-    def _midnights(self, text: str, one: str, other: str, year: str, *, dotted: bool) -> tuple[float, float]:
-        """The day's begin (Unix seconds) with the month first and with the day first, NaN where there is none."""
-        key = (one, other, year)
-        known = self._days.get(key)
-        if known is None:
-            month_first = math.nan if dotted else _midnight(year, one, other)
-            known = self._days[key] = (month_first, _midnight(year, other, one))
-        if math.isnan(known[0]) and math.isnan(known[1]):
-            raise ValueError(f"{quote(text)}: there is no such day")
-        return known
+        return (month_first, day_first), within
 
     def seconds(self) -> tuple[Floats, tuple[str, ...]]:
         month_first = np.frombuffer(self._month_first, dtype=np.float64)
