@@ -13,6 +13,7 @@ from tests.core.scenario import T0, of_service
 from watchdog.core.audit import AuditRecord
 from watchdog.core.check import CheckState, Reason
 from watchdog.core.evaluate import evaluate
+from watchdog.core.events import OutcomeKind
 from watchdog.core.incident import IncidentKind
 from watchdog.core.observation import Reference, Value
 from watchdog.core.recent import Recent, newest, told_apart, with_value
@@ -148,6 +149,14 @@ def test_after_the_rollback_the_older_version_is_held_against_the_values_by_whic
     known = story.rollback.references["requests"]
     assert len(known.sample) == 20
     assert max(known.sample) <= 120
+    story.after("1s").outcome(OutcomeKind.APPLIED, state=story.state(blue=1, green=0))
+    story.after("2s").traffic(blue=1, green=0).after("5s")
+    for _ in range(3):
+        verdict = story.after("5s").poll("requests", on="blue")
+        story.poll("load")
+        assert (verdict.level, verdict.reason) == (Level.OK, Reason.WITHIN)
+    story.live_for("2m")
+    story.rollback_is(RollbackState.COMPLETED)
 
 
 @pytest.mark.parametrize("direction", list(Direction))
