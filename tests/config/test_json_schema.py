@@ -60,6 +60,7 @@ FILES = [
     (str(file.relative_to(ROOT)), file.read_text())
     for folder in ("config", "rules", "tests/config/good")
     for file in sorted((ROOT / folder).glob("*.yaml"))
+    if not file.name.endswith(".test.yaml")  # tests of rules, which are neither
 ]
 
 
@@ -111,6 +112,12 @@ REFUSED = [
     ("rule-two-forms", "is valid under each of"),
     ("rule-threshold-missing", "is not valid under any of the given schemas"),
     ("rule-threshold-empty", "should be non-empty"),
+    ("rule-slo-and-threshold", "is valid under each of"),
+    ("rule-slo-objective-missing", "'objective' is a required property"),
+    ("rule-slo-burn-empty", "should be non-empty"),
+    ("rule-slo-level-misspelt", "Additional properties are not allowed"),
+    ("rule-slo-level-number", "is not of type 'object'"),
+    ("rule-slo-rollback-number", "is not valid under any of the given schemas"),
     ("rule-unit-unknown", "is not one of ['ratio', 'seconds'"),
     ("rule-severity", "is not one of"),
     ("rule-clear", "is not of type 'string'"),

@@ -11,6 +11,7 @@ from structlog.testing import capture_logs
 
 from tests.engine.worlds import ALIVE, BAD, DEPTH, ERRORS, service, world
 from watchdog.core.baseline import Earlier, reach
+from watchdog.core.burning import Slo
 from watchdog.core.check import CheckId, CheckState
 from watchdog.core.dealing import Dealt, deal
 from watchdog.core.events import Observed
@@ -147,6 +148,16 @@ async def test_the_question_has_every_variable_filled_in_and_the_rules_window(ri
         window=ERRORS.window,
     )
     assert now == BASE
+
+
+async def test_an_objective_is_asked_for_with_all_its_windows(rig: Rig) -> None:
+    slo = Slo(objective=0.999)
+    budget = replace(ERRORS, slo=slo, window=slo.windows[0])
+    rig.service = service(budget, DEPTH, ALIVE)
+    await rig.collector.poll(ERRORS_V2)
+    ((question, _),) = rig.source.asked
+    assert question.window == timedelta(minutes=5)
+    assert question.windows == tuple(timedelta(minutes=minutes) for minutes in (30, 60, 360, 4320))
 
 
 async def test_a_reference_is_asked_for_in_the_same_question_until_it_is_known(rig: Rig) -> None:
