@@ -56,6 +56,7 @@ class Stretches:
         known = (self._kinds >= Kind.THIN) & fresh
         self._known = np.flatnonzero(known)
         self._known_times = polls.sample_times()[self._known]
+        self._within = np.concatenate(([0], np.cumsum(known & (self._kinds == Kind.WITHIN))))
         notable = late | (self._kinds == Kind.DOUBT) | (self._kinds > Kind.WITHIN)
         notable |= _silences(polls, self._kinds, known)
         self._notable = np.append(np.flatnonzero(notable), count)
@@ -67,7 +68,7 @@ class Stretches:
 
     def skip(self, state: CheckState, index: int) -> Skip | None:
         """What can be skipped from `index` on; `state` is the memory after the sample before it."""
-        if _calm(self._polls.rule, state):
+        if _calm(state):
             return self._calmly(state, index)
         if state.verdict is None:
             return None
@@ -93,7 +94,11 @@ class Stretches:
         named = {reason: int(counts[kind]) for kind, reason in REASONS.items() if counts[kind]}
         known = {reason: count for reason, count in named.items() if reason in _KNOWN}
         unknown = {reason: count for reason, count in named.items() if reason not in _KNOWN}
-        return Skip(end=end, state=self._counted(state, begin, place), known=known, unknown=unknown)
+        state = self._counted(state, begin, place)
+        if self._polls.rule.slo is None:
+            clears = state.clears + int(self._within[end] - self._within[index])
+            state = replace(state, clears=min(clears, self._polls.rule.clear))
+        return Skip(end=end, state=state, known=known, unknown=unknown)
 
     def _blindly(self, state: CheckState, kind: Kind, index: int, end: int) -> Skip | None:
         """One unknown after the other, for so long that what was pending is given up."""
@@ -139,10 +144,7 @@ class Stretches:
         excess = state.excess if start == begin else ()
         previous = state.sampled_at if start == begin else self._polls.sampled(int(self._known[start - 1]))
         for place in range(start, end):
-            value = self._polls.observation(int(self._known[place]))
-            against = resolved(rule, value) if isinstance(value, Value) else None
-            if not isinstance(value, Value) or against is None:
-                raise RuntimeError("a sample that counts has a value and something to compare it with")
+            value, against = self._compared(int(self._known[place]))
             # Only the last one looks at what is too old by then.
             before = excess if place == end - 1 else ()
             one = with_excess_of(against, before, value, previous=previous, interval=self._polls.interval)
@@ -150,21 +152,28 @@ class Stretches:
             previous = value.at
         return excess
 
+    def _compared(self, index: int) -> tuple[Value, Rule]:
+        """A sample that counts, and the rule with the limits that count for it. Its counts are nobody's business."""
+        polls = self._polls
+        if polls.rule.baseline is None:
+            return Value(value=float(polls.track.values[index]), at=polls.sampled(index)), polls.rule
+        value = polls.observation(index)
+        against = resolved(polls.rule, value) if isinstance(value, Value) else None
+        if not isinstance(value, Value) or against is None:
+            raise RuntimeError("a sample that counts has a value and something to compare it with")
+        return value, against
+
 
 _KNOWN = frozenset(REASONS[kind] for kind in LEVELS)
 
 
-def _calm(rule: Rule, state: CheckState) -> bool:
-    """Whether nothing is remembered that a sample within the limits, or a short silence, could change."""
+def _calm(state: CheckState) -> bool:
+    """Whether the next sample that is not beyond anything ends all that is pending, and nothing else is remembered."""
     return (
         state.latched is Level.OK
-        and (state.clears >= rule.clear or rule.slo is not None)
-        and not state.streaks
-        and state.unknown_since is None
         and state.blind_since is None
         and state.quarantine_until is None
         and state.quarantined_since is None
-        and state.breached_at is None
         and state.failures == 0
         and state.sampled_at is not None
     )
