@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
+import random
+from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from watchdog.core.burning import Slo
 from watchdog.core.observation import Answer, Failed, FailReason, NoData, NoDataReason, Value
@@ -42,45 +42,39 @@ FORMS: tuple[Form, ...] = (
     Query(query="x", events="y"),
     Query(query="x", events="y", freshness="z"),
 )
-NUMBERS = st.one_of(
-    st.sampled_from([0.0, 1.0, -1.0, 1 + 5e-7, 1 + 5e-6, -5e-7, 100.0, math.nan, math.inf, -math.inf, 1e300]),
-    st.floats(0, 1),
-    st.floats(0, 1e6),
-)
-AGES = st.one_of(st.floats(-20, 200), st.sampled_from([0.0, -5.0, 30.0, 60.0, 60.1, math.nan]))
-SAMPLES = st.one_of(st.sampled_from([0.0, 0.5, 1.0, 2.0, 4.0, 1e7, math.nan]), st.floats(0, 100))
+ODD = (0.0, 1.0, -1.0, 1 + 5e-7, 1 + 5e-6, -5e-7, 100.0, math.nan, math.inf, -math.inf, 1e300)
+AGES = (-20.0, -5.0, -4.9, 0.0, 29.9, 30.0, 30.1, 60.0, 60.1, math.nan)
+SAMPLES = (0.0, 0.5, 1.0, 2.0, 4.0, 1e7, math.nan)
+#: The series of every part at one moment, and how it was answered.
+Given = tuple[dict[str, list[float]], int]
 
 
-@st.composite
-def rules(draw: st.DrawFn) -> Rule:
-    form = draw(st.sampled_from(FORMS))
-    evidence = draw(st.sampled_from([None, Evidence(), Evidence(min_events=0)]))
-    return Rule(
-        name="rule",
-        form=form,
-        unit=draw(st.sampled_from([Unit.RATIO, Unit.SECONDS])),
-        window=timedelta(seconds=draw(st.sampled_from([30, 60, 300]))),
-        max_age=draw(st.sampled_from([None, None, timedelta(seconds=45)])),
-        evidence=evidence,
-        thresholds=Thresholds(critical=0.5),
-    )
+def number(chance: random.Random) -> float:
+    """Mostly something plausible."""
+    pick = chance.random()
+    return chance.choice(ODD) if pick < 0.2 else chance.random() if pick < 0.6 else 1e4 * chance.random()
 
 
-@st.composite
-def answers(draw: st.DrawFn, rule: Rule) -> tuple[dict[str, list[float]], int]:
-    """The series of every part at one moment (ages in place of times), and how it was answered."""
+def given(chance: random.Random, rule: Rule, now: float) -> Given:
+    """One answer: mostly one series a part, mostly fresh, with whatever can be odd about it now and then."""
     assert not isinstance(rule.form, ProbeForm)
     parts: dict[str, list[float]] = {}
     for part in parts_of(rule.form, rule.window):
-        numbers = {"newest": AGES, "samples": SAMPLES}.get(part, NUMBERS)
-        parts[part] = draw(
-            st.lists(numbers, max_size=1) if draw(st.integers(0, 9)) else st.lists(numbers, max_size=2)
-        )
-    if "highest" in parts and parts["value"] and draw(st.booleans()):
+        count = chance.choice((0, 1, 1, 1, 1, 1, 1, 1, 1, 2 if chance.random() < 0.2 else 1))
+        parts[part] = [number(chance) for _ in range(count)]
+    odd = chance.random() < 0.4
+    for part, choices, usual in (("newest", AGES, 5 * chance.random()), ("samples", SAMPLES, 4.0)):
+        if part in parts:
+            drawn = chance.choice(choices) if odd else usual
+            parts[part] = [now - drawn if part == "newest" else drawn] * min(len(parts[part]), 1)
+    if parts.get("highest") and parts["value"] and chance.random() < 0.5:
         parts["highest"] = list(parts["value"])
-    if "bad" in parts and parts["total"] and draw(st.booleans()):
-        parts["bad"] = [parts["total"][0] * draw(st.sampled_from([0.0, 0.3, 1.0, 1 + 5e-7, 2.0]))]
-    return parts, draw(st.sampled_from([FINE, FINE, FINE, FINE, FINE, PARTIAL, FAILED]))
+    if parts.get("bad") and parts["total"] and chance.random() < 0.5:
+        parts["bad"] = [parts["total"][0] * chance.choice((0.0, 0.3, 1.0, 1 + 5e-7, 2.0))]
+    if parts.get("events") and "value" in parts and chance.random() < 0.2:
+        parts["events"] = [0.0]
+        parts["value"] = [chance.choice((math.nan, 0.5))]
+    return parts, chance.choice((FINE,) * 12 + (PARTIAL, FAILED))
 
 
 def points(series: Sequence[Sequence[float]], flags: Sequence[int]) -> Points:
@@ -91,9 +85,7 @@ def points(series: Sequence[Sequence[float]], flags: Sequence[int]) -> Points:
     )
 
 
-def one_by_one(
-    rule: Rule, asked: Sequence[tuple[dict[str, list[float]], int]]
-) -> list[Value | NoData | Failed]:
+def one_by_one(rule: Rule, asked: Sequence[Given]) -> list[Value | NoData | Failed]:
     found: list[Value | NoData | Failed] = []
     for index, (parts, flag) in enumerate(asked):
         now = datetime.fromtimestamp(BEGIN + STEP * index, UTC)
@@ -108,7 +100,7 @@ def one_by_one(
     return found
 
 
-def together(rule: Rule, asked: Sequence[tuple[dict[str, list[float]], int]]) -> Seen:
+def together(rule: Rule, asked: Sequence[Given]) -> Seen:
     times = BEGIN + STEP * np.arange(len(asked), dtype=np.float64)
     parts = {
         part: points([parts[part] for parts, _ in asked], [flag for _, flag in asked]) for part in asked[0][0]
@@ -116,46 +108,43 @@ def together(rule: Rule, asked: Sequence[tuple[dict[str, list[float]], int]]) ->
     return observed(rule, parts, times)
 
 
-@st.composite
-def cases(draw: st.DrawFn) -> tuple[Rule, list[tuple[dict[str, list[float]], int]]]:
-    rule = draw(rules())
-    asked = draw(st.lists(answers(rule), min_size=1, max_size=12))
-    for index, (parts, _) in enumerate(asked):
-        if "newest" in parts:
-            parts["newest"] = [BEGIN + STEP * index - age for age in parts["newest"]]
-    return rule, asked
-
-
-@given(case=cases())
-@settings(max_examples=300, deadline=None)
+@pytest.mark.parametrize("form", FORMS, ids=str)
+@pytest.mark.parametrize("unit", [Unit.RATIO, Unit.SECONDS])
+@pytest.mark.parametrize("evidence", [None, Evidence(), Evidence(min_events=0)], ids=["none", "some", "any"])
+@pytest.mark.parametrize("max_age", [None, timedelta(seconds=45)], ids=["learnt", "45s"])
 def test_arrays_of_answers_become_what_each_would_have_become_alone(
-    case: tuple[Rule, list[tuple[dict[str, list[float]], int]]],
+    form: Form, unit: Unit, evidence: Evidence | None, max_age: timedelta | None
 ) -> None:
-    rule, asked = case
+    chance = random.Random(f"{form}{unit}{evidence}{max_age}")
+    rule = Rule(
+        name="rule",
+        form=form,
+        unit=unit,
+        window=timedelta(seconds=chance.choice((30, 60, 300))),
+        max_age=max_age,
+        evidence=evidence,
+        thresholds=Thresholds(critical=0.5),
+    )
+    asked = [given(chance, rule, float(BEGIN + STEP * index)) for index in range(250)]
     seen = together(rule, asked)
-    reasons: dict[str, int] = {}
-    for index, alone in enumerate(one_by_one(rule, asked)):
-        told = (asked[index], alone)
-        if not isinstance(alone, Value):
-            reasons[alone.reason] = reasons.get(alone.reason, 0) + 1
-        match alone:
-            case Value():
-                assert seen.values[index] == alone.value, told
-                assert abs(seen.sampled[index] - alone.at.timestamp()) < 1e-6, told
-                assert (seen.events is None) == (alone.events is None), told
-                assert seen.events is None or seen.events[index] == alone.events, told
-                assert (seen.bad is None) == (alone.bad is None), told
-                assert seen.bad is None or seen.bad[index] == alone.bad, told
-                assert bool(seen.more[index]) == alone.more, told
-                assert not seen.failed[index], told
-            case NoData():
-                assert math.isnan(seen.values[index]), told
-                assert not seen.failed[index], told
-            case Failed():
-                assert math.isnan(seen.values[index]), told
-                assert seen.failed[index], told
-    if all(len(numbers) < 2 for parts, _ in asked for numbers in parts.values()):
-        assert seen.reasons == reasons
+    alone = one_by_one(rule, asked)
+    for index, one in enumerate(alone):
+        told = (asked[index], one)
+        assert bool(seen.failed[index]) == isinstance(one, Failed), told
+        if not isinstance(one, Value):
+            assert math.isnan(seen.values[index]), told
+            continue
+        assert seen.values[index] == one.value, told
+        assert abs(seen.sampled[index] - one.at.timestamp()) < 1e-6, told
+        assert (seen.events is None) == (one.events is None), told
+        assert seen.events is None or seen.events[index] == one.events, told
+        assert (seen.bad is None) == (one.bad is None), told
+        assert seen.bad is None or seen.bad[index] == one.bad, told
+        assert bool(seen.more[index]) == one.more, told
+    assert sum(isinstance(one, Value) for one in alone) > 20, "mostly values, or little is held"
+    plain = [({part: numbers[:1] for part, numbers in parts.items()}, flag) for parts, flag in asked]
+    reasons = Counter(str(one.reason) for one in one_by_one(rule, plain) if not isinstance(one, Value))
+    assert together(rule, plain).reasons == reasons
 
 
 def test_where_nothing_happened_there_are_no_events_and_no_value() -> None:

@@ -120,7 +120,7 @@ def test_a_chunk_that_is_too_much_is_cut_until_it_is_not(server: FakeRange, said
 
 def test_a_limit_once_met_is_kept_to_from_then_on(server: FakeRange) -> None:
     server.answer = limited(3000, error(422, "execution", SAMPLES))
-    one = expression(10 * POINTS)
+    one = expression(3 * POINTS)
     range_ = asker(server, concurrency=1)
     whole(range_.ask([one])[one], one)
     refused = [points for _, points in server.asked if points > 3000]
@@ -183,7 +183,10 @@ def test_a_server_that_is_not_there_is_told_of(server: FakeRange) -> None:
 @pytest.mark.parametrize(
     ("said", "words"),
     [
-        (error(400, "bad_data", "1:3: parse error: no"), "status 400: bad_data: 1:3: parse error: no"),
+        (
+            error(400, "bad_data", "1:3: parse error: unknown function limit"),
+            "status 400: bad_data: 1:3: parse error: unknown function limit",
+        ),
         (Said(status=401, body=b"who are you"), "status 401: who are you"),
         (
             Said(status=302, headers={"Location": "https://login.example.com/?next=%2F"}),

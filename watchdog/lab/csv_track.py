@@ -2,7 +2,7 @@
 
 What is missing, `null` or not finite is no data. What is out of order is sorted, what is twice is dropped, and both
 are said (`notes`): real exports have them. A sample that is there twice with different values counts as the last one
-says; where that happens to more than one in a hundred, there are several series in the file, which is an error.
+says; where that happens to more than one in ten, there are several series in the file, which is an error.
 Gaps stay gaps. This module must never fill in a value, and never pass over a line that it cannot read.
 """
 
@@ -29,7 +29,7 @@ Indexes = NDArray[np.intp]
 #: So many problems of one file are told; what is wrong with every line needs no million messages.
 MAX_PROBLEMS = 20
 #: Samples that are there several times with different values, as a share of all, beyond which a file is refused.
-MAX_CONFLICTS = 0.01
+MAX_CONFLICTS = 0.1
 #: The columns that mean something, by the names that exporters give them (letters only, small).
 _COLUMNS = {
     "time": ("timestamp", "time", "datetime", "date", "timestamps"),

@@ -65,6 +65,8 @@ def _way(status: int, said: _Said, text: str) -> Way:
         return Way.QUICKER
     if status in _WAYS:
         return _WAYS[status]
+    if "parse error" in text:  # quotes the query, whatever words that has
+        return Way.NO
     if status in {400, 422, 500, 503} and _LIMIT.search(text):
         return Way.LESS
     if status == 422:
