@@ -367,3 +367,22 @@ def test_an_old_value_without_burn_rates_is_read_as_one() -> None:
 def test_evidence_can_ask_for_less_confidence() -> None:
     lenient = replace(RULE, evidence=Evidence(confidence=0.6, excess=0.0))
     assert judged(burning(rollback=(25, 900), events=400.0), lenient).level is Level.ROLLBACK
+
+
+def test_a_window_that_counted_nothing_leaves_its_levels_out() -> None:
+    parts = everywhere(bad=0.0, total=10.0) | {over("total", 6 * H): 0.0}
+    seen = observe(RULE, answer(**parts), now=T0)
+    assert isinstance(seen, Value)
+    assert sorted(seen.burns) == ["rollback"]
+
+
+def test_a_sample_within_every_limit_is_not_clear_while_the_shortest_window_burns() -> None:
+    state = CheckState()
+    for index in range(4):
+        value = replace(burning(rollback=(2.0, 5.0)), at=T0 + index * STEP)
+        evaluated = evaluate(RULE, state, value, now=value.at)
+        state = evaluated.state
+        assert evaluated.verdict.reason is Reason.WITHIN
+    assert state.clears == 0
+    value = replace(burning(rollback=(2.0, 1.0)), at=T0 + 4 * STEP)
+    assert evaluate(RULE, state, value, now=value.at).state.clears == 1
