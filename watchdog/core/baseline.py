@@ -35,7 +35,7 @@ USUAL_POINTS = 336
 #: How far values usually lie from their median: up to this quantile on the bad side, written as normal deviations …
 USUAL_QUANTILE = 0.75
 #: … and never less than this share of the median: what never moved may still move a little.
-USUAL_FLOOR = 0.3
+USUAL_FLOOR = 0.4
 #: A reference in the past changes no more after this: samples from before it are scraped and ingested by then.
 SETTLED_AFTER = timedelta(minutes=1)
 #: How much later than `SETTLED_AFTER` a source with a memory of its own can still be asked.

@@ -42,8 +42,8 @@ from watchdog.lab.track import Floats, Track
 CALIBRATION = 5
 #: How many deviations from the usual each level is; rollback is 150 % of critical, as everywhere (docs/score-card.md).
 DEVIATIONS = Thresholds(warning=4.0, critical=5.0, rollback=7.5)
-#: The same for values that get smaller when they get worse: three deviations may be all there is above 0.
-DEVIATIONS_BELOW = Thresholds(warning=1.5, critical=2.0, rollback=3.0)
+#: The same for values that get smaller when they get worse: two and a half deviations may be all there is above 0.
+DEVIATIONS_BELOW = Thresholds(warning=1.2, critical=1.5, rollback=2.25)
 #: What is usual is that of `USUAL_OVER`, but no more than so many times what the series begins with.
 OVER_CALIBRATION = 3
 #: The plain rules call critical what the calibration exceeds this rarely.
