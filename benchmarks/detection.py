@@ -97,7 +97,7 @@ CHOICES = (
     *(Choice(f"spread up to the quantile {q:g}", quantile=q) for q in (0.7, 0.8, 0.9, 0.95)),
     *(
         Choice(f"at least {floor:.0%} of the median", floor=floor)
-        for floor in (0.1, 0.2, 0.25, 0.35, 0.4, 0.5)
+        for floor in (0.1, 0.2, 0.3, 0.35, 0.45, 0.5)
     ),
     *(Choice(f"the last {days} days", change=looking_back(days)) for days in (3, 7, 10)),
     *(Choice(f"critical at {k:g} deviations", change=deviations(k)) for k in (4, 4.5, 5.5, 6, 7)),
@@ -123,10 +123,8 @@ def main() -> None:
 
 
 def _choices(name: str, tracks: Sequence[Track]) -> Table:
-    table = Table(
-        "", *(f"{level.value} {what}" for level in LEVELS for what in ("precision", "recall", "F1"))
-    )
-    table.title = name
+    columns = (f"{level.value} {what}" for level in LEVELS for what in ("precision", "recall", "F1"))
+    table = Table(name, *columns, box=MARKDOWN)
     for choice in CHOICES:
         found = [choice.counted(track)[0] for track in tracks]
         cells = []

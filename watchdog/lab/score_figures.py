@@ -109,8 +109,9 @@ def poisson_interval(count: int, *, confidence: float = _CONFIDENCE) -> tuple[fl
 
 def _mean_with(falls: Any, count: int) -> float:
     """Where a function that falls with the mean is 0."""
-    low, high = 0.0, count + 10 * math.sqrt(count + 1) + 20
-    for _ in range(80):
+    spread = 10 * math.sqrt(count + 1) + 20
+    low, high = max(0.0, count - spread), count + spread
+    for _ in range(50):
         middle = (low + high) / 2
         low, high = (middle, high) if falls(middle) > 0 else (low, middle)
     return (low + high) / 2

@@ -25,7 +25,10 @@ _BATCH = 10
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """What to simulate: `weeks` service-weeks and `faults` faults of every share, at every rate (requests a second)."""
+    """What to simulate: `weeks` service-weeks and `faults` faults of every share, at every rate (requests a second).
+
+    Each of the weeks is a life of its own, and `life` slots long: shorter ones are for those who cannot wait.
+    """
 
     judge: Judge = DEFAULT
     noise: Noise = Noise()
@@ -34,6 +37,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     shares: tuple[float, ...] = (1.0, 0.2)
     faults: int = 100
     seed: int = 0
+    life: int = WEEK
 
     @property
     def steps(self) -> int:
@@ -105,7 +109,7 @@ def _batches(plan: Plan) -> list[tuple[float, float, int]]:
 
 
 def _life(plan: Plan, rate: float, week: int) -> int:
-    return episodes(plan.judge, plan.noise, rate, slots=WEEK, seed=f"{plan.seed}/life/{rate}/{week}")
+    return episodes(plan.judge, plan.noise, rate, slots=plan.life, seed=f"{plan.seed}/life/{rate}/{week}")
 
 
 def _faults(plan: Plan, rate: float, share: float, first: int) -> list[float | None]:
@@ -146,7 +150,7 @@ def _outcomes(plan: Plan, found: tuple[Lives, Believed]) -> list[Outcome]:
 def _outcome(plan: Plan, rate: float | None, lives: Lives, believed: Believed) -> Outcome:
     rates = plan.rates if rate is None else (rate,)
     false = sum(count for (one, _), count in lives.items() if one in rates)
-    weeks = float(plan.weeks * len(rates))
+    weeks = plan.weeks * len(rates) * plan.life / WEEK
     low, high = poisson_interval(false)
     return Outcome(
         rate=rate,
