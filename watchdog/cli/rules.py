@@ -29,9 +29,9 @@ def _group() -> None:
     name="test",
     epilog=epilog(
         "watchdog rules test rules/web.test.yaml",
-        "watchdog rules test rules/*.test.yaml --coverage",
+        "watchdog rules test rules/canary.test.yaml --coverage",
         "watchdog rules test rules --filter blip --json",
-        "watchdog rules test rules --junit report.xml",
+        "watchdog rules test rules/*.test.yaml -k errors --junit report.xml",
         done="every test came out as expected",
         codes={1: "one did not, or a file has mistakes: each a line FILE:LINE:COL: message"},
     ),

@@ -39,7 +39,8 @@ MAIN: Mapping[What, str] = {
     What.ESCALATION: "step",
     What.REPLY: "request",
 }
-#: Why guards say no (`watchdog.core.guards`, and what `watchdog.core.targets` has against a target).
+#: Why guards say no (`watchdog.core.guards`): `targets` has reasons against a target, `arming` in core and in config
+#: against a rule.
 GUARD_REASONS = (
     *("observe", "not_approved", "paused", "not_leader", "not_armed", "too_late", "forbidden", "no_target"),
     *(
@@ -53,7 +54,7 @@ GUARD_REASONS = (
     ),
     *("too_soon", "used_up", "too_many_rollbacks", "too_much_red", "not_confirmed", "managed"),
     *("no_variant", "never_seen", "replaced", "same_version", "not_stable", "target_forbidden", "tainted"),
-    "unknown_version",
+    *("unknown_version", "never_backtested", "changed_since", "too_old", "too_short", "beyond_budget"),
 )
 
 

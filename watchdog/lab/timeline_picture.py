@@ -82,7 +82,7 @@ def _chart(feed: Feed, script: Script, width: int, strokes: Strokes) -> Iterator
     rule = script.rules[feed.rule]
     service = f"{feed.service}/" if len(script.services) > 1 else ""
     yield [(f"{service}{feed.rule}{'@' if feed.version else ''}{feed.version}", "bold")]
-    columns = _columns(feed, rule, script.until, width - _LEFT - _RIGHT)
+    columns = _columns(feed, rule, script.until, _room(width))
     if rule.is_probe:
         marks = "".join(_pulse(sample, strokes) for sample in columns)
         yield [(" " * _LEFT + strokes.edge + marks.rstrip(), "")]
@@ -94,6 +94,11 @@ def _chart(feed: Feed, script: Script, width: int, strokes: Strokes) -> Iterator
     scale = _Scale(low=low, top=top if top > low else low + 1)
     for row in range(_HEIGHT):
         yield _row(row, columns, limits, scale, rule, strokes)
+
+
+def _room(width: int) -> int:
+    """How many columns are left beside the numbers and the names of thresholds."""
+    return width - _LEFT - 1 - _RIGHT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,6 +131,7 @@ def _row(
     words = ", ".join(f"{level} {format_quantity(limit, rule.unit)}" for limit, level in reversed(here))
     line: Line = [(f"{left[: _LEFT - 1]:>{_LEFT - 1}} {strokes.edge}", "dim"), (marks, "")]
     if here:
+        words = words if len(words) < _RIGHT else words[: _RIGHT - 2] + strokes.more
         line.append((f" {words}", _STYLES[max((level for _, level in here), key=BREACH_LEVELS.index)]))
     return line if here else [line[0], (marks.rstrip(), "")]
 
@@ -190,7 +196,7 @@ def _value(sample: Sample) -> float:
 
 def _axis(script: Script, width: int, strokes: Strokes) -> Iterator[Line]:
     """Where events stand, and the time."""
-    count = width - _LEFT - _RIGHT
+    count = _room(width)
     whole = max(script.until, timedelta(microseconds=1))
     marks = [" "] * count
     for planned in script.events:
