@@ -54,6 +54,7 @@ bench: $(READY) packages  ## how fast a bad version is switched away, beside Pro
 	$(BIN)/python -m benchmarks $(ARGS)
 	$(BIN)/python -m benchmarks.starting
 	$(BIN)/python -m benchmarks.messages
+	$(BIN)/python -m benchmarks.backtest
 
 image:  ## the container image, with docker, podman or buildah, whichever is there
 	@.ci/image rollback-watchdog

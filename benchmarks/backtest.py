@@ -170,7 +170,7 @@ def main() -> int:
     table.add_row(
         "all", str(wanted.checks), f"{samples:,.0f}", f"{whole:.2f}", f"{samples / whole:,.0f}", "", "", ""
     )
-    Console().print(table)
+    Console(highlight=False, width=110).print(table)
     return 0 if same else 1
 
 

@@ -68,8 +68,8 @@ class Stretches:
 
     def skip(self, state: CheckState, index: int) -> Skip | None:
         """What can be skipped from `index` on; `state` is the memory after the sample before it."""
-        if _calm(state):
-            return self._calmly(state, index)
+        if _calm(state) and (skip := self._calmly(state, index)) is not None:
+            return skip
         if state.verdict is None:
             return None
         kind = Kind(self._kinds[index])
