@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 
 from tests.core.history import History, Measured
-from tests.core.scenario import rule
+from tests.core.scenario import MINUTE, T0, of_service, rule, service, world_of
 from watchdog.core.baseline import USUAL_FLOOR, USUAL_QUANTILE, Earlier
 from watchdog.core.check import CheckState, Reason
+from watchdog.core.checks import SharedPoll
 from watchdog.core.comparing import compared, comparison
+from watchdog.core.dealing import rounds, tables
 from watchdog.core.evaluate import evaluate
 from watchdog.core.events import OutcomeKind
 from watchdog.core.incident import IncidentKind
@@ -26,6 +28,7 @@ from watchdog.core.rule import (
     Direction,
     Gauge,
     Level,
+    Match,
     Ratio,
     Rule,
     Severity,
@@ -114,16 +117,20 @@ def test_a_restart_does_not_ask_again() -> None:
 
 def test_services_do_not_all_ask_at_the_same_moment() -> None:
     def renewed(name: str) -> int:
-        story = stable_blue(usual(name=name))
-        polls = 0
-        while len(story.asked) == 1:
-            story.live_for("30s")
-            polls += 1
-        return polls
+        """After how many minutes it is asked again."""
+        story = stable_blue(usual(name))
+        for minutes in range(1, 90):
+            needed = comparison(
+                story.service, story.check(on="blue"), story.rules[0], now=story.now + minutes * MINUTE
+            )
+            assert needed is not None
+            if needed.asked is not None:
+                return minutes
+        raise AssertionError("it is never asked again")
 
     moments = {renewed(f"depth-{number}") for number in range(6)}
     assert len(moments) > 2
-    assert max(moments) <= 120  # at most an hour
+    assert 30 <= min(moments) <= max(moments) <= 60
 
 
 def test_a_clock_that_was_set_back_asks_again() -> None:
@@ -228,7 +235,7 @@ def test_a_service_that_is_too_young_has_its_time_before_people_are_told(
     assert "values of the 84 it takes" in verdict.explanation
     assert MessageKind.INCIDENT_OPENED not in story.told
     assert not story.service.incidents
-    story.live_for("84h", every="1h")
+    story.live_for("84h", every="6h")
     story.live_for("10m")
     assert {one.kind for one in story.service.incidents.values()} == {IncidentKind.BLIND}
 
@@ -271,11 +278,24 @@ def test_a_limit_that_no_share_can_pass_is_said_to_be_one() -> None:
 
 
 def test_what_is_usual_is_no_proof_that_it_was_not_as_bad_right_before_a_deployment() -> None:
-    story = History(usual(), measured=lambda version, at: 900.0 if version == "green" else None)
+    load = of_service("load", thresholds=Thresholds(rollback=10_000.0))
+    story = History(usual(), load, measured=lambda version, at: {"": 10.0, "green": 900.0}.get(version))
     story.usual = DEPTHS
     story.traffic(blue=1, green=0)
     story.live_for("31m")
     story.deployed()
     for _ in range(2):
-        story.after("10s").poll(on="green")
-    assert not [one for one in story.service.rollbacks.values() if one.state is RollbackState.INTENDED]
+        story.after("10s").poll("depth", on="green")
+    assert ("not_already_bad", "no_baseline") in story.vetoes
+    story.rollback_is(RollbackState.BLOCKED)
+
+
+def test_services_that_are_asked_for_together_learn_what_is_usual_together() -> None:
+    rule = usual(form=Gauge(of="depth", by=Aggregate.MAX), match=Match(labels={"service": "name"}))
+    poll = SharedPoll(rule="depth")
+    world = world_of(*((service(name, (rule,)), (rule,)) for name in ("trips", "cars")))
+    (table,) = tables(world, poll, now=T0)
+    (one,) = rounds(world, table, now=T0)
+    assert len(one.hands) == 2
+    assert one.asked is not None
+    assert (one.asked.outer, one.asked.version) == (USUAL_QUANTILE, "")

@@ -144,24 +144,21 @@ async def test_the_usual_value_is_that_of_the_time_before_and_of_any_version_tha
         assert found.samples == pytest.approx(335, abs=3), name  # a third of them 0
         assert found.version == ""
 
+    found = await scene.reference(asked(Gauge(of="steady", by=Aggregate.MAX)))
+    assert (found.value, found.spread) == (
+        50.0,
+        USUAL_FLOOR * 50.0,
+    )  # what never moved may still move a little
 
-async def test_what_is_ten_times_as_bad_as_usual_is_said_to_be_so(scene: Scene) -> None:
+
+async def test_what_is_far_off_is_a_breach_and_without_anything_usual_there_is_no_verdict(
+    scene: Scene,
+) -> None:
     verdict = await scene.verdict(asked(FORMS["gauge"][1]))
     assert verdict.level is Level.ROLLBACK
     assert " deviations of " in verdict.explanation
     assert ", the usual value (the median of 1d), beyond the limit of " in verdict.explanation
 
-
-async def test_it_is_one_question_with_the_value(scene: Scene) -> None:
-    found = await scene.polled(asked(FORMS["ratio"][1]))
-    for part in ("reference", "reference_outer", "reference_points"):
-        assert f'"watchdog_part", "{part}"' in found.asked
-    assert "[86400s:257143ms] offset 180s" in found.asked
-    assert 'version="v2"' in found.asked
-    assert 'version=~".+"' in found.asked
-
-
-async def test_a_number_that_is_always_0_or_too_young_has_no_usual_value(scene: Scene) -> None:
     calm = await scene.verdict(asked(Gauge(of="calm", by=Aggregate.MAX)))
     assert (calm.level, calm.reason) == (Level.UNKNOWN, Reason.NO_REFERENCE)
     assert "the usual value (the median of 1d) is 0 and hardly ever worse" in calm.explanation
@@ -169,7 +166,9 @@ async def test_a_number_that_is_always_0_or_too_young_has_no_usual_value(scene: 
     assert young.reason is Reason.NO_REFERENCE
     assert young.explanation.endswith("values of the 84 it takes")
 
-
-async def test_a_number_that_never_moves_may_still_move_a_little(scene: Scene) -> None:
-    found = await scene.reference(asked(Gauge(of="steady", by=Aggregate.MAX)))
-    assert (found.value, found.spread) == (50.0, USUAL_FLOOR * 50.0)
+    found = await scene.polled(asked(FORMS["ratio"][1]))
+    for part in ("reference", "reference_outer", "reference_points"):
+        assert f'"watchdog_part", "{part}"' in found.asked
+    assert "[86400s:257143ms] offset 180s" in found.asked
+    assert 'version="v2"' in found.asked
+    assert 'version=~".+"' in found.asked
