@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 
 from watchdog.core.burning import Slo
+from watchdog.core.placing import names_variant, names_version
 from watchdog.core.two_samples import TwoSample
 from watchdog.core.variables import Quoting
 
@@ -306,14 +307,14 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         """Whether the rule names `$version` or `$variant`: then it becomes one check per live version."""
         if self.match is not None:
             return False
-        return _names_version(self.form) if isinstance(self.form, ProbeForm) else _asks_version(self.form)
+        return names_version(self.form)
 
     @functools.cached_property
     def per_variant(self) -> bool:
         """Whether the rule names `$variant`: then the same version on two variants is two different questions."""
         if not self.per_version:
             return False
-        return _names_variant(self.form) if isinstance(self.form, ProbeForm) else _asks_variant(self.form)
+        return names_variant(self.form)
 
     @property
     def is_probe(self) -> bool:
@@ -368,24 +369,6 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         """
         content = _without_nothing({name: of for name, of in self.plain.items() if name not in _TOLD})
         return hashlib.sha256(msgspec.json.encode(content, order="sorted")).hexdigest()[:16]
-
-
-def _names_version(form: Form) -> bool:
-    return _names(form, "version") or _names_variant(form)
-
-
-def _names_variant(form: Form) -> bool:
-    return _names(form, "variant")
-
-
-def _names(form: Form, name: str) -> bool:
-    texts = msgspec.json.encode(form).decode()
-    return f"${name}" in texts or f"${{{name}}}" in texts
-
-
-#: The same for what can be asked of a source; the answer is wanted at every poll.
-_asks_version = functools.lru_cache(maxsize=4096)(_names_version)
-_asks_variant = functools.lru_cache(maxsize=4096)(_names_variant)
 
 
 def _without_younger(plain: dict[str, Any]) -> dict[str, Any]:
