@@ -13,6 +13,7 @@ from tests.engine.worlds import ALIVE, BAD, DEPTH, ERRORS, service, world
 from watchdog.core.baseline import Earlier, reach
 from watchdog.core.burning import Slo
 from watchdog.core.check import CheckId, CheckState
+from watchdog.core.checks import SharedPoll
 from watchdog.core.dealing import Dealt, deal
 from watchdog.core.events import Observed
 from watchdog.core.incident import Breach, Incident, IncidentKind, IncidentState
@@ -26,7 +27,7 @@ from watchdog.core.observation import (
     Reference,
     Value,
 )
-from watchdog.core.rule import Against, Baseline, Level, ProbeForm, Query, Ratio, Severity, Thresholds
+from watchdog.core.rule import Against, Baseline, Level, Match, ProbeForm, Query, Ratio, Severity, Thresholds
 from watchdog.core.world import ServiceWorld
 from watchdog.engine.collector import AT_ONCE, LIMIT, Collector
 from watchdog.sources.interface import Question, SourceReport
@@ -158,6 +159,22 @@ async def test_an_objective_is_asked_for_with_all_its_windows(rig: Rig) -> None:
     ((question, _),) = rig.source.asked
     assert question.window == timedelta(minutes=5)
     assert question.windows == tuple(timedelta(minutes=minutes) for minutes in (30, 60, 360, 4320))
+
+
+async def test_an_objective_of_many_services_is_asked_for_with_all_its_windows_at_once(rig: Rig) -> None:
+    slo = Slo(objective=0.999)
+    rig.service = service(
+        replace(
+            ERRORS,
+            form=Ratio(bad="bad_total", total="requests_total"),
+            match=Match(labels={"service": "name"}),
+            slo=slo,
+            window=slo.windows[0],
+        )
+    )
+    await rig.collector.poll(SharedPoll(rule=ERRORS.name))
+    ((question, _),) = rig.source.asked
+    assert (question.window, *question.windows) == slo.windows
 
 
 async def test_a_reference_is_asked_for_in_the_same_question_until_it_is_known(rig: Rig) -> None:
