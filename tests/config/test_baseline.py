@@ -159,7 +159,7 @@ def test_a_rule_without_a_margin_for_rollback_never_rolls_back(tmp_path: Path) -
         ),
         ("{against: 31m, worse_by: {rollback: 0.75}}", "; write at most 30m"),
         (
-            "{against: usual, over: 1h, worse_by: {rollback: 3 deviations}}",
+            "{against: usual, over: 1h, worse_by: {rollback: 2 deviations}}",
             "what is usual in 1h is more than a scrape source remembers (1h); ask a source of kind prometheus",
         ),
         (
