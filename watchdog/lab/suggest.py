@@ -192,7 +192,7 @@ def _fixed(rule: Rule, track: Track, cut: int) -> Proposal | None:
         if one is None:
             continue
         found[level.value] = one
-        beyond = float(scale.bad(np.array([one.limit]))[0])
+        beyond = scale.of_limit(one.limit)
     if Level.CRITICAL.value not in found:
         return None
     texts = {level: one.text for level, one in found.items()}

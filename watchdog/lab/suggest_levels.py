@@ -25,8 +25,8 @@ from watchdog.lab.usual import References
 
 #: How often a level may fire in a week, of what nobody marked as an incident.
 NOISE = {Level.WARNING: 7.0, Level.CRITICAL: 1.0, Level.ROLLBACK: 0.25}
-#: Where the search begins: so many deviations from the median, and no nearer than what so few values exceed.
-NEAREST = {Level.WARNING: (4.0, 0.99), Level.CRITICAL: (6.0, 0.999)}
+#: Where the search begins: so many deviations from the median.
+NEAREST = {Level.WARNING: 4.0, Level.CRITICAL: 6.0}
 #: How much further it goes, as multiples of the nearest distance.
 FURTHER = (1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 7.0, 10.0)
 #: Two levels are never nearer to each other than this share of the milder one's distance.
@@ -41,19 +41,23 @@ class Scale(msgspec.Struct, frozen=True, kw_only=True):
     """Values as badness: more is worse, whatever the direction, and distances mean the same everywhere.
 
     Shares of what went well become shares of what went badly; other values of which less is worse are compared by their
-    logarithm where none is negative, so that a limit below is never below 0.
+    logarithm where none is negative, so that a limit below is never below 0; 0 counts as a tenth of the `least` other.
     """
 
     direction: Direction
     unit: Unit
-    logarithmic: bool
+    logarithmic: bool = False
+    least: float = 0.0
 
     @classmethod
     def of(cls, values: Floats, *, direction: Direction, unit: Unit) -> Scale:
         """The scale that fits these values."""
         known = values[np.isfinite(values)]
         below = direction is Direction.BELOW and unit is not Unit.RATIO
-        return cls(direction=direction, unit=unit, logarithmic=below and bool(np.all(known >= 0)))
+        some = known[known > 0]
+        logarithmic = below and bool(np.all(known >= 0)) and len(some) > 0
+        least = float(some.min()) / 10 if logarithmic else 0.0
+        return cls(direction=direction, unit=unit, logarithmic=logarithmic, least=least)
 
     def bad(self, values: Floats) -> Floats:
         """How bad each value is."""
@@ -63,8 +67,13 @@ class Scale(msgspec.Struct, frozen=True, kw_only=True):
             return 1 - values
         if not self.logarithmic:
             return -values
-        with np.errstate(divide="ignore"):
-            return -np.log(values)
+        return -np.log(np.maximum(values, self.least))
+
+    def of_limit(self, limit: float) -> float:
+        """How bad a limit is."""
+        if self.logarithmic:
+            return -math.log(limit) if limit > 0 else math.inf
+        return float(self.bad(np.array([limit]))[0])
 
     def value(self, bad: float) -> float:
         """The value that is so bad."""
@@ -92,8 +101,12 @@ def noise(
 
 
 def allowed(level: Level, track: Track) -> int:
-    """How often a level may fire on so much history."""
-    return math.floor(NOISE[level] * weeks(track))
+    """How often a level may fire on so much history.
+
+    One incident may have been one, so that its height is not called usual; but a rollback for nothing is none too few.
+    """
+    most = math.floor(NOISE[level] * weeks(track))
+    return most if level is Level.ROLLBACK else max(1, most)
 
 
 def weeks(track: Track) -> float:
@@ -119,8 +132,7 @@ def find(rule: Rule, track: Track, level: Level, *, beyond: float | None) -> Fou
     scale = Scale.of(values, direction=rule.direction, unit=rule.unit)
     bad = scale.bad(values[np.isfinite(values)])
     middle, deviation = float(np.median(bad)), spread(bad)
-    many, quantile = NEAREST[level]
-    near = max(middle + many * deviation, float(np.quantile(bad, quantile))) - middle
+    near = NEAREST[level] * deviation or (float(np.max(bad)) - middle) / 2
     if beyond is not None:
         near = max(near, APART * (beyond - middle))
     if not (math.isfinite(near) and near > 0):
@@ -129,7 +141,7 @@ def find(rule: Rule, track: Track, level: Level, *, beyond: float | None) -> Fou
     for text, limit in _tried(scale, middle, near):
         for hold in holds(level, track.step):
             if noise(_with(rule, level, limit, hold), track, level) <= most:
-                away = float(scale.bad(np.array([limit]))[0]) - middle
+                away = scale.of_limit(limit) - middle
                 return Found(
                     text=text, limit=limit, hold=hold, deviations=away / deviation if deviation else math.inf
                 )
@@ -159,10 +171,11 @@ def further(rule: Rule, track: Track, critical: float) -> Iterator[tuple[str, fl
     values = usable(track)
     scale = Scale.of(values, direction=rule.direction, unit=rule.unit)
     middle = float(np.median(scale.bad(values[np.isfinite(values)])))
-    near = float(scale.bad(np.array([critical]))[0]) - middle
+    near = scale.of_limit(critical) - middle
     for text, limit in _tried(scale, middle, ROLLBACK_APART * near):
         if limit > critical if rule.direction is Direction.ABOVE else limit < critical:
-            yield text, limit
+            # A percentage at `rollback` would be one of critical.
+            yield (_plain(Decimal(repr(limit))) if rule.unit is Unit.RATIO else text), limit
 
 
 def _with(rule: Rule, level: Level, limit: float, hold: Hold) -> Rule:

@@ -159,7 +159,8 @@ def _drift(values: Floats) -> float:
     if len(first) < LEAST_SAMPLES // 4 or len(last) < LEAST_SAMPLES // 4:
         return 0.0
     apart = float(np.median(last) - np.median(first))
-    within = max(spread(first), spread(last))
+    # What drifts spreads by itself: the quieter quarter says what is usual.
+    within = min(spread(first), spread(last)) or max(spread(first), spread(last))
     if within <= 0:
         return math.copysign(math.inf, apart) if apart else 0.0
     return apart / within
