@@ -67,15 +67,51 @@ def test_a_rule_that_names_the_version_is_asked_of_each_for_as_long_as_it_served
     assert second.parts == parts_of(form, timedelta(minutes=5))
 
 
+LEFT_OPEN = "asked of all versions together: its condition on $version is left open"
+
+
 def test_where_no_deployment_is_known_it_is_asked_of_all_versions_together(tmp_path: Path) -> None:
     (one,) = ask(tmp_path, ERRORS, deployments=SERVED[2:])
     assert one.parts["total"] == 'sum(increase(http_requests_total{service="trips",version=~".+"}[300s]))'
     assert (one.version, one.begin, one.end) == ("", BEGIN, END)
-    assert one.notes == (
-        (
-            "asked of all versions together: its condition on $version is left open, "
-            "for no deployment is known in this time"
-        ),
+    told = "from 2026-01-01T00:00:00Z to 2026-01-02T00:00:00Z, for no deployment is known in this time"
+    assert one.notes == (f"{LEFT_OPEN} {told}",)
+
+
+HOUR = timedelta(hours=1)
+SPARSE = (
+    Serving(service="trips", version="v1", variant="b", started_at=BEGIN + HOUR, ended_at=BEGIN + 4 * HOUR),
+    Serving(
+        service="trips", version="v2", variant="g", started_at=BEGIN + 2 * HOUR, ended_at=BEGIN + 3 * HOUR
+    ),
+    Serving(
+        service="trips", version="v3", variant="g", started_at=BEGIN + 6 * HOUR, ended_at=BEGIN + 7 * HOUR
+    ),
+)
+
+
+def test_the_time_between_known_deployments_is_asked_of_all_versions_together(tmp_path: Path) -> None:
+    found = ask(tmp_path, ERRORS, deployments=SPARSE)
+    assert [(one.version, (one.begin - BEGIN) / HOUR, (one.end - BEGIN) / HOUR) for one in found] == [
+        ("", 0, 1),
+        ("v1", 1, 4),
+        ("v2", 2, 3),
+        ("", 4, 6),
+        ("v3", 6, 7),
+        ("", 7, 24),
+    ]
+    assert found[1].notes == ()
+    assert found[3].notes == (
+        f"{LEFT_OPEN} from 2026-01-01T04:00:00Z to 2026-01-01T06:00:00Z, for no deployment is known in this time",
+    )
+
+
+def test_a_query_is_not_asked_between_known_deployments_and_it_is_said(tmp_path: Path) -> None:
+    found = ask(tmp_path, QUERY, deployments=SPARSE[2:])
+    assert [one.version for one in found] == ["v3"]
+    assert found[0].notes == (
+        "not asked from 2026-01-01T00:00:00Z to 2026-01-01T06:00:00Z: no deployment is known in this time",
+        "not asked from 2026-01-01T07:00:00Z to 2026-01-02T00:00:00Z: no deployment is known in this time",
     )
 
 
@@ -105,7 +141,7 @@ def test_a_rule_that_names_the_deployment_is_asked_only_where_its_id_is_known(tm
 
 def test_an_odd_version_stays_a_text(tmp_path: Path) -> None:
     odd = (Serving(service="trips", version='v"} or vector(1) #', variant="b", started_at=BEGIN),)
-    (one,) = ask(tmp_path, ERRORS, deployments=odd)
+    (one, *_) = ask(tmp_path, ERRORS, deployments=odd)
     assert 'version="v\\"} or vector(1) #"' in one.parts["total"]
 
 
@@ -178,7 +214,7 @@ def test_what_has_no_history_is_told(tmp_path: Path, rule: Mapping[str, Any], wo
 
 def test_burn_rates_are_asked_over_all_their_windows(tmp_path: Path) -> None:
     rule = {key: value for key, value in ERRORS.items() if key not in {"threshold", "unit", "window"}}
-    (one,) = ask(tmp_path, {**rule, "slo": {"objective": "99.9%"}}, deployments=SERVED[:1])
+    (one, _) = ask(tmp_path, {**rule, "slo": {"objective": "99.9%"}}, deployments=SERVED[:1])
     assert "total_3600s" in one.parts
     assert one.parts["bad_3600s"].endswith("[3600s]))")
 

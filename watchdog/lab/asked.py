@@ -78,8 +78,32 @@ def asked(
     serving = [one for one in deployments if one.started_at < end and (one.ended_at or end) > begin]
     by_id = "deployment" in _names(rule)
     if serving and rule.baseline is None and not (by_id and not all(one.id for one in serving)):
-        return tuple(_of_version(whole, one, service) for one in serving)
+        return _of_versions(whole, serving, service)
     return (_widened(whole, service, known=bool(serving)),)
+
+
+def _of_versions(whole: Asked, serving: list[Serving], service: Service) -> tuple[Asked, ...]:
+    """The check on each version, and on all together for the time in which none is known to have served."""
+    found = [_of_version(whole, one, service) for one in serving]
+    for begin, end in _gaps(whole, serving):
+        gap = msgspec.structs.replace(whole, begin=begin, end=end)
+        try:
+            found.append(_widened(gap, service, known=False))
+        except NotAskable:
+            note = f"not asked from {_shown(begin)} to {_shown(end)}: no deployment is known in this time"
+            found[0] = msgspec.structs.replace(found[0], notes=(*found[0].notes, note))
+    return tuple(sorted(found, key=lambda one: one.begin))
+
+
+def _gaps(whole: Asked, serving: list[Serving]) -> list[tuple[datetime, datetime]]:
+    """When nothing is known to have served."""
+    gaps: list[tuple[datetime, datetime]] = []
+    known_until = whole.begin
+    for one in sorted(serving, key=lambda it: it.started_at):
+        if one.started_at > known_until:
+            gaps.append((known_until, one.started_at))
+        known_until = max(known_until, one.ended_at or whole.end)
+    return [*gaps, (known_until, whole.end)] if known_until < whole.end else gaps
 
 
 def _of_version(whole: Asked, serving: Serving, service: Service) -> Asked:
@@ -108,7 +132,7 @@ def _widened(whole: Asked, service: Service, *, known: bool) -> Asked:
     named = sorted(PLACES.intersection(_names(rule)))
     note = f"asked of all versions together: its condition on ${', $'.join(named)} is left open"
     if not known:
-        note = f"{note}, for no deployment is known in this time"
+        note = f"{note} from {_shown(whole.begin)} to {_shown(whole.end)}, for no deployment is known in this time"
     filled = _form(msgspec.structs.replace(rule, form=form), service, {})
     return msgspec.structs.replace(whole, parts=_parts(rule, filled), notes=(*whole.notes, note))
 
@@ -155,3 +179,7 @@ def _names_place(rule: Rule) -> bool:
 
 def _names(rule: Rule) -> tuple[str, ...]:
     return names_in(msgspec.json.encode(rule.form).decode())
+
+
+def _shown(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%dT%H:%M:%SZ}"

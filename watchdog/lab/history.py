@@ -118,6 +118,9 @@ def histories(
         for plan, grid in zip(plans, grids, strict=True)
         if len(grid)
     ]
+    silent = dict.fromkeys((plan.service, plan.rule.name) for plan in plans)
+    for service, rule in silent.keys() - {(one.service, one.rule.name) for one in found}:
+        unasked.append(Unasked(service=service, rule=rule, reason="no poll lies in this time"))
     notes = (*deployments.notes, *(cache.notes if cache is not None else ()))
     return Histories(found=tuple(found), unasked=tuple(unasked), notes=tuple(dict.fromkeys(notes)))
 
