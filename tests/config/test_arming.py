@@ -202,9 +202,9 @@ def test_a_file_that_comes_is_noticed(draft: Draft) -> None:
 BROKEN = [
     (
         '{"version": 1,\n "backtests": [}',
-        "2:16: is not valid JSON; `watchdog backtest` writes it anew",
+        "2:16: is not valid JSON; `watchdog backtest --record` writes it anew",
     ),
-    ("", "1:1: is not valid JSON; `watchdog backtest` writes it anew"),
+    ("", "1:1: is not valid JSON; `watchdog backtest --record` writes it anew"),
     ('{"version": 2}', "1:13: is no back-test record: expected `int` <= 1"),
     ('{"backtest": []}', "1:1: is no back-test record: object contains unknown field `backtest`"),
     ("[]", "1:1: is no back-test record: expected `object`, got `array`"),

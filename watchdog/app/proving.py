@@ -13,7 +13,7 @@ from watchdog.config.loaded import Configuration
 from watchdog.core.service import Mode
 
 WHAT = "back-tests"
-ADVICE = "watchdog backtest -c FILE, then commit its record"
+ADVICE = "watchdog backtest -c FILE --record, then commit the file"
 
 
 def backtests(configuration: Configuration, now: datetime) -> list[Finding]:
