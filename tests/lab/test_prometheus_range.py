@@ -380,20 +380,21 @@ PrometheusRange(settings, name="main", cache=Cache(Path(folder)), now=lambda: fl
 """
 
 
+@pytest.mark.timeout(90)
 def test_one_that_was_killed_goes_on_where_it_was(server: FakeRange, tmp_path: Path) -> None:
     fourth, released = threading.Event(), threading.Event()
 
     def answer(_: Request) -> None:
         if len(server.requests) == 4:
             fourth.set()
-            released.wait(60)
+            released.wait(80)
 
     server.answer = answer
     one = expression(6 * POINTS)
     argv = [server.url, str(tmp_path), str(one.grid.first), str(one.grid.last), str(STEP), str(LATER)]
     child = subprocess.Popen([sys.executable, "-c", _RUN, *argv], cwd=ROOT)
     try:
-        assert fourth.wait(30)
+        assert fourth.wait(60)
     finally:
         os.kill(child.pid, signal.SIGKILL)
         child.wait()
