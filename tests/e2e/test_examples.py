@@ -97,6 +97,7 @@ async def test_every_example_in_the_help_does_what_it_says(stage: Stage, tmp_pat
     await _schemas(script)
     await _rules(script)
     await _lab(script)
+    await _backtests(script)
     await _rejected(script)
     await _approved(script)
     await _afterwards(script)
@@ -265,6 +266,19 @@ async def _lab(script: Script) -> None:
     await plays(
         "watchdog lab simulate rules/web.yaml --rule error-rate --rate 10 --fault 20% --weeks 1 --faults 20"
     )
+
+
+async def _backtests(script: Script) -> None:
+    """The stage scrapes: it leaves no history but in files."""
+    plays = script.plays
+    nothing = await plays(f"watchdog backtest -c {CONFIG} --last 30d", code=1)
+    assert "keeps no history" in nothing.err
+    await plays(f"watchdog backtest -c {CONFIG} --from 2026-10-01 --to 2026-11-01 --html report.html", code=1)
+    lines = [f"{1767225600 + 30 * sample},0.001,600" for sample in range(100)]
+    (script.folder / "errors.csv").write_text("\n".join(["TimeStamp,Value,Events", *lines]))
+    budget = "--max-rollbacks 0 --max-noise 2 --json"
+    told = await plays(f"watchdog backtest -c {CONFIG} --rule error-rate --csv errors.csv {budget}")
+    assert '"known": 100' in told.out
 
 
 async def _asked(script: Script) -> None:

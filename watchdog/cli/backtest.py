@@ -131,10 +131,10 @@ def _span(
     until = _moment(end, "--to")
     since = _moment(begin, "--from")
     lasting = _duration(last, "--last")
-    if bare and begin is None and last is None:
-        return None, until
     if bare and last is not None and until is None:
         raise Failure("with --csv, --last needs --to: files have no now", code=2)
+    if bare and last is None and (since is None or until is None):
+        return since, until
     until = until or datetime.now(UTC).replace(microsecond=0)
     if since is None:
         span = lasting or _duration(LAST, "--last")
