@@ -36,6 +36,7 @@ services:
   - {name: cart, labels: {team: b}, rules: [errors], traffic: {kind: command, read: [x], apply: [x, "{variant}"]}}
 mute_windows: {nights: {zone: UTC, from: "22:00", to: "07:00"}}
 limits: {max_rollbacks: 7 per 10m}
+intervals: {recheck: 7s}
 channels: {ops: {kind: log}}
 routes: [{to: [ops], mute: [nights]}]
 """
@@ -157,7 +158,7 @@ def test_a_configuration_brings_services_switches_routes_and_limits(folder: Path
     assert (service.name, service.mode, service.labels) == ("shop", Mode.APPROVE, {"team": "a"})
     assert list(script.traffic["shop"]) == ["left", "right", "third"]
     assert [spot.live for spot in script.traffic["shop"].values()] == [True, False, False]
-    assert script.limits.max_rollbacks == 7
+    assert (script.limits.max_rollbacks, script.recheck) == (7, timedelta(seconds=7))
     assert [mute.name for mute in script.mutes] == ["nights"]
 
 
@@ -326,6 +327,8 @@ TEXT, TOLD = of_lines(
         "      - {at: 8m, deploy: {version: v2, variant: gren}}",
         "49: unknown variant 'gren'; did you mean 'green'?",
     ),
+    ("      - {at: 8m, deploy: 1.4}", "26: expected text, found the number 1.4; quote it"),
+    (f"      - {{at: 8m, deploy: {'v' * 201}}}", "26: "),
     ("      - {at: 8m, switch_down: 0s}", "31: '0s' is out of range"),
     ("  - name: a", "11: duplicate test 'a'; it also stands in line 5"),
     ("    expect:", ""),

@@ -178,6 +178,7 @@ class _CaseReader:
             routes=self._ground.routes,
             mutes=tuple(dict.fromkeys(mute for route in self._ground.routes for mute in route.mutes)),
             limits=self._ground.limits,
+            recheck=self._ground.intervals.recheck,
             feeds=feeds,
             events=(*(_vouched(traffic) if written.stable else ()), *events),
         )

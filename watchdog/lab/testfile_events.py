@@ -5,12 +5,12 @@ This module must never carry one out.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TypeVar
 
-from watchdog.config.nodes import Node
+from watchdog.config.nodes import Entry, Node
 from watchdog.config.problems import Problems, unknown
 from watchdog.config.shape import shape
 from watchdog.core.request import RequestKind
@@ -126,7 +126,7 @@ def _happens(
 
 
 def _deployed(place: Node, service: str, stage: Stage, problems: Problems) -> list[Occurrence]:
-    written = _read(DeployShape, place, lambda word: DeployShape(version=word), "a version", problems)
+    written = _read(DeployShape, place, "version", "a version", problems)
     if written is None:
         return []
     variants = stage.traffic[service]
@@ -171,7 +171,7 @@ def _channels_down(
 
 def _wanted(kind: str, place: Node, service: str, stage: Stage, problems: Problems) -> list[Occurrence]:
     request, model = _WISHES[kind]
-    in_short = None if model in (VersionWishShape, SilenceWishShape) else lambda word: model(by=word)
+    in_short = "" if model in (VersionWishShape, SilenceWishShape) else "by"
     written = _read(model, place, in_short, "who asks", problems)
     if written is None:
         return []
@@ -193,23 +193,17 @@ def _version(place: Node, key: str, version: str, stage: Stage, problems: Proble
     return version
 
 
-def _read(
-    model: type[S],
-    place: Node,
-    in_short: Callable[[str], S] | None,
-    meaning: str,
-    problems: Problems,
-) -> S | None:
-    """A mapping as its shape, or one word in its place."""
-    if place.entries is None and in_short is not None:
-        if place.reported:
-            return None
+def _read(model: type[S], place: Node, in_short: str, meaning: str, problems: Problems) -> S | None:
+    """A mapping as its shape, or one word in its place: the value of the key `in_short`."""
+    if place.reported:
+        return None
+    if place.entries is None and in_short:
         if place.items is not None or place.tag or isinstance(place.value, bool):
             problems.add(place.at, f"expected {meaning}, or a mapping, found {place.describe()}")
             return None
         if not place.written:
             problems.add(place.at, f"expected {meaning}, found nothing; quote what is meant")
             return None
-        return in_short(place.written)
+        place = Node(at=place.at, entries={in_short: Entry(at=place.at, node=place)})
     written, broken = shape(model, place, problems)
     return None if broken else written
