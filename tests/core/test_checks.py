@@ -8,7 +8,15 @@ import pytest
 
 from tests.core.scenario import CRITICAL, OK, ROLLBACK, Scenario, of_service, probe, rule
 from watchdog.core.check import CheckId
-from watchdog.core.checks import checks_of, filled_form, polls, rule_of, values_for
+from watchdog.core.checks import (
+    WATCH_CLOSELY,
+    checks_of,
+    filled_form,
+    looks_every,
+    polls,
+    rule_of,
+    values_for,
+)
 from watchdog.core.events import OutcomeKind
 from watchdog.core.rule import Holds, ProbeForm, Query, Ratio
 from watchdog.core.variables import Quoting
@@ -234,3 +242,15 @@ def test_a_value_is_quoted_for_where_it_goes(
 
 def test_a_probe_is_a_check_like_others() -> None:
     assert names(Scenario(probe()).traffic(blue=1, green=0)) == ["trips/healthy"]
+
+
+def test_a_switch_is_read_closely_while_it_is_moved_and_proved() -> None:
+    scenario, often, more = Scenario().green_deployed(), RECHECK, timedelta(milliseconds=500)
+    assert looks_every(scenario.service, often) == often
+
+    scenario.green_is_bad()
+    assert looks_every(scenario.service, often) == WATCH_CLOSELY
+    assert looks_every(scenario.service, more) == more
+
+    scenario.after("1s").outcome(OutcomeKind.APPLIED, state=scenario.state(blue=1, green=0))
+    assert looks_every(scenario.service, often) == WATCH_CLOSELY
