@@ -131,7 +131,7 @@ class FakeRange:
                 said = fake.taken(asked)
                 try:
                     self.send_response(said.status)
-                    for name, value in {**said.headers, "Content-Length": str(len(said.body))}.items():
+                    for name, value in {"Content-Length": str(len(said.body)), **said.headers}.items():
                         self.send_header(name, value)
                     self.end_headers()
                     self.wfile.write(said.body)

@@ -80,6 +80,10 @@ def test_the_history_of_a_check_shows_what_happened(
     assert track.failed is None
     assert np.all(np.diff(track.times) == 60)
     assert errors.reasons.keys() == {"empty", "stale"}
+    assert np.all(np.isnan(errors.parts["total"]) | ~np.isnan(track.values)), (
+        "parts of what is no data are none"
+    )
+    assert np.array_equal(errors.parts["bad"] / errors.parts["total"], track.values, equal_nan=True)
     assert queue.notes == ()
     known = queue.track.values[~np.isnan(queue.track.values)]
     assert known.min() >= 0

@@ -180,6 +180,22 @@ def test_a_server_that_is_not_there_is_told_of(server: FakeRange) -> None:
         ask(gone, expression(1))
 
 
+def test_an_answer_that_is_cut_short_is_asked_for_again(server: FakeRange) -> None:
+    cut = Said(body=b'{"status":"succ', headers={"Content-Length": "1000", "Connection": "close"})
+    tries = iter([cut, None])
+    server.answer = lambda _: next(tries)
+    one = expression(10)
+    whole(ask(server, one), one)
+    assert len(server.requests) == 2
+
+
+def test_a_server_without_tls_is_told_of(server: FakeRange) -> None:
+    settings = PrometheusSettings(url=server.url.replace("http://", "https://"))
+    with pytest.raises(RangeError, match=r"does not answer up: no TLS: the certificate is not trusted"):
+        PrometheusRange(settings, name="main", wait=lambda _: None).ask([expression(1)])
+    assert server.requests == []
+
+
 @pytest.mark.parametrize(
     ("said", "words"),
     [
