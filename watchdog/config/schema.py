@@ -337,7 +337,7 @@ class MainShape(Settings):
     version: FormatVersion = 1
     """1."""
     rules: tuple[str, ...] = ()
-    """Patterns of rule files, relative to this file."""
+    """Patterns of rule files, relative to this file. Tests of rules (`NAME.test.yaml`) are left out."""
     intervals: IntervalsShape = IntervalsShape()
     """Named poll intervals."""
     store: StoreShape = StoreShape()
