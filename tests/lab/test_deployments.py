@@ -277,7 +277,7 @@ def test_deployments_are_read_from_the_store_of_a_configuration(configuration: C
 def test_a_store_that_is_not_there_is_said_and_not_made(configuration: Configuration) -> None:
     path = Path(configuration.store_url.removeprefix("sqlite:///"))
     assert stored_deployments(configuration) == Deployments(
-        notes=(f"deployments are not known: there is no store at {path}",)
+        notes=("deployments are not known: there is no store at watchdog.db",)
     )
     assert not path.exists()
 

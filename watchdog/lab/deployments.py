@@ -74,9 +74,11 @@ def stored_deployments(configuration: Configuration, *, since: datetime | None =
 
     Leaves out what ended before `since`. Must not be called inside a running loop.
     """
-    path = configuration.store_url.partition("sqlite:///")[2]
-    if path and not Path(path).exists():
-        return Deployments(notes=(f"deployments are not known: there is no store at {path}",))
+    path = Path(configuration.store_url.partition("sqlite:///")[2])
+    if path.name and not path.exists():
+        folder = configuration.path.parent.absolute()
+        shown = path.relative_to(folder) if path.is_relative_to(folder) else path
+        return Deployments(notes=(f"deployments are not known: there is no store at {shown}",))
     try:
         found = asyncio.run(_all(make_reader(configuration.store), list(configuration.services)))
     except TimeoutError:
