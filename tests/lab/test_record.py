@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from watchdog.config.backtests import BackTest, RecordFile, decode
@@ -100,6 +100,7 @@ def test_a_link_stays_one_and_a_mode_stays_too(tmp_path: Path) -> None:
 _NAMES = st.sampled_from(["a", "b", "ä", "c-1"])
 
 
+@settings(deadline=None, max_examples=20)  # a disk takes its time
 @given(st.lists(st.builds(made, service=_NAMES, rule=_NAMES, rollbacks=st.integers(0, 9)), max_size=8))
 def test_any_order_of_writing_gives_one_of_each_sorted(
     tmp_path_factory: pytest.TempPathFactory, ones: list[BackTest]
