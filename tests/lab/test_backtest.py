@@ -149,10 +149,10 @@ def test_a_probe_is_refused() -> None:
     [
         (Budget(), ()),
         (Budget(rollbacks=1, noise=14.0), ()),
-        (Budget(rollbacks=0), ("1 rollbacks of the 0 it may ask for",)),
+        (Budget(rollbacks=0), ("rollbacks: 1, at most 0",)),
         (
             Budget(rollbacks=0, noise=2),
-            ("1 rollbacks of the 0 it may ask for", "14 incidents a week of the 2 there may be"),
+            ("rollbacks: 1, at most 0", "incidents a week: 14, at most 2"),
         ),
     ],
 )

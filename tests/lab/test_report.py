@@ -60,7 +60,7 @@ def test_a_page_says_what_the_data_says() -> None:
     page = html_of(report(check(subject(deployments=(BEGIN + 2150 * 30.0,))), budget=Budget(rollbacks=0)))
     for words in (
         "1 of 1 beyond the budget",
-        "1 rollbacks of the 0 it may ask for",
+        "rollbacks: 1, at most 0",
         "2026-01-01 18:00 (armed)",
         "2 alerts, 14.00 a week, 1 near a deployment",
         "2872 of 2880",

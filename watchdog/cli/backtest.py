@@ -309,7 +309,7 @@ def _show(report: Report) -> None:
     for left in report.unasked:
         note(f"not back-tested: {left.service}/{left.rule}: {left.reason}")
     for (service, rule), words in report.beyond.items():
-        say(f"Beyond the budget: {service}/{rule}: {' and '.join(words)}.")
+        say(f"Beyond the budget: {service}/{rule}: {'; '.join(words)}.")
 
 
 def _row(one: Checked) -> list[str]:

@@ -25,11 +25,10 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True):
         """What of it a check breaks, in words."""
         found = []
         if self.rollbacks is not None and checked.rollbacks > self.rollbacks:
-            found.append(f"{checked.rollbacks} rollbacks of the {self.rollbacks} it may ask for")
+            found.append(f"rollbacks: {checked.rollbacks}, at most {self.rollbacks}")
         if self.noise is not None and checked.incidents_per_week > self.noise:
-            found.append(
-                f"{checked.incidents_per_week:.3g} incidents a week of the {self.noise:.3g} there may be"
-            )
+            noise = f"{checked.incidents_per_week:.3g}, at most {self.noise:.3g}"
+            found.append(f"incidents a week: {noise}")
         return tuple(found)
 
 
