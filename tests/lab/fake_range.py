@@ -7,6 +7,7 @@ shifted shows. Written from the HTTP API's documentation ("Range queries", "Form
 from __future__ import annotations
 
 import json
+import ssl
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -71,14 +72,20 @@ def usual(asked: Request, *, warnings: tuple[str, ...] = ()) -> Said:
 class FakeRange:
     """A context manager; `answer` may be replaced, and may block. Refuses what Prometheus's limit of points refuses."""
 
-    def __init__(self, answer: Callable[[Request], Said | None] = lambda _: None) -> None:
+    def __init__(
+        self, answer: Callable[[Request], Said | None] = lambda _: None, *, tls: ssl.SSLContext | None = None
+    ) -> None:
         """`answer` gives the answer to a request; `None` is the usual one."""
         self.answer = answer
         self.requests: list[Request] = []
         self._lock = threading.Lock()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        if tls is not None:
+            self._server.socket = tls.wrap_socket(
+                self._server.socket, server_side=True, do_handshake_on_connect=False
+            )
+        self.url = f"http{'' if tls is None else 's'}://127.0.0.1:{self._server.server_port}"
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02})
 
     def __enter__(self) -> Self:

@@ -17,6 +17,7 @@ import pytest
 from pydantic import SecretStr
 
 from tests.lab.fake_range import SAMPLES, FakeRange, Request, Said, error, matrix, usual
+from tests.servers.certificates import Certificate
 from tests.servers.process import ROOT
 from watchdog.lab.cache import Cache
 from watchdog.lab.prometheus_range import POINTS, Expression, PrometheusRange
@@ -298,6 +299,19 @@ def test_proxies_of_the_environment_are_not_used(server: FakeRange, monkeypatch:
         monkeypatch.setenv(name, "http://127.0.0.1:1")
     one = expression(1)
     whole(ask(server, one), one)
+
+
+def test_the_given_or_else_the_authorities_of_the_system_are_trusted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    certificate = Certificate(tmp_path)
+    one = expression(1)
+    with FakeRange(tls=certificate.context) as server:
+        whole(ask(server, one, ca_file=certificate.file), one)
+        with pytest.raises(RangeError, match="the certificate is not trusted"):
+            ask(server, one)
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate.file))
+        whole(ask(server, one), one)
 
 
 def test_authorities_that_cannot_be_read_are_told_of(server: FakeRange, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -245,8 +246,7 @@ class PrometheusRange:
         method = self._method
         if getattr(self._own, "method", "") != method:
             session = Session()
-            ca_file = self._settings.ca_file
-            session.verify = True if ca_file is None else str(ca_file)
+            session.verify = _authorities(self._settings.ca_file)
             self._own.connection = PrometheusConnect(
                 url=self._settings.url.rstrip("/"),
                 headers={"User-Agent": "rollback-watchdog", **self._settings.request_headers()},
@@ -289,6 +289,14 @@ def _identity(settings: PrometheusSettings) -> tuple[str, str]:
     shown = repr(sorted((name.lower(), value) for name, value in sent.items())).encode()
     digest = hashlib.scrypt(shown, salt=b"rollback-watchdog", n=2**12, r=8, p=1, dklen=16) if sent else b""
     return settings.url.rstrip("/"), digest.hex()
+
+
+def _authorities(ca_file: Path | None) -> str | bool:
+    """Whom to trust, as the daemon does: the file, else the system's authorities, which requests does not look at."""
+    if ca_file is not None:
+        return str(ca_file)
+    known = ssl.get_default_verify_paths()
+    return known.cafile or known.capath or True
 
 
 def _short(text: str) -> str:
