@@ -243,6 +243,7 @@ def apart(one: list[tuple[timedelta, str]], other: list[tuple[timedelta, str]]) 
     return max((abs(a - b) for (a, _), (b, _) in zip(one, other, strict=True)), default=timedelta())
 
 
+@pytest.mark.timeout(120)
 @pytest.mark.parametrize("name", STORIES)
 async def test_a_played_script_is_what_the_engine_lives_through(name: str) -> None:
     story = STORIES[name]

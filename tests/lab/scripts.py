@@ -40,6 +40,8 @@ from watchdog.lab.script import (
 
 BEGINS = datetime(2026, 3, 2, 10, 0, tzinfo=UTC)
 HALF = timedelta(seconds=30)
+#: What takes longer is played once only.
+LONG = timedelta(minutes=15)
 
 ERRORS = Rule(
     name="errors",
@@ -171,9 +173,9 @@ def bad_deployment(*, until: str = "15m", events: Iterable[Planned] = (), **chan
 
 
 def played(one: Script) -> Recording:
-    """The recording; and what is skipped as if nothing could change surely changes nothing."""
+    """The recording; and, of a short one, what is skipped as if nothing could change surely changes nothing."""
     recording = Player(one).play()
-    assert Player(one, thorough=True).play() == recording
+    assert one.until > LONG or Player(one, thorough=True).play() == recording
     return recording
 
 

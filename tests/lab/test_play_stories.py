@@ -187,10 +187,16 @@ def test_a_channel_that_takes_nothing_hands_over_to_the_next_and_gets_its_messag
 
 def test_a_message_that_nobody_took_for_a_day_is_given_up() -> None:
     routes = (Route(to=("ops", "mail")),)
-    down = planned("0s", Down(channel="ops", lasts=timedelta(hours=30)))
+    down = planned("0s", Down(channel="ops", lasts=timedelta(hours=26)))
     every = timedelta(minutes=6)
     recording = play(
-        script(feed((0.001, 10), (0.2, 10), every=every), routes=routes, events=(down,), until="30h")
+        script(
+            feed((0.001, 10), (0.2, 10), every=every),
+            rules=(replace(ERRORS, interval=every),),
+            routes=routes,
+            events=(down,),
+            until="26h",
+        )
     )
 
     sent = told(recording, What.NOTIFICATION, "kind", "channel")

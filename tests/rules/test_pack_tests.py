@@ -28,6 +28,7 @@ def test_every_pack_has_tests_and_every_file_with_tests_a_pack() -> None:
     assert {file_of(pack) for pack in PACKS} == set((ROOT / "rules").glob("*.test.yaml"))
 
 
+@pytest.mark.timeout(120)
 @pytest.mark.parametrize("pack", PACKS)
 def test_a_pack_does_what_its_tests_say_and_they_leave_nothing_out(pack: str) -> None:
     ran = run(file_of(pack), environ={}, timer=time.perf_counter)
