@@ -93,15 +93,19 @@ def test_while_another_that_may_asks_too_nobody_is_told_twice_of_the_one_that_ma
     assert scenario.told.count(MessageKind.ROLLBACK_BLOCKED) == 1
 
 
-@pytest.mark.parametrize("later", ["fine", "silent"])
+@pytest.mark.parametrize("later", ["fine", "silent", "unasked", "once"])
 def test_a_rule_that_asks_no_more_lends_its_proof_to_nobody(later: str) -> None:
     both = {**proof(**NEVER), **proof(SLOW)}
     scenario = Scenario(ERRORS, SLOW, proofs=both).shows("blue", ready=0).green_deployed()
     scenario.green_is_bad(rule="slow").rollback_is(RollbackState.BLOCKED)
     if later == "fine":
         scenario.green_is_bad(2, value=OK, rule="slow")
+    elif later == "once":
+        scenario.green_is_bad(2, value=OK, rule="slow").green_is_bad(1, rule="slow")
     else:
-        scenario.after("2m").silence("slow", on="green")
+        scenario.after("2m")
+    if later == "silent":
+        scenario.silence("slow", on="green")
     scenario.shows("blue", ready=10).traffic().green_is_bad(rule="errors")
 
     scenario.rollback_is(RollbackState.BLOCKED)
