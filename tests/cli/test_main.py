@@ -42,7 +42,9 @@ COMMANDS = [
     ["outbox"],
     ["outbox", "retry"],
     ["gitops", "resume"],
+    ["backtest"],
     ["routes", "test"],
+    ["rules", "test"],
     ["rules", "suggest"],
     ["lab", "score"],
     ["lab", "simulate"],
@@ -50,6 +52,7 @@ COMMANDS = [
     ["audit", "export"],
     ["schema", "config"],
     ["schema", "rules"],
+    ["schema", "rule-tests"],
 ]
 #: What takes long to import and is not needed to explain a command.
 HEAVY = {
@@ -57,6 +60,7 @@ HEAVY = {
     "alembic",
     "asyncio",
     "msgspec",
+    "numpy",
     "prometheus_client",
     "pydantic",
     "rich",
