@@ -23,9 +23,9 @@ class Node:
     """One value: a mapping (`entries`), a list (`items`) or a scalar (`value`, as `written`).
 
     `tag` is `!env NAME` or `!file PATH` where the value was looked up; then `value` is a `SecretStr`, which becomes
-    plain text once something `reveal`s it. `inset` is how far behind `at` the text itself begins, `None` where it does not
-    stand in one line. `reported` says that this value's mistake is told already, `lost` that an
-    entry of this mapping was told and left out.
+    plain text once something `reveal`s it. `inset` is how far behind `at` the text itself begins, `None` where it does
+    not stand in one line. `reported` says that this value's mistake is told already, `lost` that an entry of this
+    mapping was told and left out.
     """
 
     at: Position
