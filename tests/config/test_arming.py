@@ -92,6 +92,16 @@ def test_a_configured_gate_names_each_rule_at_its_place(draft: Draft) -> None:
             "was back-tested over 6d, at least 7d are wanted",
             "too_short",
         ),
+        (
+            {"samples": 0, "known": 0.0},
+            "was back-tested on 0 samples, and none of them had a verdict",
+            "too_short",
+        ),
+        (
+            {"known": 0.0},
+            "was back-tested on 86400 samples, and none of them had a verdict",
+            "too_short",
+        ),
         ({"judgement": "another"}, "was changed since it was back-tested on 2026-10-31", "changed_since"),
         ({"service": "shop"}, "was never back-tested", "never_backtested"),
         ({"rule": "healthy"}, "was never back-tested", "never_backtested"),
@@ -256,3 +266,30 @@ def test_bad_keys_are_told_at_their_place(draft: Draft, text: str, problem: str)
     (said,) = draft.insert(text + "\n").problems()
     assert said.startswith(f"watchdog.yaml:{line}:")
     assert problem in said
+
+
+def test_a_record_of_a_time_that_is_not_over_yet_is_as_old_as_itself(draft: Draft) -> None:
+    written(
+        draft.insert("require_backtest: true\nbacktest: {max_age: 10d}\n"), until=END + timedelta(days=400)
+    )
+    found = proof(draft)
+    assert found is not None
+    assert found.until == END + timedelta(days=10)
+
+
+def test_a_record_from_the_end_of_all_time_is_no_traceback(draft: Draft) -> None:
+    last = datetime.max.replace(tzinfo=UTC)
+    written(draft.insert("require_backtest: true\nbacktest: {max_age: 10d}\n"), until=last, made_at=last)
+    assert check(draft.path, {}, registries=TINY, now=END).ok
+
+
+def test_a_second_record_of_the_same_is_a_mistake_and_neither_counts(draft: Draft) -> None:
+    written(draft)
+    file = draft.folder / "backtests.json"
+    known = msgspec.json.decode(file.read_bytes(), type=RecordFile).backtests[0]
+    worse = msgspec.structs.replace(known, rollbacks=9)
+    file.write_bytes(msgspec.json.format(msgspec.json.encode(RecordFile(backtests=(worse, known))), indent=2))
+    notes = draft.notes()
+    assert any("backtests.json:20:5: a second record of 'error-rate' on 'trips'" in note for note in notes)
+    draft.insert("require_backtest: true\n")
+    assert not check(draft.path, {}, registries=TINY).ok

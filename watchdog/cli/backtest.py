@@ -346,6 +346,8 @@ def _record(configuration: Configuration, report: Report) -> None:
         where = f"{one.subject.service}/{one.subject.rule.name}"
         if one.subject.service not in configuration.services:
             note(f"not recorded: {where}: --service does not say whose series it is")
+        elif not one.known:
+            note(f"not recorded: {where}: {_without(one)}")
         elif one.without_evidence:
             note(f"not recorded: {where}: it was judged without its evidence")
         else:

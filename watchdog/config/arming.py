@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from watchdog.config.backtests import BackTest, BackTests
 from watchdog.config.loaded import Configuration, Position, Problem, ServiceEntry
@@ -38,9 +38,17 @@ def _proof(service: str, rule: Rule, tests: BackTests) -> Proof:
         return Proof(judgement=rule.judgement)
     record = tests.records.get((service, rule.name))
     reason, words = _shortfall(rule, record, tests)
-    until = record.until + tests.max_age if record is not None and tests.max_age is not None else None
+    until = _counts_until(record, tests.max_age) if record is not None and tests.max_age is not None else None
     detail = f"{rule.name} {words}" if words else ""
     return Proof(judgement=rule.judgement, reason=reason, detail=detail, until=until)
+
+
+def _counts_until(record: BackTest, age: timedelta) -> datetime | None:
+    """When a record gets too old. No time can have been replayed before it was over, whatever the file says."""
+    try:
+        return min(record.until, record.made_at) + age
+    except OverflowError:
+        return None  # the end of all time
 
 
 def _shortfall(rule: Rule, record: BackTest | None, tests: BackTests) -> tuple[str, str]:
@@ -49,6 +57,8 @@ def _shortfall(rule: Rule, record: BackTest | None, tests: BackTests) -> tuple[s
         return "never_backtested", "was never back-tested"
     if record.judgement != rule.judgement:
         return "changed_since", f"was changed since it was back-tested on {record.made_at:%Y-%m-%d}"
+    if not record.samples * record.known > 0 or record.until < record.since:
+        return "too_short", f"was back-tested on {record.samples} samples, and none of them had a verdict"
     span = format_duration(record.span)
     if tests.min_span is not None and record.span < tests.min_span:
         return (

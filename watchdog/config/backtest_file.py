@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 import re
+from collections import Counter
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
@@ -16,7 +18,7 @@ from watchdog.config.backtests import LARGEST_RECORD, BackTest, BackTests, Backt
 from watchdog.config.document import read
 from watchdog.config.loaded import Position
 from watchdog.config.nodes import Node
-from watchdog.config.problems import Problems
+from watchdog.config.problems import Problems, quote
 from watchdog.config.trail import Trail
 
 _WEEK = timedelta(days=7)
@@ -62,13 +64,29 @@ def _records(file: Path, problems: Problems, trail: Trail, *, asked: bool) -> tu
         tell(start, f"is larger than {LARGEST_RECORD // 1024} KiB")
         return ()
     try:
-        return decode(content).backtests
+        return _once(decode(content).backtests, file, tell)
     except msgspec.ValidationError as fault:
         words, path = _parted(str(fault))
         tell(_place(file, path), f"is no back-test record: {words}")
     except (msgspec.DecodeError, UnicodeDecodeError) as fault:
-        tell(_byte(file, content, str(fault)), "is not valid JSON; `watchdog backtest --record` writes it anew")
+        tell(
+            _byte(file, content, str(fault)), "is not valid JSON; `watchdog backtest --record` writes it anew"
+        )
     return ()
+
+
+def _once(
+    found: tuple[BackTest, ...], file: Path, tell: Callable[[Position, str], None]
+) -> tuple[BackTest, ...]:
+    """The records, if there is one of each: of two, as a merge may leave them, nobody knows which is true."""
+    seen: set[tuple[str, str]] = set()
+    for number, one in enumerate(found):
+        if (one.service, one.rule) in seen:
+            place = _place(file, ("backtests", number))
+            tell(place, f"a second record of {quote(one.rule)} on {quote(one.service)}; keep one of them")
+        seen.add((one.service, one.rule))
+    twice = {key for key, count in Counter((one.service, one.rule) for one in found).items() if count > 1}
+    return tuple(one for one in found if (one.service, one.rule) not in twice)
 
 
 def _parted(words: str) -> tuple[str, tuple[str | int, ...]]:
