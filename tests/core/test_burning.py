@@ -160,7 +160,11 @@ def test_a_level_that_an_objective_does_not_have_is_not_counted() -> None:
     slo = Slo(objective=0.99, warning=None, critical=None)
     assert slo.windows == (5 * M, H)
     counts = {5 * M: Counted(events=100, bad=1), H: Counted(events=1000, bad=20)}
-    assert burns_of(slo, counts) == {"rollback": Burn(long=2.0, short=1.0, events=1000, bad=20)}
+    assert burns_of(slo, counts) == {
+        "rollback": Burn(
+            long=2.0, short=1.0, events=1000, bad=20, recent=counts[slo.limits["rollback"].short].events
+        )
+    }
 
 
 # -- which level is reached

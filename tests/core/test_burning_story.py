@@ -96,6 +96,18 @@ def test_a_rule_of_a_version_has_only_its_own_past_and_is_ok_at_once() -> None:
     assert not scenario.service.incidents
 
 
+def test_a_target_that_hardly_anybody_reaches_has_not_recovered() -> None:
+    polled = Polled(budget_rule(SHORT, selector="http", clear=2))
+    scenario = polled.rolled_back()
+    for _ in range(14):
+        scenario.after("30s")
+        polled.counter.add(scenario.now, events=1, bad=0)
+        scenario.sees(scenario.check(), polled.counter.value(polled.rule, scenario.now)).traffic()
+    assert scenario.rollback.state is RollbackState.INEFFECTIVE
+    assert scenario.rollback.recovered_at is None
+    assert scenario.service.incidents
+
+
 def test_a_target_that_burns_on_is_no_recovery() -> None:
     polled = Polled(budget_rule(SHORT, selector="http", clear=2))
     scenario = polled.rolled_back()

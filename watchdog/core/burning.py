@@ -57,12 +57,16 @@ class Slo(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Burn(msgspec.Struct, frozen=True, kw_only=True):
-    """What was measured for one level: burn rates of both windows, and the counts of the long one."""
+    """What was measured for one level: burn rates of both windows, and the counts of the long one.
+
+    `recent` is how many events there were in the short one; `None` in records that do not say.
+    """
 
     long: float
     short: float
     events: float
     bad: float
+    recent: float | None = None
 
     @property
     def rate(self) -> float:
@@ -89,6 +93,7 @@ def burns_of(slo: Slo, counts: Mapping[timedelta, Counted]) -> dict[str, Burn]:
                 short=short.bad / short.events / budget,
                 events=long.events,
                 bad=long.bad,
+                recent=short.events,
             )
     return found
 
@@ -127,10 +132,27 @@ def at_rest(slo: Slo, burns: Mapping[str, Burn]) -> bool:
 
     The long windows remember a failure for days after it is over; a rollback that helped is seen here within minutes.
     """
-    limits = slo.limits
-    shortest = min(limits.values(), key=lambda limit: limit.short).short
-    now = [burn.short for level, burn in burns.items() if level in limits and limits[level].short == shortest]
-    return bool(now) and max(now) <= min(limit.factor for limit in limits.values())
+    now = [one.burn.short for one in _shortest(slo, burns)]
+    return bool(now) and max(now) <= min(limit.factor for limit in slo.limits.values())
+
+
+def hushed(slo: Slo, burns: Mapping[str, Burn], *, least: float) -> bool:
+    """Whether the shortest window says nothing, because hardly anything happened in it.
+
+    It has fewer events than `least`, and fewer than half of what its long window had in as much time: a service that
+    never has many is not hushed, one whose requests stay away is. That nothing fails any more is no recovery then.
+    """
+    return any(
+        one.burn.recent is not None
+        and one.burn.recent < min(least, one.burn.events * (one.limit.short / one.limit.long) / 2)
+        for one in _shortest(slo, burns)
+    )
+
+
+def _shortest(slo: Slo, burns: Mapping[str, Burn]) -> list[Burnt]:
+    """The levels measured over the shortest window that there is."""
+    shortest = min(limit.short for limit in slo.limits.values())
+    return [one for one in measured(slo, burns) if one.limit.short == shortest]
 
 
 def possible(slo: Slo, burns: Mapping[str, Burn], *, rounding: float) -> bool:
@@ -139,6 +161,7 @@ def possible(slo: Slo, burns: Mapping[str, Burn], *, rounding: float) -> bool:
     return all(
         -rounding <= burn.rate <= max(burn.long, burn.short) <= most
         and -rounding <= burn.bad <= burn.events * (1 + rounding) + rounding
+        and (burn.recent is None or burn.recent >= -rounding)
         for burn in burns.values()
     )
 
@@ -148,5 +171,5 @@ def finite(burns: Mapping[str, Burn]) -> bool:
     return all(
         math.isfinite(number)
         for burn in burns.values()
-        for number in (burn.long, burn.short, burn.events, burn.bad)
+        for number in (burn.long, burn.short, burn.events, burn.bad, burn.recent or 0.0)
     )

@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import math
 from datetime import datetime, timedelta
+from enum import Enum
 
 import msgspec
 
 from watchdog.core import explanation, quarantine
 from watchdog.core.baseline import resolved, unusable
-from watchdog.core.burning import Slo, at_rest, finite, possible, worst_of
+from watchdog.core.burning import Slo, at_rest, finite, hushed, possible, worst_of
 from watchdog.core.check import CheckState, Reason, Streak, Verdict
 from watchdog.core.clockstep import ahead
 from watchdog.core.evidence import Excess, with_excess_of
@@ -33,6 +34,14 @@ RECHECK_FOR = timedelta(minutes=10)
 ROUNDING = 1e-9
 
 _replace = msgspec.structs.replace
+
+
+class Rest(Enum):
+    """Whether the shortest window of an `slo` says that nothing burns any more; `UNSAID`: it has too few events."""
+
+    YES = 1
+    NO = 2
+    UNSAID = 3
 
 
 class Evaluated(msgspec.Struct, frozen=True, kw_only=True):
@@ -147,8 +156,7 @@ def _value(rule: Rule, state: CheckState, value: Value, now: datetime, interval:
         return _unknown(rule, state, verdict, interval)
     state = _replace(_settled(rule, state, now, interval), excess=excess)
     streaks = extended(rule, state.streaks, verdict.level, value.at)
-    rests = None if rule.slo is None else at_rest(rule.slo, value.burns)
-    return _known(rule, state, verdict, streaks, held(rule, streaks), value.at, rests=rests)
+    return _known(rule, state, verdict, streaks, held(rule, streaks), value.at, rests=_rests(rule, value))
 
 
 def _uncompared(rule: Rule, state: CheckState, value: Value, now: datetime, interval: timedelta) -> Evaluated:
@@ -211,7 +219,7 @@ def _known(
     holds: Level,
     at: datetime,
     *,
-    rests: bool | None = None,
+    rests: Rest | None = None,
 ) -> Evaluated:
     """The memory after a sample that counted.
 
@@ -274,13 +282,25 @@ def _breached_at(
     return state.breached_at or now
 
 
-def _clears(rule: Rule, state: CheckState, verdict: Verdict, *, rests: bool | None) -> int:
+def _rests(rule: Rule, value: Value) -> Rest | None:
+    """Whether what burnt goes on, for a rule with an `slo`."""
+    if rule.slo is None:
+        return None
+    if not at_rest(rule.slo, value.burns):
+        return Rest.NO
+    least = 0 if rule.evidence is None else rule.evidence.min_events
+    return Rest.UNSAID if hushed(rule.slo, value.burns, least=least) else Rest.YES
+
+
+def _clears(rule: Rule, state: CheckState, verdict: Verdict, *, rests: Rest | None) -> int:
     """Consecutive samples better than the mildest threshold, counted no further than needed.
 
     One that is beyond it without enough evidence says neither. Of burn rates the shortest window decides (`rests`).
     """
     match verdict.reason:
-        case _ if rests:
+        case _ if rests is Rest.UNSAID:
+            return state.clears
+        case _ if rests is Rest.YES:
             return min(state.clears + 1, rule.clear)
         case Reason.WITHIN | Reason.PASSED if rests is None:
             return min(state.clears + 1, rule.clear)

@@ -34,6 +34,7 @@ class LevelBurns(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     short: Floats
     events: Floats
     bad: Floats
+    recent: Floats
 
     @property
     def rates(self) -> Floats:
@@ -54,6 +55,7 @@ class Burns(msgspec.Struct, frozen=True, kw_only=True, eq=False):
                 short=float(one.short[index]),
                 events=float(one.events[index]),
                 bad=float(one.bad[index]),
+                recent=float(one.recent[index]),
             )
             for name, one in self.levels.items()
             if np.isfinite(one.events[index])
@@ -158,6 +160,7 @@ def _burns(
             short=np.where(both, short, np.nan),
             events=np.where(both, counts[limit.long][0] * overlap, np.nan),
             bad=np.where(both, counts[limit.long][1] * overlap, np.nan),
+            recent=np.where(both, counts[limit.short][0] * overlap, np.nan),
         )
     return Burns(levels=levels)
 
