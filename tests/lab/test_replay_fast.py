@@ -253,3 +253,31 @@ def test_skipping_changes_nothing_that_is_told_of_burn_rates(data: st.DataObject
     rule = data.draw(objectives())
     made, _ = data.draw(tracks(rule))
     assert replay(rule, made) == plain(rule, made)
+
+
+@settings(max_examples=120, derandomize=True, deadline=None)
+@given(st.data())
+def test_after_every_skip_the_check_remembers_what_it_would_have_remembered(data: st.DataObject) -> None:
+    rule = data.draw(rules())
+    made, references = data.draw(tracks(rule))
+    polls = Polls(rule, made, references)
+    stretches, state = Stretches(polls, 0), CheckState()
+    remembered: list[CheckState] = []
+    for index in range(len(made)):
+        state = _after(polls, state, index)
+        remembered.append(state)
+    state, index = CheckState(), 0
+    while index < len(made):
+        skip = stretches.skip(state, index)
+        if skip is not None:
+            state, index = skip.state, skip.end
+        state = _after(polls, state, index)
+        assert state == remembered[index]
+        index += 1
+
+
+def _after(polls: Polls, state: CheckState, index: int) -> CheckState:
+    for moment in polls.missed(index)[1]:
+        state = evaluate(polls.rule, state, polls.nothing(), now=moment, interval=polls.interval).state
+    seen = polls.observation(index)
+    return evaluate(polls.rule, state, seen, now=polls.at(index), interval=polls.interval).state
