@@ -53,6 +53,16 @@ def test_an_objective_alone_takes_the_windows_of_the_workbook(tmp_path: Path) ->
     assert rule.can_roll_back
 
 
+@pytest.mark.parametrize(
+    "critical", ["", "~", ".nan", "1e400", "2026-01-01", "{long: .inf}", "{short: 0x10}", '"\\x00"']
+)
+def test_a_level_that_is_no_value_at_all_is_a_mistake_at_its_place(tmp_path: Path, critical: str) -> None:
+    for burn in (f"{{critical: {critical}}}", f"{{warning: {{rate: 1}}, critical: {critical}}}"):
+        with pytest.raises(InvalidConfiguration) as refused:
+            _rule(tmp_path, f"{{objective: 99.9%, burn: {burn}}}")
+        assert {problem.at.line for problem in refused.value.problems} == {5}
+
+
 def test_an_objective_can_be_written_as_a_number(tmp_path: Path) -> None:
     assert _rule(tmp_path, "{objective: 0.995}") == _rule(tmp_path, "{objective: 99.5%}")
 

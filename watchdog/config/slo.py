@@ -139,7 +139,9 @@ def _limits(burn: Node, problems: Problems) -> dict[str, BurnLimit] | None:
                 else ""
             )
             problems.add(_at_rate(burn, worse).at, shown + hint)
-    return limits if len(problems) == before else None
+    # What is no value at all was told when the file was read: there may be nothing new to tell, and no level.
+    whole = not broken and len(limits) == len(written)
+    return limits if whole and len(problems) == before else None
 
 
 def _limit(level: str, place: Node, problems: Problems) -> tuple[Decimal | None, BurnLimit | None]:
