@@ -281,3 +281,11 @@ def _after(polls: Polls, state: CheckState, index: int) -> CheckState:
         state = evaluate(polls.rule, state, polls.nothing(), now=moment, interval=polls.interval).state
     seen = polls.observation(index)
     return evaluate(polls.rule, state, seen, now=polls.at(index), interval=polls.interval).state
+
+
+def test_a_short_absence_of_the_source_is_not_skipped_over() -> None:
+    failed = np.zeros(60, dtype=np.bool_)
+    failed[30:34] = True
+    made = track(*[1.0] * 60, failed=failed)
+    rule = replace(QUEUE, blind_after=timedelta(minutes=10))
+    assert replay(rule, made).reasons == {"within": 54, "unreachable": 4, "quarantine": 2}
