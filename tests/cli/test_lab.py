@@ -44,6 +44,16 @@ def test_a_table_for_every_folder_and_one_for_all(series: Path) -> None:
     assert "nan" not in said.stdout
 
 
+def test_a_file_with_mistakes_is_told_and_the_rest_is_scored(series: Path) -> None:
+    broken = series / "crashes" / "broken.csv"
+    broken.write_text(HEADER + "2026-03-01T00:00:00Z,high,0\n")
+    said = invoke("lab", "score", str(series), "--json")
+    assert said.exit_code == 1
+    assert f"{broken}:2:22: " in said.stderr
+    assert "left out" in said.stderr
+    assert json.loads(said.stdout)["series"] == 2
+
+
 def test_the_same_as_json(series: Path) -> None:
     said = invoke("lab", "score", str(series), "--json")
     found = json.loads(said.stdout)

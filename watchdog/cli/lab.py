@@ -43,7 +43,7 @@ def _group() -> None:
         "watchdog lab score docs/samples/series --json",
         "watchdog lab score docs/samples/series --rules docs/samples/crashes.yaml --rule crashes",
         done="scored, whatever the score is",
-        codes={1: "a series or a rule with mistakes, which are told"},
+        codes={1: "a series or a rule with mistakes, which are told; the rest is scored"},
     )
 )
 def score(
@@ -78,7 +78,9 @@ def score(
 
     worse = _direction(direction)
     chosen = _rule(rules, rule)
-    read = read_folder(folder)
+    read = read_folder(folder, readable=True)
+    for problem in read.problems:
+        note(f"{problem}; the file is left out")
     tracks = [one.track for one in read.series]
     for said in (*read.skipped, *(f"{one.path}: {text}" for one in read.series for text in one.notes)):
         note(f"note: {said}")
@@ -94,6 +96,8 @@ def score(
         say_json(card.plain)
     else:
         _show_card(card)
+    if read.problems:
+        raise typer.Exit(1)
 
 
 @lab.command(

@@ -54,10 +54,11 @@ class Series(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
 
 class Folder(msgspec.Struct, frozen=True, kw_only=True, eq=False):
-    """Every series below a folder, by path. `skipped` are files that hold none, with the reason."""
+    """Every series below a folder, by path. `skipped` are files that hold none, `problems` mistakes in others."""
 
     series: tuple[Series, ...]
     skipped: tuple[str, ...] = ()
+    problems: tuple[Problem, ...] = ()
 
 
 class InvalidSeries(InvalidConfiguration):
@@ -84,10 +85,11 @@ def read_series(path: Path, *, name: str | None = None) -> Series:
         raise InvalidSeries((problem_at(path, 1, 1, f"is not CSV: {error}"),)) from error
 
 
-def read_folder(folder: Path) -> Folder:
+def read_folder(folder: Path, *, readable: bool = False) -> Folder:
     """Every `*.csv` below a folder, recursively; a file is its own folder. Tracks are named by the path from there.
 
-    Raises `InvalidSeries` with what is wrong in any of them, also when there is none.
+    Raises `InvalidSeries` with what is wrong in any of them, also when there is none. With `readable`, files with
+    mistakes are left out instead (`Folder.problems`), as long as others can be read.
     """
     if not folder.is_dir():
         return Folder(series=(read_series(folder, name=folder.name),))
@@ -101,12 +103,12 @@ def read_folder(folder: Path) -> Folder:
             skipped.append(str(none))
         except InvalidSeries as invalid:
             problems.extend(invalid.problems)
-    if problems:
+    if problems and not (readable and series):
         raise InvalidSeries(in_order(problems))
     if not series:
         told = "".join(f"\n{reason}" for reason in skipped)
         raise NoSeries((problem_at(folder, 1, 1, f"there is no series (*.csv) below this folder{told}"),))
-    return Folder(series=tuple(series), skipped=tuple(skipped))
+    return Folder(series=tuple(series), skipped=tuple(skipped), problems=in_order(problems))
 
 
 def files_below(folder: Path) -> tuple[Path, ...]:
