@@ -111,6 +111,13 @@ def test_the_record_is_what_the_arming_gate_keeps() -> None:
     assert kept.blind_seconds == 240
 
 
+def test_the_values_of_an_objective_are_what_is_compared_burn_rates_and_not_shares() -> None:
+    rule = replace(ERRORS, slo=Slo(objective=0.99))
+    told = check(subject(rule, stretches=(Stretch(track=track(*[0.02] * 100)),)))
+    assert told.values is not None
+    assert (told.values.min, told.values.max) == (pytest.approx(2.0), pytest.approx(2.0))
+
+
 @pytest.mark.parametrize(
     ("rule", "limit"),
     [

@@ -17,7 +17,7 @@ import numpy as np
 from watchdog.config.backtests import BackTest
 from watchdog.core.rule import BREACH_LEVELS, Level, Rule
 from watchdog.lab.backtest_naive import naive_of
-from watchdog.lab.burns import Burns
+from watchdog.lab.burns import Burns, burns_of
 from watchdog.lab.replay import Blindness, Episode, Replayed, replay
 from watchdog.lab.track import Floats, Track
 from watchdog.lab.usual import references_of
@@ -184,7 +184,7 @@ def check(subject: Subject) -> Checked:
         begun={level: sum(len(one.episodes[level]) for one in told) for level in BREACH_LEVELS},
         near_deployments=_near(subject, (one.rolled_back for one in incidents)),
         blind=tuple(sorted((silence for one in told for silence in one.blind), key=lambda one: one.began)),
-        values=_range(stretches),
+        values=_range(subject.rule, stretches),
         plain=None,
         notes=tuple(dict.fromkeys((*subject.notes, *(note for one in told for note in one.notes)))),
         without_evidence=any(one.without_evidence for one in told),
@@ -239,19 +239,25 @@ def _near(subject: Subject, moments: Iterable[float | None]) -> int | None:
     return sum(moment is not None and bool(_armed(subject, moment)) for moment in moments)
 
 
-def _range(stretches: tuple[Stretch, ...]) -> Range | None:
-    values = np.concatenate([_usable(one.judged) for one in stretches])
+def compared(rule: Rule, stretch: Stretch) -> Floats:
+    """What is compared with the thresholds, in the part that is judged: burn rates for an `slo`; NaN is nothing."""
+    track = stretch.track
+    if rule.slo is not None:
+        values = (stretch.burns or burns_of(rule.slo, track, window=rule.window)).values
+    elif track.failed is not None:
+        values = np.where(track.failed, np.nan, track.values)
+    else:
+        values = track.values
+    return np.where(np.isfinite(values), values, np.nan)[stretch.first :]
+
+
+def _range(rule: Rule, stretches: tuple[Stretch, ...]) -> Range | None:
+    values = np.concatenate([compared(rule, one) for one in stretches])
+    values = values[np.isfinite(values)]
     if not len(values):
         return None
     median, p99 = np.quantile(values, (0.5, 0.99))
     return Range(min=float(values.min()), median=float(median), p99=float(p99), max=float(values.max()))
-
-
-def _usable(track: Track) -> Floats:
-    usable = np.isfinite(track.values)
-    if track.failed is not None:
-        usable &= ~track.failed
-    return track.values[usable]
 
 
 def _plain(checked: Checked, stretches: tuple[Stretch, ...]) -> Plain | None:

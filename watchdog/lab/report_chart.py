@@ -13,9 +13,8 @@ from html import escape
 import numpy as np
 
 from watchdog.core.quantity import format_quantity
-from watchdog.core.rule import BREACH_LEVELS, Rule, Unit
-from watchdog.lab.backtest import Checked, Stretch
-from watchdog.lab.burns import burns_of
+from watchdog.core.rule import BREACH_LEVELS, Unit
+from watchdog.lab.backtest import Checked, compared
 from watchdog.lab.track import Floats
 
 WIDTH, HEIGHT = 960, 220
@@ -51,7 +50,7 @@ class _Frame:
 def chart(checked: Checked) -> str:
     """The chart of one check."""
     rule = checked.subject.rule
-    shown = [(one.judged.times, _values(rule, one)) for one in checked.subject.stretches if len(one.judged)]
+    shown = [(one.judged.times, compared(rule, one)) for one in checked.subject.stretches if len(one.judged)]
     limits = [(level, limit) for level in BREACH_LEVELS if (limit := rule.thresholds.of(level)) is not None]
     frame = _Frame(checked, np.concatenate([values for _, values in shown]), [limit for _, limit in limits])
     unit = rule.unit if rule.slo is None else Unit.TIMES
@@ -75,18 +74,6 @@ def chart(checked: Checked) -> str:
 
 def _title(checked: Checked) -> str:
     return f"{checked.subject.rule.name} on {checked.subject.service} over time"
-
-
-def _values(rule: Rule, stretch: Stretch) -> Floats:
-    """What is compared with the thresholds; NaN where there is nothing."""
-    track = stretch.track
-    if rule.slo is not None:
-        values = (stretch.burns or burns_of(rule.slo, track, window=rule.window)).values
-    elif track.failed is not None:
-        values = np.where(track.failed, np.nan, track.values)
-    else:
-        values = track.values
-    return np.where(np.isfinite(values), values, np.nan)[stretch.first :]
 
 
 def _lines(frame: _Frame, times: Floats, values: Floats) -> Iterator[str]:
