@@ -234,6 +234,17 @@ def test_a_broken_file_is_a_mistake_at_its_place(draft: Draft, text: str, proble
     assert draft.problems() == [f"backtests.json:{problem}"]
 
 
+@pytest.mark.parametrize("where", ["profile", "service"])
+def test_a_broken_file_disarms_nobody_who_must_have_a_record(draft: Draft, where: str) -> None:
+    (draft.folder / "backtests.json").write_text("{ <<<<<<< HEAD")
+    if where == "profile":
+        draft.insert("environments: {production: {require_backtest: true}}\n")
+    else:
+        draft.replace("  - name: trips\n", "  - name: trips\n    require_backtest: true\n")
+    (problem,) = draft.problems()
+    assert problem.startswith("backtests.json:1:3: is not valid JSON")
+
+
 def test_a_share_that_is_none_is_named_at_its_number(draft: Draft) -> None:
     written(draft.insert("backtest: {}\n"))
     file: Path = draft.folder / "backtests.json"

@@ -33,7 +33,7 @@ def backtests_of(
     only said: a configuration that never spoke of back-tests must not fail because of one.
     """
     file = base / written.record
-    asked = root.has("backtest") or root.has("require_backtest")
+    asked = root.has("backtest") or _required(root)
     noise = written.max_noise
     return BackTests(
         file=file,
@@ -44,6 +44,15 @@ def backtests_of(
         min_span=written.min_span,
         records={(one.service, one.rule): one for one in _records(file, problems, trail, asked=asked)},
     )
+
+
+def _required(root: Node) -> bool:
+    """Whether anything speaks of `require_backtest`: at the top, in a profile or in a service."""
+    profiles, services = root.get("environments"), root.get("services")
+    entries = (profiles.entries if profiles is not None else None) or {}
+    items = (services.items if services is not None else None) or []
+    places = (root, *(entry.node for entry in entries.values()), *items)
+    return any(place.has("require_backtest") for place in places)
 
 
 def _records(file: Path, problems: Problems, trail: Trail, *, asked: bool) -> tuple[BackTest, ...]:
