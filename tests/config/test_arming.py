@@ -209,12 +209,10 @@ def test_a_file_that_comes_is_noticed(draft: Draft) -> None:
     assert trail.again() != trail
 
 
+UNREADABLE = "is not valid JSON; mend it, or move it away, and `watchdog backtest --record` makes a new one"
 BROKEN = [
-    (
-        '{"version": 1,\n "backtests": [}',
-        "2:16: is not valid JSON; `watchdog backtest --record` writes it anew",
-    ),
-    ("", "1:1: is not valid JSON; `watchdog backtest --record` writes it anew"),
+    ('{"version": 1,\n "backtests": [}', f"2:16: {UNREADABLE}"),
+    ("", f"1:1: {UNREADABLE}"),
     ('{"version": 2}', "1:13: is no back-test record: expected `int` <= 1"),
     ('{"backtest": []}', "1:1: is no back-test record: object contains unknown field `backtest`"),
     ("[]", "1:1: is no back-test record: expected `object`, got `array`"),

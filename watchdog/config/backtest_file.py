@@ -78,9 +78,8 @@ def _records(file: Path, problems: Problems, trail: Trail, *, asked: bool) -> tu
         words, path = _parted(str(fault))
         tell(_place(file, path), f"is no back-test record: {words}")
     except (msgspec.DecodeError, UnicodeDecodeError) as fault:
-        tell(
-            _byte(file, content, str(fault)), "is not valid JSON; `watchdog backtest --record` writes it anew"
-        )
+        ways = "mend it, or move it away, and `watchdog backtest --record` makes a new one"
+        tell(_byte(file, content, str(fault)), f"is not valid JSON; {ways}")
     return ()
 
 
