@@ -197,6 +197,12 @@ def test_mistakes_in_yaml_are_told_at_once_at_their_places(
     assert found == expected if expected is not None else found
 
 
+@pytest.mark.parametrize("row", ["x" * 200_000 + ",v1,blue,2026-01-01", "trips\rv1"])
+def test_what_no_reader_of_csv_takes_is_told_at_its_line(written: Written, row: str) -> None:
+    (problem,) = problems(written("d.csv", CSV + row + "\n"))
+    assert problem.startswith("5:1: is not CSV: ")
+
+
 def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
     for name in ("d.csv", "d.yaml"):
         assert problems(tmp_path / name) == ["1:1: cannot be read: No such file or directory"]

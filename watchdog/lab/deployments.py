@@ -282,12 +282,16 @@ def _of_csv(path: Path, problems: Problems) -> Iterator[_Entry]:
         return
     lines = text.splitlines()
     rows = csv.reader(io.StringIO(text))
-    header = [name.strip().casefold() for name in next(rows, [])]
-    if not _header_fits(header, lines, start, problems):
-        return
-    for row in rows:
-        if any(field.strip() for field in row):
-            yield _of_row(row, header, lines[rows.line_num - 1], rows.line_num, path, problems)
+    try:
+        header = [name.strip().casefold() for name in next(rows, [])]
+        if not _header_fits(header, lines, start, problems):
+            return
+        for row in rows:
+            if any(field.strip() for field in row):
+                yield _of_row(row, header, lines[rows.line_num - 1], rows.line_num, path, problems)
+    except csv.Error as error:
+        at = Position(file=path, line=max(rows.line_num, 1), column=1)
+        problems.add(at, f"is not CSV: {error}")
 
 
 def _header_fits(header: list[str], lines: list[str], start: Position, problems: Problems) -> bool:
