@@ -102,6 +102,12 @@ def test_a_page_is_written_where_it_is_wanted(file: str, tmp_path: Path) -> None
     page = tmp_path / "report.html"
     assert invoke(*series(file), "--html", str(page)).exit_code == 0
     assert "<svg" in page.read_text()
+    nowhere = tmp_path / "nowhere" / "report.html"
+    told = invoke(*series(file), "--html", str(nowhere))
+    assert (told.exit_code, told.stderr) == (
+        1,
+        f"Error: {nowhere} cannot be written: No such file or directory\n",
+    )
 
 
 def test_a_part_of_a_series_can_be_looked_at(file: str) -> None:

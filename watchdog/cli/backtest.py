@@ -90,7 +90,10 @@ def backtest(
     if html is not None:
         from watchdog.lab.report_html import html_of
 
-        html.write_text(html_of(report), encoding="utf-8")
+        try:
+            html.write_text(html_of(report), encoding="utf-8")
+        except OSError as fault:
+            raise Failure(f"{html} cannot be written: {fault.strerror or fault}") from None
     for remark in report.notes:
         note(f"note: {remark}")
     if json:
