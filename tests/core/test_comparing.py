@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -169,6 +170,7 @@ def test_a_reference_is_asked_for_until_it_is_settled_and_then_known() -> None:
         (0.0, 100.0, "the median in the 30m before the deployment is 0, of which no share is worse"),
         (-3.0, 100.0, "the median in the 30m before the deployment is -3, of which no share is worse"),
         (530.0, 9.0, "the median in the 30m before the deployment has 9 samples of the 10 it takes"),
+        (530.0, math.nan, "the median in the 30m before the deployment has 0 samples of the 10 it takes"),
         (None, 0.0, "the median in the 30m before the deployment has 0 samples of the 10 it takes"),
         (float("nan"), 10.0, "the median in the 30m before the deployment does not exist"),
         (float("inf"), 10.0, "the median in the 30m before the deployment is infinite"),

@@ -121,7 +121,7 @@ def _reference(rule: Rule, answer: Answer, asked: Earlier | None, now: datetime)
     counts = [answer.parts[part] for part in _PARTS[1:3] if part in answer.parts]
     outer = answer.parts.get("reference_outer", ())
     spread = usual_spread(values[0], outer[0], good=counts_good(rule)) if values and outer else None
-    samples = min((max(count, default=0.0) for count in counts), default=0.0)
+    samples = min((max(filter(math.isfinite, count), default=0.0) for count in counts), default=0.0)
     nothing = 0.0 if asked.outer is not None and samples else math.nan  # all values but a few were 0
     return Reference(
         value=values[0] if values else nothing,
