@@ -33,7 +33,7 @@ ALLOWED: dict[str, tuple[set[str], str]] = {
     "testing/": ({"asyncio.sleep", "loop.time"}, "time for tests is the loop's"),
     "cli/": (
         {"datetime.now", "asyncio.sleep", "loop.time", "time.perf_counter"},
-        "a command shows how long ago things were or how long they took, and waits for a daemon: nothing is decided by it",
+        "a command shows how long ago things were, or how long they took, and waits for a daemon: no decision",
     ),
     "lab/": (
         {"time.monotonic", "time.time", "time.sleep"},
