@@ -156,6 +156,21 @@ def test_a_question_that_is_too_dear_blinds_nobody_who_knows_what_was_usual() ->
     assert len(story.asked) == asked + 1
 
 
+def test_a_question_that_is_too_dear_is_not_taken_for_a_source_that_does_not_answer() -> None:
+    story = stable_blue(known=None)
+    story.failing = True
+    story.after("30s").poll()
+    story.failing, story.usual = False, DEPTHS
+    asked = len(story.asked)
+    verdict = story.after("30s").poll()
+
+    assert (verdict.level, verdict.reason) == (Level.UNKNOWN, Reason.NO_REFERENCE)
+    assert "the last question did not succeed" in verdict.explanation
+    assert len(story.asked) == asked
+    assert story.after("30s").poll().level is Level.OK
+    assert len(story.asked) == asked + 1
+
+
 def test_far_off_what_is_usual_is_a_breach_and_the_sentence_says_how_far() -> None:
     depth = 10.0
     story = stable_blue(measured=lambda version, at: depth)

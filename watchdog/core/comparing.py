@@ -295,6 +295,10 @@ def _usual(service: ServiceWorld, check: CheckId, rule: Rule, over: timedelta, n
         lasts = over / 4 if state.failures else max(_MOST_OFTEN, step) * _share_of_patience(check, rule)
         if now - known.learnt_at < lasts:
             return Comparison(known=known, told_after=_usual_after(rule, known, over))
+    if state.failures:
+        # Whether the source answers at all must be seen without the part that may be too dear for it.
+        why = "the last question did not succeed, and nothing was known of what is usual"
+        return Comparison(missing=why, told_after=_usual_after(rule, known, over))
     form = filled_form(replace(rule, form=_anybody(rule)), values_for(service, check))
     if isinstance(form, ProbeForm):
         raise TypeError(f"rule {rule.name!r} is a probe and has nothing to compare with")
