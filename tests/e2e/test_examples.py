@@ -138,7 +138,7 @@ async def _while_all_is_well(script: Script) -> None:
     script.names["http://127.0.0.1:9911"] = script.stage.daemon.url
     await plays("watchdog status --url http://127.0.0.1:9911")
     await plays("watchdog rollback --help")
-    for_a_while = "timeout --preserve-status -s INT 8 {}"
+    for_a_while = "timeout --foreground --preserve-status -s INT 8 {}"  # one Ctrl-C, not two
     watched = await plays("watchdog status --watch --interval 5s", inside=for_a_while)
     assert "no open incidents" in watched.out
     await plays('watchdog pause trips --reason "database migration"')

@@ -82,6 +82,7 @@ async def test_killed_in_the_middle_of_a_switch_the_other_one_finishes_it(
     await stage.rolled_back(stage.b)
     dead, alive = stage.a.lives.pid, stage.b.lives.pid
     assert stage.movers() == [alive if point is Point.BEFORE_WRITE else dead]
+    await eventually(lambda: stage.told("rollback_switched"), within=PATIENCE, what="people who are told")
     assert stage.told("rollback_switched") == 1
 
 
