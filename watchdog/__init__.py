@@ -43,7 +43,7 @@ import-linter holds this in `make test`::
     cli                           words typed at a terminal, and exit codes
     demo                          a bad deployment, a rollback and a report, self-contained
     app                           the only place that builds things: wiring, start and stop order, reload
-    api | engine                  HTTP in; the loop. They meet in the store, not in each other
+    api | engine | lab            HTTP in; the loop; rule tests, back-tests, score cards. They never see each other
     config                        YAML to core values; all errors at once, each with file:line:col
     testing                       fakes for plugin authors, under the same contracts as the real providers
     sources | probes | traffic | channels | store | leader
