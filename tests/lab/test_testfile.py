@@ -159,7 +159,7 @@ def test_a_configuration_brings_services_switches_routes_and_limits(folder: Path
     assert list(script.traffic["shop"]) == ["left", "right", "third"]
     assert [spot.live for spot in script.traffic["shop"].values()] == [True, False, False]
     assert (script.limits.max_rollbacks, script.recheck) == (7, timedelta(seconds=7))
-    assert [mute.name for mute in script.mutes] == ["nights"]
+    assert [mute.name for route in script.routes for mute in route.mutes] == ["nights"]
 
 
 def test_what_is_different_in_a_test_leaves_the_rest_of_the_configuration(folder: Path) -> None:

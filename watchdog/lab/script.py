@@ -10,7 +10,6 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from watchdog.core.mute import MuteWindow
 from watchdog.core.request import RequestKind
 from watchdog.core.routing import Route
 from watchdog.core.rule import Rule
@@ -107,7 +106,6 @@ class Script(msgspec.Struct, frozen=True, kw_only=True):
     rules: Mapping[str, Rule]
     traffic: Mapping[str, Mapping[str, VariantState]]
     routes: tuple[Route, ...] = ()
-    mutes: tuple[MuteWindow, ...] = ()
     limits: Limits = Limits()
     recheck: timedelta = timedelta(seconds=5)
     feeds: tuple[Feed, ...] = ()

@@ -176,7 +176,6 @@ class _CaseReader:
             rules=self._ground.rules,
             traffic=traffic,
             routes=self._ground.routes,
-            mutes=tuple(dict.fromkeys(mute for route in self._ground.routes for mute in route.mutes)),
             limits=self._ground.limits,
             recheck=self._ground.intervals.recheck,
             feeds=feeds,
